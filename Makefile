@@ -1,0 +1,66 @@
+# Fluvial. `make` lists the targets; each does its own set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PACKAGES := shared source-controller kustomize-controller helm-controller notification-controller cli devcluster
+SOURCES := $(PACKAGES:%=%/src) tests bench
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+# --- environment: one stamp for what runs, one for what tests ---------------------------------
+
+$(VENV)/.run: requirements/run.txt $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: lock
+lock: ## Pin all dependencies with hashes again (needs uv; maintainers)
+	for use in run helm dev; do \
+	  (cd requirements && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade $$use.in -o $$use.txt); \
+	done
+
+# --- checks ------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Style: ruff's rules and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: typecheck
+typecheck: $(VENV)/.dev ## Types: mypy strict over sources and tests
+	$(BIN)/mypy $(SOURCES)
+
+.PHONY: imports
+imports: $(VENV)/.dev ## Layers: import-linter
+	PYTHONPATH= $(BIN)/lint-imports
+
+.PHONY: test
+test: $(VENV)/.dev ## All tests that need no Go
+	bash tests/setup.sh
+	$(BIN)/python -m pytest -n 2 -m 'not real'
+
+.PHONY: control-plane
+control-plane: $(VENV)/.dev ## Build the real etcd, kube-apiserver and kube-controller-manager once
+	$(BIN)/python -m controlplane.build
+
+.PHONY: e2e-real
+e2e-real: $(VENV)/.dev ## Tests against the real control plane
+	bash tests/setup.sh
+	$(BIN)/python -m pytest -m real
+
+.PHONY: clean
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Reconciles HelmReleases (not written yet)."""

@@ -1,0 +1,19 @@
+"""Entry point of notification-controller, which is not written yet and says so."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Say that this controller does not exist yet; exit status 2."""
+    sys.stderr.write(
+        "notification-controller: not written yet. This version runs source-controller and kustomize-controller.\n"
+    )
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The library the Fluvial controllers share."""

@@ -1,0 +1,46 @@
+"""Joining a path that somebody else wrote to a root that it must not leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["secure_join"]
+
+_MAX_LINKS = 255
+
+
+def secure_join(root: Path, unsafe: str) -> Path:
+    """Join so that the result is inside ``root`` whatever ``unsafe`` says.
+
+    ``..`` stops at the root and symlinks are followed as if ``root`` were ``/`` (the rule of
+    Go's ``filepath-securejoin``, which Flux uses). The result need not exist.
+
+    Raises:
+        ValueError: a NUL byte, or more than 255 links were followed.
+
+    """
+    if "\0" in unsafe:
+        raise ValueError("path contains a NUL byte")
+    pending = [part for part in reversed(unsafe.split("/")) if part]
+    done: list[str] = []
+    links = 0
+    while pending:
+        part = pending.pop()
+        if part == ".":
+            continue
+        if part == "..":
+            if done:
+                done.pop()
+            continue
+        here = root.joinpath(*done, part)
+        if not here.is_symlink():
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise ValueError(f"too many symbolic links in path {unsafe!r}")
+        target = str(here.readlink())
+        if target.startswith("/"):
+            done.clear()
+        pending.extend(piece for piece in reversed(target.split("/")) if piece)
+    return root.joinpath(*done)

@@ -1,0 +1,1 @@
+"""Fetches Git repositories into artifacts."""
