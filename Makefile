@@ -54,12 +54,34 @@ test: $(VENV)/.dev ## All tests that need no Go
 
 .PHONY: control-plane
 control-plane: $(VENV)/.dev ## Build the real etcd, kube-apiserver and kube-controller-manager once
-	$(BIN)/python -m controlplane.build
+	PYTHONPATH=tests $(BIN)/python -m controlplane.build
 
 .PHONY: e2e-real
 e2e-real: $(VENV)/.dev ## Tests against the real control plane
 	bash tests/setup.sh
 	$(BIN)/python -m pytest -m real
+
+.PHONY: manifests
+manifests: $(VENV)/.run ## Generate the CRDs from the models
+	$(BIN)/python -m fluvial.api.manifests charts/fluvial/crds
+
+.PHONY: manifests-check
+manifests-check: $(VENV)/.run ## Fail if the committed CRDs differ from the models
+	$(BIN)/python -m fluvial.api.manifests charts/fluvial/crds --check
+
+# --- things to run -----------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/.run ## The main job in a minute: commit, apply, prune, refuse, recover
+	$(BIN)/fluvial demo
+
+.PHONY: dev
+dev: $(VENV)/.run ## A cluster with the controllers, until Ctrl-C
+	$(BIN)/fluvial dev
+
+.PHONY: bench
+bench: $(VENV)/.run ## Measure: commit to cluster, idle reconciles
+	$(BIN)/python -m bench
 
 .PHONY: clean
 clean: ## Remove the environment and caches
