@@ -1,0 +1,1 @@
+"""Child processes for what is native, unkillable or unsafe in process."""
