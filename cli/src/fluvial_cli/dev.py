@@ -1,0 +1,258 @@
+"""``fluvial dev``: a control plane and the controllers as separate processes, on loopback.
+
+The piece under the demo and a contract for scripts: it writes an admin kubeconfig, installs the
+CRDs, starts the named controllers, says ``ready`` when everything serves, and stops all that it
+started when it is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import sysconfig
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from fluvial.api import crd
+from fluvial.errors import FluvialError
+from fluvial.kube import config as kube_config
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial_cli.processes import Processes, Program
+
+__all__ = ["CONTROLLERS", "SYSTEM_NAMESPACE", "DevOptions", "Environment", "dev_environment", "run"]
+
+CONTROLLERS = ("source-controller", "kustomize-controller")
+"""The controllers that are written, in the order in which they start."""
+
+SYSTEM_NAMESPACE = "flux-system"
+_FIELD_MANAGER = "fluvial-dev"
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """What to start.
+
+    Attributes:
+        control_plane: ``devcluster``, ``real`` or the path of a kubeconfig.
+        controllers: names out of ``CONTROLLERS``.
+        kubeconfig: where to write the admin kubeconfig; ``None`` puts it in the work folder.
+        folder: work folder for logs and artifacts; ``None`` makes one and removes it.
+        request_log: JSON lines of every API request (devcluster only).
+
+    """
+
+    control_plane: str = "devcluster"
+    controllers: tuple[str, ...] = CONTROLLERS
+    kubeconfig: Path | None = None
+    folder: Path | None = None
+    request_log: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What runs now."""
+
+    kubeconfig: Path
+    folder: Path
+    client: KubeClient
+    processes: Processes
+
+
+@asynccontextmanager
+async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
+    """Start everything; leaving the block stops everything in reverse order.
+
+    Raises:
+        FluvialError: a program did not start; the message has the tail of its log.
+
+    """
+    async with AsyncExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(work_folder()))
+        folder.mkdir(parents=True, exist_ok=True)
+        processes = await stack.enter_async_context(Processes())
+        kubeconfig = await _start_control_plane(options, folder=folder, processes=processes)
+        client = await stack.enter_async_context(
+            await kube_config.load_client(kubeconfig=kubeconfig, user_agent="fluvial-dev")
+        )
+        await install(client)
+        for name in options.controllers:
+            await processes.start(
+                Program(
+                    name,
+                    _controller_argv(name, kubeconfig, folder),
+                    folder / "logs" / f"{name}.log",
+                ),
+                is_ready=_says_ready,
+            )
+        yield Environment(kubeconfig, folder, client, processes)
+
+
+def work_folder() -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder for logs, artifacts and the kubeconfig."""
+    return tempfile.TemporaryDirectory(prefix="fluvial-dev-")
+
+
+async def install(client: KubeClient) -> None:
+    """Apply the CRDs and the system namespace, and wait until the kinds are served.
+
+    Raises:
+        FluvialError: a CRD was not established within 30 s.
+
+    """
+    await client.apply(
+        kinds.NAMESPACE,
+        ObjectKey("", SYSTEM_NAMESPACE),
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}},
+        field_manager=_FIELD_MANAGER,
+    )
+    for definition in crd.definitions():
+        key = ObjectKey("", definition["metadata"]["name"])
+        applied = await client.apply(kinds.CRD, key, definition, field_manager=_FIELD_MANAGER)
+        for _ in range(300):
+            if _is_established(applied):
+                break
+            await asyncio.sleep(0.1)
+            applied = await client.get(kinds.CRD, key)
+        else:
+            raise FluvialError(f"CustomResourceDefinition {key.name} was not established in 30s")
+
+
+async def run(options: DevOptions) -> int:
+    """Start, say ``ready``, stay until SIGINT or SIGTERM, stop. Returns the exit status."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with dev_environment(options) as environment:
+        _say(f"export KUBECONFIG={environment.kubeconfig}")
+        _say(f"logs: {environment.folder / 'logs'}")
+        _say("ready")
+        stopped = asyncio.create_task(stop.wait(), name="signal")
+        failed = asyncio.create_task(environment.processes.failed(), name="children")
+        try:
+            await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done() and not stop.is_set():
+                sys.stderr.write(f"{failed.result()}\n")
+                return 1
+        finally:
+            for task in (stopped, failed):
+                task.cancel()
+            await asyncio.gather(stopped, failed, return_exceptions=True)
+    return 0
+
+
+async def _start_control_plane(options: DevOptions, *, folder: Path, processes: Processes) -> Path:
+    if options.control_plane not in {"devcluster", "real"}:
+        return _existing_kubeconfig(options.control_plane)
+    kubeconfig = (options.kubeconfig or folder / "kubeconfig").absolute()
+    module, env = "devcluster", {}
+    if options.control_plane == "real":
+        module, env = "controlplane", {"PYTHONPATH": str(_tests_folder())}
+    argv = [sys.executable, "-m", module, "--kubeconfig", str(kubeconfig)]
+    if options.request_log is not None and module == "devcluster":
+        argv += ["--request-log", str(options.request_log)]
+    program = Program(module, argv, folder / "logs" / f"{module}.log", env)
+    await processes.start(program, is_ready=lambda line: line.strip() == b"ready")
+    return kubeconfig
+
+
+def _existing_kubeconfig(text: str) -> Path:
+    given = Path(text).absolute()
+    if not given.is_file():
+        raise FluvialError(
+            f"--control-plane: {text} is no file; use devcluster, real or a kubeconfig"
+        )
+    return given
+
+
+def _tests_folder() -> Path:
+    tests = Path(__file__).resolve().parents[3] / "tests"
+    if not (tests / "controlplane").is_dir():
+        raise FluvialError("--control-plane real needs a checkout: its build files are in tests/")
+    return tests
+
+
+def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
+    argv = [
+        sys.executable,
+        "-m",
+        name.replace("-", "_"),
+        f"--kubeconfig={kubeconfig}",
+        "--health-addr=127.0.0.1:0",
+        "--metrics-addr=127.0.0.1:0",
+    ]
+    data = folder / name
+    data.mkdir(parents=True, exist_ok=True)
+    if name == "source-controller":
+        return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0"]
+    return [*argv, f"--cache-path={data}"]
+
+
+def _says_ready(line: bytes) -> bool:
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(entry, dict) and entry.get("msg") == "ready"
+
+
+def _is_established(definition: JsonObject) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def controllers_of(text: str) -> tuple[str, ...]:
+    """Names in ``all``, ``none`` or a comma-separated list.
+
+    Raises:
+        FluvialError: a name is unknown or its controller is not written yet.
+
+    """
+    if text == "all":
+        return CONTROLLERS
+    if text in {"none", ""}:
+        return ()
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in CONTROLLERS:
+            raise FluvialError(
+                f"--controllers: {name!r} cannot be started; this version has {', '.join(CONTROLLERS)}"
+            )
+    return tuple(name for name in CONTROLLERS if name in names)
+
+
+def kubectl_program() -> str:
+    """The kubectl of the environment's own wheel, never one that happens to be installed.
+
+    Raises:
+        FluvialError: the environment lacks it.
+
+    """
+    program = Path(sysconfig.get_path("scripts")) / "kubectl"
+    if not program.is_file():
+        raise FluvialError(f"{program} is missing: install requirements/run.txt")
+    return str(program)
+
+
+def kubectl_environment(kubeconfig: Path) -> dict[str, str]:
+    """The environment for a kubectl that reads nothing but this kubeconfig."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "KUBECONFIG": str(kubeconfig),
+        "HOME": str(kubeconfig.parent),
+        "TERM": os.environ.get("TERM", "dumb"),
+    }
