@@ -119,7 +119,7 @@ class ObjectMeta(Model, kw_only=True, frozen=True):
 
 
 class Condition(Model, kw_only=True, frozen=True):
-    """One aspect of an object's state, as in ``metav1.Condition``."""
+    """One aspect of an object's state, in the shape all of Kubernetes uses."""
 
     last_transition_time: Annotated[Time, doc("When status, reason or message last changed (UTC).")]
     message: Annotated[

@@ -1,0 +1,227 @@
+"""CustomResourceDefinitions, generated from the models.
+
+The models are the only source of field names, types, bounds, defaults and descriptions; this
+module adds what concerns the kind as a whole (names, columns, categories) and turns types into a
+structural OpenAPI schema. ``fluvial.api.manifests`` writes the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from fluvial.api import kustomize, source
+from fluvial.objects import JsonObject
+
+__all__ = ["KINDS", "Column", "CrdKind", "crd", "schema_of"]
+
+_FLUX_RELEASE = "v2.9.4"
+"""The Flux release whose API is spoken; Flux's tools read it off the CRDs' version label."""
+
+_API_VERSION_DOC = "API group and version that this object is written in."
+_KIND_DOC = "Kind of this object."
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of ``kubectl get``."""
+
+    name: str
+    path: str
+    type: str = "string"
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+_READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+_STATUS = Column("Status", '.status.conditions[?(@.type=="Ready")].message')
+
+
+@dataclass(frozen=True, slots=True)
+class CrdKind:
+    """What a CRD says beyond its schema."""
+
+    model: type[msgspec.Struct]
+    group: str
+    plural: str
+    description: str
+    component: str
+    columns: tuple[Column, ...]
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ("all", "fluxcd")
+    annotations: dict[str, str] = field(default_factory=dict)
+    default_status: bool = True
+    version: str = "v1"
+
+    @property
+    def name(self) -> str:
+        """The CRD's own name, which is also the stem of its file."""
+        return f"{self.plural}.{self.group}"
+
+
+KINDS: tuple[CrdKind, ...] = (
+    CrdKind(
+        model=source.GitRepository,
+        group=source.GROUP,
+        plural="gitrepositories",
+        description="A Git repository whose content becomes an artifact.",
+        component="source-controller",
+        short_names=("gitrepo",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+    ),
+    CrdKind(
+        model=kustomize.Kustomization,
+        group=kustomize.GROUP,
+        plural="kustomizations",
+        description="A set of objects, built from a source and applied to a cluster.",
+        component="kustomize-controller",
+        short_names=("ks",),
+        categories=("all", "fluxcd", "fluxcd-appliers"),
+        columns=(_AGE, _READY, _STATUS),
+        # A definition that describes ${...} must not have it substituted when it is applied.
+        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+    ),
+)
+"""The kinds that have a controller. A kind's definition ships with its controller."""
+
+
+def crd(kind: CrdKind) -> JsonObject:
+    """The CustomResourceDefinition of a kind."""
+    name = kind.model.__name__
+    metadata: JsonObject = {
+        "name": kind.name,
+        "labels": {
+            "app.kubernetes.io/component": kind.component,
+            "app.kubernetes.io/part-of": "flux",
+            "app.kubernetes.io/version": _FLUX_RELEASE,
+        },
+    }
+    if kind.annotations:
+        metadata["annotations"] = dict(kind.annotations)
+    names: JsonObject = {
+        "categories": list(kind.categories),
+        "kind": name,
+        "listKind": f"{name}List",
+        "plural": kind.plural,
+        "singular": name.lower(),
+    }
+    if kind.short_names:
+        names["shortNames"] = list(kind.short_names)
+    version: JsonObject = {
+        "name": kind.version,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            {"name": column.name, "type": column.type, "jsonPath": column.path}
+            for column in kind.columns
+        ],
+        "schema": {"openAPIV3Schema": _object_schema(kind)},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": metadata,
+        "spec": {
+            "group": kind.group,
+            "names": names,
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def schema_of(model: type[msgspec.Struct]) -> JsonObject:
+    """The structural schema of a model: inlined, without titles, nulls or mere type defaults."""
+    return _schema(inspect.type_info(model))
+
+
+def _object_schema(kind: CrdKind) -> JsonObject:
+    parts = schema_of(kind.model)["properties"]
+    # The API server accepts an object without a spec and kstatus needs a status from the start.
+    status = parts["status"]
+    if kind.default_status:
+        status["default"] = {"observedGeneration": -1}
+    return {
+        "description": kind.description,
+        "type": "object",
+        "properties": {
+            "apiVersion": {"description": _API_VERSION_DOC, "type": "string"},
+            "kind": {"description": _KIND_DOC, "type": "string"},
+            "metadata": {"type": "object"},
+            "spec": parts["spec"],
+            "status": status,
+        },
+    }
+
+
+def _schema(info: inspect.Type) -> JsonObject:
+    said: dict[str, Any] = {}
+    while isinstance(info, inspect.Metadata | inspect.UnionType):
+        if isinstance(info, inspect.Metadata):
+            said |= info.extra_json_schema or {}
+            info = info.type
+        else:
+            info = _only_alternative(info)
+    schema = _by_type(info) | said
+    first = {key: schema.pop(key) for key in ("description", "type") if key in schema}
+    return first | schema
+
+
+def _only_alternative(info: inspect.UnionType) -> inspect.Type:
+    alternatives = [item for item in info.types if not isinstance(item, inspect.NoneType)]
+    if len(alternatives) != 1:
+        raise TypeError("a CRD field has one type; unions other than with None cannot be told")
+    return alternatives[0]
+
+
+def _by_type(info: inspect.Type) -> JsonObject:
+    schema: JsonObject
+    match info:
+        case inspect.StructType():
+            schema = _struct(info)
+        case inspect.StrType():
+            schema = {"type": "string", **dict(_string_bounds(info))}
+        case inspect.BoolType():
+            schema = {"type": "boolean"}
+        case inspect.IntType():
+            schema = {"type": "integer"}
+        case inspect.LiteralType():
+            schema = {"type": "string", "enum": list(info.values)}
+        case inspect.DictType():
+            schema = {"type": "object", "additionalProperties": _schema(info.value_type)}
+        case inspect.ListType() | inspect.VarTupleType():
+            schema = {"type": "array", "items": _schema(info.item_type)}
+        case _:
+            raise TypeError(f"no CRD schema for {info!r}")
+    return schema
+
+
+def _string_bounds(info: inspect.StrType) -> Iterator[tuple[str, Any]]:
+    if info.max_length is not None:
+        yield "maxLength", info.max_length
+    if info.min_length is not None:
+        yield "minLength", info.min_length
+    if info.pattern is not None:
+        yield "pattern", info.pattern
+
+
+def _struct(info: inspect.StructType) -> JsonObject:
+    schema: JsonObject = {"type": "object"}
+    documentation = (info.cls.__doc__ or "").strip()
+    if documentation:
+        schema = {"description": " ".join(documentation.split()), **schema}
+    schema["properties"] = {item.encode_name: _schema(item.type) for item in info.fields}
+    required = [item.encode_name for item in info.fields if item.required]
+    if required:
+        schema["required"] = required
+    rules = getattr(info.cls, "__cel__", ())
+    if rules:
+        schema["x-kubernetes-validations"] = [
+            {"message": rule.message, "rule": rule.rule} for rule in rules
+        ]
+    return schema
