@@ -1,0 +1,105 @@
+"""Keeping secrets out of diffs, errors and events.
+
+Masked are data, stringData and last-applied annotations of Secrets, and every string that came
+from a Secret through substitution, values or decryption, also where the API server echoes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+
+from fluvial.objects import JsonObject, gvk_of
+
+__all__ = ["LAST_APPLIED", "MASK", "Masker", "is_secret", "secret_strings"]
+
+MASK = "***"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_SHORT = 4
+_LINE = 8
+_ECHO = re.compile(
+    r"((?:Invalid|Unsupported|Duplicate|Too (?:long|many)) value|unable to decode"
+    r"|cannot unmarshal|invalid value|illegal base64 data)[^\n]*"
+)
+
+
+def is_secret(obj: JsonObject) -> bool:
+    """Whether an object is a core Secret, in any version."""
+    gvk = gvk_of(obj)
+    return gvk.kind == "Secret" and not gvk.group
+
+
+def secret_strings(obj: JsonObject) -> frozenset[str]:
+    """The values of a Secret's data (decoded and as written) and stringData."""
+    found: set[str] = set()
+    for value in (obj.get("stringData") or {}).values():
+        found.add(str(value))
+    for value in (obj.get("data") or {}).values():
+        text = str(value)
+        found.add(text)
+        try:
+            found.add(base64.b64decode(text, validate=True).decode())
+        except ValueError:
+            continue
+    return frozenset(found)
+
+
+class Masker:
+    """Replaces given strings in text.
+
+    A string is found as it is, JSON-quoted and base64-encoded; of text with several lines also
+    each line of 8 characters or more. Strings under 4 characters are replaced only where they
+    stand alone, since replacing every "1" would hide the message.
+    """
+
+    __slots__ = ("_pattern", "_strings")
+
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self._strings = frozenset(text for text in strings if text.strip())
+        self._pattern = _compile(self._strings)
+
+    def extend(self, strings: Iterable[str]) -> Masker:
+        """A masker that hides these strings too."""
+        more = frozenset(text for text in strings if text.strip())
+        return self if more <= self._strings else Masker(self._strings | more)
+
+    def text(self, text: str) -> str:
+        """The text with every secret string replaced by ``***``."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def message(self, text: str, *obj: JsonObject | None) -> str:
+        """An API server's message about objects, of which some may be Secrets.
+
+        About a Secret, the part of a line that may quote a value is dropped altogether.
+        """
+        secrets = [one for one in obj if one is not None and is_secret(one)]
+        masker = self
+        for one in secrets:
+            masker = masker.extend(secret_strings(one))
+        text = masker.text(text)
+        return _ECHO.sub(rf"\1: {MASK}", text) if secrets else text
+
+
+def _compile(strings: frozenset[str]) -> re.Pattern[str] | None:
+    variants: set[str] = set()
+    for text in strings:
+        variants.update(_variants(text))
+    if not variants:
+        return None
+    parts = []
+    for variant in sorted(variants, key=lambda one: (-len(one), one)):
+        part = re.escape(variant)
+        parts.append(rf"(?<!\w){part}(?!\w)" if len(variant) < _SHORT else part)
+    return re.compile("|".join(parts))
+
+
+def _variants(text: str) -> set[str]:
+    found = {text, text.strip(), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    if len(text) >= _SHORT:
+        found.add(base64.b64encode(text.encode()).decode())
+    lines = text.splitlines()
+    if len(lines) > 1:
+        found.update(line.strip() for line in lines if len(line.strip()) >= _LINE)
+    return {one for one in found if one}
