@@ -1,0 +1,40 @@
+"""The words that conditions and events use, as Flux 2.9 writes them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ACCESS_DENIED",
+    "ARTIFACT_FAILED",
+    "BUILD_FAILED",
+    "DEPENDENCY_NOT_READY",
+    "HEALTHY",
+    "HEALTH_CHECK_FAILED",
+    "INVALID_CEL_EXPRESSION",
+    "PROGRESSING",
+    "PROGRESSING_WITH_RETRY",
+    "PRUNE_FAILED",
+    "READY",
+    "RECONCILIATION_FAILED",
+    "RECONCILIATION_SUCCEEDED",
+    "SUCCEEDED",
+    "UNSUPPORTED_FIELD",
+]
+
+READY: Final = "Ready"
+HEALTHY: Final = "Healthy"
+
+ACCESS_DENIED: Final = "AccessDenied"
+ARTIFACT_FAILED: Final = "ArtifactFailed"
+BUILD_FAILED: Final = "BuildFailed"
+DEPENDENCY_NOT_READY: Final = "DependencyNotReady"
+HEALTH_CHECK_FAILED: Final = "HealthCheckFailed"
+INVALID_CEL_EXPRESSION: Final = "InvalidCELExpression"
+PROGRESSING: Final = "Progressing"
+PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"
+PRUNE_FAILED: Final = "PruneFailed"
+RECONCILIATION_FAILED: Final = "ReconciliationFailed"
+RECONCILIATION_SUCCEEDED: Final = "ReconciliationSucceeded"
+SUCCEEDED: Final = "Succeeded"
+UNSUPPORTED_FIELD: Final = "UnsupportedField"

@@ -1,0 +1,188 @@
+"""Which artifact a Kustomization is built from.
+
+Sources are read from informers, which also wake the Kustomizations that name them. An informer
+for a kind starts when the first Kustomization names that kind, so that a cluster without, say,
+Buckets is not asked for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from fluvial.kube.informer import Informer, InformerFactory
+
+from fluvial.api.codec import InvalidObject, decode
+from fluvial.api.kustomize import Kustomization
+from fluvial.api.meta import Artifact
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import ApiError, NotFound
+from fluvial.kube.resource import Resource
+from fluvial.kube.urls import UnsafeName
+from fluvial.objects import JsonObject, ObjectKey, key_of
+from fluvial.runtime.outcome import Failed, Stalled, Waiting
+from kustomize_controller.kustomization import reasons
+
+__all__ = ["Source", "SourceLookup", "SourceRules", "source_id"]
+
+_KINDS: dict[str, Resource] = {
+    resource.kind: resource
+    for resource in (
+        kinds.GIT_REPOSITORY,
+        kinds.OCI_REPOSITORY,
+        kinds.BUCKET,
+        kinds.EXTERNAL_ARTIFACT,
+    )
+}
+_ORIGIN_REVISION = "org.opencontainers.image.revision"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """What the operator allows.
+
+    Attributes:
+        cross_namespace: sources in other namespaces may be named.
+        external_artifacts: the ExternalArtifact gate is on.
+        requeue_dependency: seconds until the next look at a source without an artifact.
+
+    """
+
+    cross_namespace: bool = True
+    external_artifacts: bool = False
+    requeue_dependency: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A source that has an artifact."""
+
+    kind: str
+    key: ObjectKey
+    artifact: Artifact
+
+    @property
+    def origin_revision(self) -> str:
+        """The revision at the artifact's origin, as an OCI annotation says, or ``""``."""
+        return self.artifact.metadata.get(_ORIGIN_REVISION, "")
+
+
+class SourceLookup:
+    """Finds sources and tells who is concerned when one changes."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        informers: InformerFactory,
+        *,
+        rules: SourceRules,
+        on_change: Callable[[str], None],
+    ) -> None:
+        """``on_change`` gets the ``source_id`` of every source whose artifact changed."""
+        self._client = client
+        self._informers = informers
+        self._rules = rules
+        self._on_change = on_change
+        self._watched: dict[str, Informer] = {}
+
+    async def find(self, kustomization: Kustomization, *, fresh: bool) -> Source:
+        """The source with its artifact.
+
+        Args:
+            kustomization: whose source.
+            fresh: ask the API server, not the cache.
+
+        Raises:
+            Stalled: AccessDenied, for a namespace or a kind that is not allowed.
+            Failed: ArtifactFailed, the source does not exist or cannot be read.
+            Waiting: ArtifactFailed, the source has no artifact yet.
+
+        """
+        ref = kustomization.spec.source_ref
+        key = ObjectKey(ref.namespace or kustomization.metadata.namespace, ref.name)
+        self._check_allowed(kustomization, key)
+        resource = _KINDS[ref.kind]
+        try:
+            obj = await self._read(resource, key, fresh=fresh)
+        except NotFound as error:
+            raise Failed(reasons.ARTIFACT_FAILED, _missing(resource, key, error)) from error
+        except (ApiError, UnsafeName) as error:
+            raise Failed(
+                reasons.ARTIFACT_FAILED, f"unable to read {resource.kind} '{key}': {error}"
+            ) from error
+        artifact = _artifact_of(resource, obj)
+        if artifact is None:
+            raise Waiting(
+                reasons.ARTIFACT_FAILED,
+                f"Source artifact not found, retrying: {resource.kind} '{key}' has none yet",
+                after=self._rules.requeue_dependency,
+            )
+        return Source(resource.kind, key, artifact)
+
+    def _check_allowed(self, kustomization: Kustomization, key: ObjectKey) -> None:
+        own = kustomization.metadata.namespace
+        kind = kustomization.spec.source_ref.kind
+        if key.namespace != own and not self._rules.cross_namespace:
+            raise Stalled(
+                reasons.ACCESS_DENIED,
+                f"can't access '{kind}/{key}', cross-namespace references have been blocked",
+            )
+        if kind == "ExternalArtifact" and not self._rules.external_artifacts:
+            raise Stalled(
+                reasons.ACCESS_DENIED,
+                f"can't access '{kind}/{key}', the ExternalArtifact feature gate is disabled",
+            )
+
+    async def _read(self, resource: Resource, key: ObjectKey, *, fresh: bool) -> JsonObject:
+        informer = self._watch(resource)
+        cached = informer.store.get(key) if informer.synced.is_set() and not fresh else None
+        return cached if cached is not None else await self._client.get(resource, key)
+
+    def _watch(self, resource: Resource) -> Informer:
+        informer = self._watched.get(resource.kind)
+        if informer is None:
+            informer = self._watched[resource.kind] = self._informers.informer(resource)
+            informer.subscribe(self._changed)
+        return informer
+
+    def _changed(self, old: JsonObject | None, new: JsonObject | None) -> None:
+        if new is not None and _revision(new) and _revision(old) != _revision(new):
+            self._on_change(source_id(str(new.get("kind", "")), key_of(new)))
+
+
+def source_id(kind: str, key: ObjectKey) -> str:
+    """The value under which Kustomizations are indexed by their source."""
+    return f"{kind}/{key}"
+
+
+def sources_of(obj: JsonObject) -> Iterable[str]:
+    """Index function: the one source of a Kustomization."""
+    ref = (obj.get("spec") or {}).get("sourceRef") or {}
+    namespace = ref.get("namespace") or key_of(obj).namespace
+    return (source_id(str(ref.get("kind", "")), ObjectKey(namespace, str(ref.get("name", "")))),)
+
+
+def _revision(obj: JsonObject | None) -> tuple[str, str] | None:
+    artifact = ((obj or {}).get("status") or {}).get("artifact")
+    return (artifact.get("revision", ""), artifact.get("digest", "")) if artifact else None
+
+
+def _artifact_of(resource: Resource, obj: JsonObject) -> Artifact | None:
+    raw = (obj.get("status") or {}).get("artifact")
+    if not raw:
+        return None
+    try:
+        return decode(raw, Artifact)
+    except InvalidObject as error:
+        raise Failed(
+            reasons.ARTIFACT_FAILED, f"{resource.kind} '{key_of(obj)}' has an {error}"
+        ) from error
+
+
+def _missing(resource: Resource, key: ObjectKey, error: NotFound) -> str:
+    if error.is_resource:
+        return (
+            f"Source '{resource.kind}/{key}' not found: this cluster does not serve {resource.kind}"
+        )
+    return f"Source '{resource.kind}/{key}' not found"

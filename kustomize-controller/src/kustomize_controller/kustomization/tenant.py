@@ -1,0 +1,183 @@
+"""The tenant's identity: who does everything that is done for a Kustomization.
+
+Local: the controller's connection with ``Impersonate-User``. Remote: the kubeconfig's credentials,
+with the service account impersonated on top where one is named. Where neither a service account
+nor a default is set, the controller's own identity acts, as in Flux.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from fluvial.kube.discovery import RestMapper
+from fluvial.kube.http import HttpKubeClient
+from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
+
+from fluvial.api.kustomize import Kustomization
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import ApiError, NotFound
+from fluvial.kube.urls import UnsafeName, service_account_user
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.outcome import Failed
+from kustomize_controller.kustomization import reasons
+
+__all__ = ["Tenant", "TenantRules", "Tenants"]
+
+_MAX_REMOTES = 64
+_DEFAULT_KEYS = ("value", "value.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRules:
+    """What the operator allows: Flux's flags of the same names."""
+
+    default_service_account: str = ""
+    insecure_kubeconfig_exec: bool = False
+    insecure_kubeconfig_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """An identity on one cluster.
+
+    Attributes:
+        client: acts as the tenant.
+        mapper: the cluster's discovery, shared by its tenants.
+        watcher: for metadata-only watches, which are nothing but wake-ups.
+        user: the impersonated user, or ``""``.
+        remote: the objects are in another cluster.
+
+    """
+
+    client: KubeClient
+    mapper: RestMapper
+    watcher: KubeClient
+    user: str
+    remote: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Remote:
+    version: str
+    client: HttpKubeClient
+    mapper: RestMapper
+
+
+class Tenants:
+    """Makes tenants; keeps one connection per remote cluster and kubeconfig version."""
+
+    def __init__(
+        self, client: KubeClient, mapper: RestMapper, *, rules: TenantRules, user_agent: str
+    ) -> None:
+        self._client = client
+        self._mapper = mapper
+        self._rules = rules
+        self._user_agent = user_agent
+        self._remotes: OrderedDict[ObjectKey, _Remote] = OrderedDict()
+
+    async def tenant_of(self, kustomization: Kustomization) -> Tenant:
+        """The identity that a Kustomization acts under.
+
+        Raises:
+            Failed: ReconciliationFailed; the kubeconfig is missing, unreadable or refused, or the
+                service account's name is none.
+
+        """
+        client, mapper, remote = self._client, self._mapper, False
+        if kustomization.spec.kube_config is not None:
+            found = await self._remote(kustomization)
+            client, mapper, remote = found.client, found.mapper, True
+        user = self.user_of(kustomization)
+        acting = client.impersonate(user) if user else client
+        return Tenant(acting, mapper, client, user, remote)
+
+    def user_of(self, kustomization: Kustomization) -> str:
+        """The impersonated user, or ``""``.
+
+        Raises:
+            Failed: the name cannot be one of a service account.
+
+        """
+        name = self.service_account_of(kustomization)
+        if not name:
+            return ""
+        try:
+            return service_account_user(kustomization.metadata.namespace, name)
+        except UnsafeName as error:
+            raise Failed(
+                reasons.RECONCILIATION_FAILED, f"spec.serviceAccountName: {error}"
+            ) from error
+
+    def service_account_of(self, kustomization: Kustomization) -> str:
+        """The name of the service account, or ``""``."""
+        return kustomization.spec.service_account_name or self._rules.default_service_account
+
+    async def aclose(self) -> None:
+        """Close the connections to remote clusters."""
+        while self._remotes:
+            _, remote = self._remotes.popitem()
+            await remote.client.aclose()
+
+    async def _remote(self, kustomization: Kustomization) -> _Remote:
+        reference = kustomization.spec.kube_config and kustomization.spec.kube_config.secret_ref
+        if not reference:
+            raise Failed(
+                reasons.RECONCILIATION_FAILED, "spec.kubeConfig.secretRef is needed and not set"
+            )
+        key = ObjectKey(kustomization.metadata.namespace, reference.name)
+        try:
+            secret = await self._client.get(kinds.SECRET, key)
+        except NotFound as error:
+            raise Failed(
+                reasons.RECONCILIATION_FAILED, f"spec.kubeConfig: Secret '{key}' does not exist"
+            ) from error
+        except (ApiError, UnsafeName) as error:
+            raise Failed(
+                reasons.RECONCILIATION_FAILED,
+                f"spec.kubeConfig: Secret '{key}' cannot be read: {error}",
+            ) from error
+        version = (
+            f"{secret['metadata']['uid']}@{secret['metadata']['resourceVersion']}:{reference.key}"
+        )
+        known = self._remotes.get(key)
+        if known is not None and known.version == version:
+            self._remotes.move_to_end(key)
+            return known
+        return await self._connect(key, version, _kubeconfig_in(secret, reference.key))
+
+    async def _connect(self, key: ObjectKey, version: str, kubeconfig: bytes) -> _Remote:
+        try:
+            client = await client_from_kubeconfig(
+                kubeconfig,
+                allow_exec=self._rules.insecure_kubeconfig_exec,
+                allow_insecure_tls=self._rules.insecure_kubeconfig_tls,
+                user_agent=self._user_agent,
+            )
+        except KubeConfigRefused as error:
+            raise Failed(
+                reasons.RECONCILIATION_FAILED, f"spec.kubeConfig: Secret '{key}': {error}"
+            ) from error
+        replaced = self._remotes.pop(key, None)
+        if replaced is not None:
+            await replaced.client.aclose()
+        if len(self._remotes) >= _MAX_REMOTES:
+            _, oldest = self._remotes.popitem(last=False)
+            await oldest.client.aclose()
+        remote = self._remotes[key] = _Remote(version, client, RestMapper(client))
+        return remote
+
+
+def _kubeconfig_in(secret: JsonObject, key: str | None) -> bytes:
+    data: dict[str, str] = secret.get("data") or {}
+    names = (key,) if key else _DEFAULT_KEYS
+    for name in names:
+        if name in data:
+            return base64.b64decode(data[name])
+    raise Failed(
+        reasons.RECONCILIATION_FAILED,
+        f"spec.kubeConfig: Secret '{secret['metadata']['name']}' has no key "
+        + " or ".join(repr(name) for name in names),
+    )
