@@ -1,0 +1,224 @@
+"""Run one control plane on loopback for as long as a context lasts.
+
+``ControlPlane`` starts etcd, kube-apiserver and kube-controller-manager in this order, each when
+the one before it answers, and stops them in the reverse order. All data is in a temporary folder.
+A program that dies while starting is reported with the tail of its log; a port that another
+process took in the meantime costs a second attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shutil
+import socket
+import ssl
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from controlplane.build import Binaries, find_binaries
+from controlplane.process import Child, ChildDied
+from controlplane.programs import (
+    Files,
+    Ports,
+    apiserver_command,
+    etcd_command,
+    manager_command,
+    write_files,
+)
+
+__all__ = ["ControlPlane", "StartFailed"]
+
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 5.0
+_ATTEMPTS = 3
+_PORT_TAKEN = "address already in use"
+
+
+class StartFailed(Exception):
+    """The control plane did not become ready; the message has the logs' tails."""
+
+
+class ControlPlane:
+    """A real API server with its store and controllers; ``async with`` starts and stops it.
+
+    Args:
+        binaries: the programs; found as ``controlplane.build`` says when omitted.
+        audit_log: where each request is logged (JSON lines, Metadata level, with
+            ``impersonatedUser``); a file in the temporary folder when omitted.
+
+    """
+
+    def __init__(self, *, binaries: Binaries | None = None, audit_log: Path | None = None) -> None:
+        self._binaries = find_binaries() if binaries is None else binaries
+        self._wanted_audit_log = audit_log
+        self._children: list[Child] = []
+        self._files: Files | None = None
+        self._port = 0
+
+    @property
+    def version(self) -> str:
+        """As in ``v1.37.2``."""
+        return self._binaries.version
+
+    @property
+    def url(self) -> str:
+        """``https://127.0.0.1:PORT``."""
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The authority that signed the serving certificate."""
+        return self._started().ca_pem
+
+    @property
+    def admin_token(self) -> str:
+        """A bearer token of user ``admin`` in group ``system:masters``."""
+        return self._started().admin_token
+
+    @property
+    def audit_log(self) -> Path:
+        """The audit log's file."""
+        return self._started().audit_log
+
+    def kubeconfig(self, *, user: str = "admin", token: str = "") -> dict[str, Any]:
+        """A kubeconfig as data; for ``admin`` complete, for other users with their ``token``."""
+        if user != "admin" and not token:
+            raise ValueError(f"user {user} needs a token")
+        cluster = {
+            "server": self.url,
+            "certificate-authority-data": base64.b64encode(self.ca_pem).decode(),
+        }
+        context = {"cluster": "control-plane", "user": user, "namespace": "default"}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "control-plane", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": token or self.admin_token}}],
+            "contexts": [{"name": "control-plane", "context": context}],
+            "current-context": "control-plane",
+        }
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """A client's TLS settings that trust this control plane alone."""
+        return ssl.create_default_context(cadata=self.ca_pem.decode())
+
+    async def __aenter__(self) -> Self:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._start()
+            except BaseException as error:
+                tails = self._tails()
+                await self._stop()
+                if isinstance(error, ChildDied | TimeoutError):
+                    if _PORT_TAKEN in tails and attempt < _ATTEMPTS:
+                        continue
+                    raise StartFailed(
+                        f"the control plane did not start: {error}\n{tails}"
+                    ) from error
+                raise
+            break
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stop()
+
+    def check(self) -> None:
+        """Do nothing while all three programs run.
+
+        Raises:
+            ChildDied: one ended; the message has the tail of its log.
+
+        """
+        for child in self._children:
+            child.check()
+
+    async def wait_broken(self) -> None:
+        """Wait until a program ends by itself.
+
+        Raises:
+            ChildDied: always, in the end.
+
+        """
+        waits = [asyncio.ensure_future(child.wait()) for child in self._children]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        self.check()
+
+    async def _start(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="fluvial-control-plane-"))
+        ports = _free_ports()
+        self._port = ports.apiserver
+        audit_log = self._wanted_audit_log or folder / "audit.log"
+        files = write_files(folder, port=ports.apiserver, audit_log=audit_log)
+        self._files = files
+        async with asyncio.timeout(_START_SECONDS):
+            await self._launch("etcd", etcd_command(self._binaries, files, ports))
+            await self._until(f"http://127.0.0.1:{ports.etcd}/health")
+            command = apiserver_command(self._binaries, files, ports)
+            await self._launch("kube-apiserver", command)
+            await self._until(f"{self.url}/readyz")
+            command = manager_command(self._binaries, files)
+            await self._launch("kube-controller-manager", command)
+            # Written by its controllers, so they run.
+            default = f"{self.url}/api/v1/namespaces/default"
+            await self._until(f"{default}/serviceaccounts/default")
+            await self._until(f"{default}/configmaps/kube-root-ca.crt")
+
+    async def _launch(self, name: str, command: list[str]) -> None:
+        log = self._started().folder / f"{name}.log"
+        self._children.append(await Child.start(name=name, command=command, log=log))
+
+    async def _until(self, url: str) -> None:
+        """Poll ``url`` until it answers 200, while all children live."""
+        headers = {"Authorization": f"Bearer {self.admin_token}"}
+        connector = aiohttp.TCPConnector(ssl=self.ssl_context())
+        async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+            while True:
+                self.check()
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(url) as answer:
+                        if answer.status == 200:
+                            return
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _stop(self) -> None:
+        children, self._children = self._children, []
+        for child in reversed(children):
+            await child.stop(grace=_GRACE_SECONDS)
+        files, self._files = self._files, None
+        if files is not None:
+            await asyncio.to_thread(shutil.rmtree, files.folder, ignore_errors=True)
+
+    def _tails(self) -> str:
+        return "\n".join(f"--- {child.name}\n{child.tail()}" for child in self._children)
+
+    def _started(self) -> Files:
+        if self._files is None:
+            raise RuntimeError("the control plane is not running")
+        return self._files
+
+
+def _free_ports() -> Ports:
+    with contextlib.ExitStack() as stack:
+        numbers: list[int] = []
+        for _ in range(3):
+            taken = stack.enter_context(socket.socket())
+            taken.bind(("127.0.0.1", 0))
+            numbers.append(taken.getsockname()[1])
+        return Ports(etcd=numbers[0], etcd_peer=numbers[1], apiserver=numbers[2])
