@@ -1,0 +1,108 @@
+"""What a CRD says beyond its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fluvial.api import crd
+from fluvial.api.meta import Model
+from fluvial.kube import kinds
+from fluvial.kube.resource import Resource
+
+_BY_NAME = {kind.model.__name__: crd.crd(kind) for kind in crd.KINDS}
+_EVERY = pytest.mark.parametrize("definition", _BY_NAME.values(), ids=_BY_NAME.keys())
+
+
+def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield schema
+    for child in schema.get("properties", {}).values():
+        yield from _schemas(child)
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            yield from _schemas(schema[key])
+
+
+@_EVERY
+def test_schema_is_structural(definition: dict[str, Any]) -> None:
+    root = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    for schema in _schemas(root):
+        assert schema["type"] in {"object", "array", "string", "integer", "boolean"}
+        assert not {"$ref", "title", "anyOf", "nullable"} & schema.keys()
+        assert not ("properties" in schema and "additionalProperties" in schema)
+
+
+@_EVERY
+def test_tools_of_flux_find_the_definition(definition: dict[str, Any]) -> None:
+    labels = definition["metadata"]["labels"]
+
+    assert labels["app.kubernetes.io/part-of"] == "flux"
+    assert "kustomize.toolkit.fluxcd.io/namespace" not in labels
+
+
+@_EVERY
+def test_a_new_object_is_in_progress_until_its_first_reconcile(definition: dict[str, Any]) -> None:
+    version = definition["spec"]["versions"][0]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+
+    assert status["default"] == {"observedGeneration": -1}
+    assert version["subresources"] == {"status": {}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "short_names", "categories", "columns"),
+    [
+        (
+            "GitRepository",
+            kinds.GIT_REPOSITORY,
+            ["gitrepo"],
+            ["all", "fluxcd", "fluxcd-sources"],
+            ["URL", "Age", "Ready", "Status"],
+        ),
+        (
+            "Kustomization",
+            kinds.KUSTOMIZATION,
+            ["ks"],
+            ["all", "fluxcd", "fluxcd-appliers"],
+            ["Age", "Ready", "Status"],
+        ),
+    ],
+    ids=["GitRepository", "Kustomization"],
+)
+def test_names_and_columns(
+    kind: str,
+    resource: Resource,
+    short_names: list[str],
+    categories: list[str],
+    columns: list[str],
+) -> None:
+    spec = _BY_NAME[kind]["spec"]
+    (version,) = spec["versions"]
+
+    assert (spec["group"], version["name"], spec["names"]["plural"], spec["names"]["kind"]) == (
+        resource.group,
+        resource.version,
+        resource.plural,
+        resource.kind,
+    )
+    assert _BY_NAME[kind]["metadata"]["name"] == resource.group_resource
+    assert spec["names"]["shortNames"] == short_names
+    assert spec["names"]["categories"] == categories
+    assert [column["name"] for column in version["additionalPrinterColumns"]] == columns
+
+
+def test_only_the_kustomization_definition_is_kept_from_substitution() -> None:
+    name = "kustomize.toolkit.fluxcd.io/substitute"
+
+    assert _BY_NAME["Kustomization"]["metadata"]["annotations"] == {name: "disabled"}
+    assert "annotations" not in _BY_NAME["GitRepository"]["metadata"]
+
+
+def test_a_field_of_several_types_is_refused() -> None:
+    class Ambiguous(Model, kw_only=True, frozen=True):
+        value: int | str
+
+    with pytest.raises(TypeError, match="one type"):
+        crd.schema_of(Ambiguous)
