@@ -38,7 +38,11 @@ class WatchEvent:
 
 
 class KubeClient(Protocol):
-    """Unstructured verbs under one identity."""
+    """Unstructured verbs under one identity.
+
+    Items of lists and watches always have ``apiVersion`` and ``kind``, those of the resource even
+    where only metadata is asked for; metadata-only answers come without ``managedFields``.
+    """
 
     async def get(
         self,
@@ -161,9 +165,25 @@ class KubeClient(Protocol):
         ...
 
     async def request(
-        self, method: str, path: str, *, body: JsonObject | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        accept: str = "application/json",
+        idempotent: bool | None = None,
     ) -> JsonObject:
-        """Ask for anything else: discovery, reviews, ``/version``. ``path`` is used as it is."""
+        """Ask for anything else: discovery, reviews, ``/version``. ``path`` is used as it is.
+
+        Args:
+            method: the HTTP method.
+            path: path and query, encoded, below the server's own path.
+            body: sent as JSON.
+            accept: the media types wanted.
+            idempotent: whether it may be repeated after it may have been processed; a review by
+                POST may. ``None`` decides by the method.
+
+        """
         ...
 
     def impersonate(self, user: str, groups: tuple[str, ...] = ()) -> KubeClient:

@@ -53,8 +53,11 @@ class ApiError(FluvialError):
         reason: the Status object's reason, such as ``NotFound``, or ``""``.
         message: the Status object's message.
         details: the Status object's details: name, group, kind, causes, retryAfterSeconds.
+        retry_after: seconds after which the server wants to be asked again, if it said so.
 
     """
+
+    retry_after: float | None = None
 
     def __init__(
         self,
@@ -138,7 +141,17 @@ class ServerError(ApiError):
 
 
 class Unreachable(ApiError):
-    """No answer: refused, reset, timed out, TLS failed."""
+    """No answer: refused, reset, timed out, TLS failed.
+
+    Attributes:
+        may_have_happened: True if the request may have reached the server, so that a write may
+            have taken effect: read before writing again.
+        permanent: True if asking again is useless, as with a certificate that is not trusted.
+
+    """
+
+    may_have_happened: bool = True
+    permanent: bool = False
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {

@@ -19,8 +19,10 @@ from fluvial.objects import ObjectKey
 
 __all__ = [
     "UnsafeName",
+    "check_path",
     "collection_path",
     "group_version_path",
+    "header_text",
     "object_path",
     "query_string",
     "segment",
@@ -132,6 +134,34 @@ def service_account_user(namespace: str, name: str) -> str:
         if segment(value, field) != value or ":" in value:
             raise UnsafeName(field, value, "it is not the name of a Kubernetes object")
     return f"system:serviceaccount:{namespace}:{name}"
+
+
+def header_text(value: str, field: str) -> str:
+    """A text that comes from an object and goes into a header.
+
+    Raises:
+        UnsafeName: it is empty, or could end the header.
+
+    """
+    if not value:
+        raise UnsafeName(field, value, "it must not be empty")
+    if not value.isprintable():
+        raise UnsafeName(field, value, "it must not contain line breaks or control characters")
+    return value
+
+
+def check_path(path: str) -> None:
+    """Refuse a ready path that could leave the server or be read as another path.
+
+    Raises:
+        UnsafeName: it does not start with ``/``, is not encoded, or has ``.`` or ``..``.
+
+    """
+    location = path.partition("?")[0]
+    if not path.startswith("/") or not path.isprintable() or " " in path or "#" in path:
+        raise UnsafeName("path", path, "it must be an encoded path that starts with '/'")
+    if any(part in {".", ".."} for part in location.split("/")):
+        raise UnsafeName("path", path, "it must not contain '.' or '..'")
 
 
 def _query_value(name: str, value: str) -> str:
