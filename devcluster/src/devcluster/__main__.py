@@ -1,0 +1,66 @@
+"""``devcluster --kubeconfig FILE``: run until SIGINT or SIGTERM.
+
+Prints ``ready`` and the bound addresses on one line of JSON each, once everything serves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import orjson
+
+from devcluster.cluster import DevCluster, Options
+from fluvial.log import setup_logging
+
+__all__ = ["main"]
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="devcluster", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True, help="written for the admin")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--control-port", type=int, default=None, help="off unless given")
+    parser.add_argument("--request-log", type=Path, default=None, help="JSON lines")
+    parser.add_argument("--audit-log", type=Path, default=None, help="JSON lines")
+    return parser.parse_args(argv)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    temporary.replace(path)
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with DevCluster(Options(host=arguments.host, port=arguments.port)) as cluster:
+        # JSON is YAML: every kubeconfig reader takes it.
+        config = orjson.dumps(cluster.kubeconfig(), option=orjson.OPT_INDENT_2)
+        write_private(arguments.kubeconfig, config)
+        print(f"address {cluster.url}")  # noqa: T201 (the command's contract with scripts)
+        print("ready", flush=True)  # noqa: T201
+        await stop.wait()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    arguments = _arguments(argv)
+    setup_logging()
+    asyncio.run(_run(arguments))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,314 @@
+"""Resource requests: from a parsed path and a body to a response.
+
+Called by the server once a request is authenticated and authorised. Each verb is one method;
+what they share (which kind, which options, which form) is prepared in ``Call``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import yaml
+
+from devcluster import errors
+from devcluster.deletes import DeleteOptions, Deleter
+from devcluster.gate import Gate, Strictness
+from devcluster.identity import User
+from devcluster.kinds import Kind, Kinds
+from devcluster.reading import ListOptions, Reader
+from devcluster.request import RequestInfo
+from devcluster.store import Store
+from devcluster.tables import TableMaker
+from devcluster.views import View, negotiate
+from devcluster.watching import Watch
+from devcluster.writes import Outcome, Target, WriteOptions, Writer
+
+__all__ = ["Api", "Call", "Reply", "Stream"]
+
+JsonObject = dict[str, Any]
+_JSON_PATCH = "application/json-patch+json"
+_MERGE_PATCH = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
+_APPLY = "application/apply-patch+yaml"
+_BODY_TYPES = ("application/json", "application/yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished response."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A response that goes on: the server writes its lines until they end."""
+
+    watch: Watch
+
+
+@dataclass(slots=True)
+class Call:
+    """One authorised request."""
+
+    info: RequestInfo
+    method: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    user: User
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("Content-Type", "").partition(";")[0].strip()
+
+
+class Api:
+    """The verbs on resources."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        kinds: Kinds,
+        gate: Gate,
+        writer: Writer,
+        reader: Reader,
+        deleter: Deleter,
+        tables: TableMaker,
+    ) -> None:
+        self._store = store
+        self._kinds = kinds
+        self._gate = gate
+        self._writer = writer
+        self._reader = reader
+        self._deleter = deleter
+        self._tables = tables
+
+    def kind_of(self, info: RequestInfo) -> Kind | None:
+        """The kind that a path names, or None (404)."""
+        kind = self._kinds.resource(info.group, info.version, info.resource)
+        if kind is None:
+            return None
+        if info.subresource and info.subresource not in kind.subresources:
+            return None
+        return kind
+
+    def handle(self, call: Call) -> Reply | Stream:
+        """Answer; raises ApiFailure."""
+        info = call.info
+        kind = self.kind_of(info)
+        if kind is None:
+            raise errors.resource_not_found()
+        if kind.namespaced and not info.namespace and info.verb not in {"list", "watch"}:
+            raise errors.method_not_allowed()
+        if not kind.namespaced and info.namespace and kind.table != ("", "namespaces"):
+            raise errors.resource_not_found()
+        verbs = kind.subresources[info.subresource].verbs if info.subresource else kind.verbs
+        if info.verb not in verbs:
+            raise errors.method_not_allowed()
+        target = Target(
+            kind,
+            namespace=info.namespace if kind.namespaced else "",
+            name=info.name,
+            subresource=info.subresource,
+        )
+        verb: Callable[[Call, Target], Reply | Stream] = getattr(self, f"_{info.verb}")
+        return verb(call, target)
+
+    def _view(self, call: Call, kind: Kind) -> View:
+        form, version = negotiate(call.headers.get("Accept", ""))
+        include = call.query.get("includeObject", "") or "Metadata"
+        return View(kind, form, version, include, self._tables)
+
+    # --- reads --------------------------------------------------------------------------------
+
+    def _get(self, call: Call, target: Target) -> Reply:
+        row = self._reader.get(target.kind, namespace=target.namespace, name=target.name)
+        return Reply(200, self._view(call, target.kind).one(row))
+
+    def _list(self, call: Call, target: Target) -> Reply:
+        view = self._view(call, target.kind)
+        options = ListOptions.parse(call.query)
+        page = self._reader.list(target.kind, namespace=target.namespace, options=options)
+        return Reply(200, view.many(page.rows, page.meta))
+
+    def _watch(self, call: Call, target: Target) -> Stream:
+        options = ListOptions.parse(call.query)
+        kind = target.kind
+        chosen = self._reader.selection(kind, namespace=target.namespace, options=options)
+        table = self._store.table(kind.table)
+        return Stream(Watch(self._store, table, self._view(call, kind), chosen, options))
+
+    # --- writes -------------------------------------------------------------------------------
+
+    def _options(self, call: Call) -> WriteOptions:
+        query = call.query
+        mode = query.get("fieldValidation", "") or "Warn"
+        if mode not in {"Strict", "Warn", "Ignore"}:
+            raise errors.bad_request(f"unsupported fieldValidation: {mode}")
+        strictness: Strictness = "Strict" if mode == "Strict" else "Warn"
+        if mode == "Ignore":
+            strictness = "Ignore"
+        manager = query.get("fieldManager", "") or _default_manager(call.headers)
+        return WriteOptions(
+            manager=manager,
+            user=call.user,
+            dry_run=_dry_run(query),
+            strictness=strictness,
+            force=query.get("force", "") in {"true", "1"},
+            raw=call.body,
+            warnings=call.warnings,
+        )
+
+    def _create(self, call: Call, target: Target) -> Reply:
+        obj = self._decode_object(call, target.kind)
+        options = self._options(call)
+        return self._written(call, target, self._writer.create(target, obj, options))
+
+    def _update(self, call: Call, target: Target) -> Reply:
+        obj = self._decode_object(call, target.kind)
+        options = self._options(call)
+        return self._written(call, target, self._writer.update(target, obj, options))
+
+    def _patch(self, call: Call, target: Target) -> Reply:
+        options = self._options(call)
+        kind = call.content_type
+        if kind == _APPLY:
+            if not call.query.get("fieldManager"):
+                raise _manager_required()
+            applied = decode_body(call.body)
+            return self._written(call, target, self._writer.apply(target, applied, options))
+        change = self._change(kind, target.kind, call.body)
+        return self._written(call, target, self._writer.patch(target, change, options))
+
+    def _change(
+        self, content_type: str, kind: Kind, body: bytes
+    ) -> Callable[[JsonObject], JsonObject]:
+        gate = self._gate
+        if content_type == _JSON_PATCH:
+            ops = _decode_json(body)
+            return lambda obj: gate.json_patch(obj, ops)
+        if content_type == _MERGE_PATCH:
+            patch = decode_body(body)
+            return lambda obj: gate.merge_patch(obj, patch)
+        if content_type == _STRATEGIC and not kind.crd:
+            patch = decode_body(body)
+            return lambda obj: gate.strategic(kind, obj, patch)
+        accepted = [_JSON_PATCH, _MERGE_PATCH]
+        accepted += [_APPLY] if kind.crd else [_STRATEGIC, _APPLY]
+        raise errors.unsupported_media_type(accepted)
+
+    def _written(self, call: Call, target: Target, outcome: Outcome) -> Reply:
+        body = self._view(call, target.kind).dump(outcome.obj)
+        return Reply(201 if outcome.created else 200, body)
+
+    def _decode_object(self, call: Call, kind: Kind) -> JsonObject:
+        if call.content_type not in {"", *_BODY_TYPES}:
+            raise errors.unsupported_media_type(
+                [*_BODY_TYPES, "application/vnd.kubernetes.protobuf"]
+            )
+        obj = decode_body(call.body)
+        given = (obj.get("apiVersion", ""), obj.get("kind", ""))
+        expected = (kind.api_version, kind.kind)
+        if any(given) and given != expected:
+            raise errors.bad_request(
+                f"the API version in the data ({given[0]}) does not match the expected API version"
+                f" ({expected[0]})"
+            )
+        return {"kind": kind.kind, "apiVersion": kind.api_version, **obj}
+
+    # --- deletes ------------------------------------------------------------------------------
+
+    def _delete_options(self, call: Call) -> DeleteOptions:
+        body = decode_body(call.body) if call.body.strip() else {}
+        return DeleteOptions.parse(body, dict(call.query))
+
+    def _delete(self, call: Call, target: Target) -> Reply:
+        options = self._delete_options(call)
+        kind = target.kind
+        result = self._deleter.delete(target, options)
+        if not result.gone:
+            return Reply(200, self._view(call, kind).dump(result.obj))
+        details = {"name": target.name, "group": kind.group, "kind": kind.plural}
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {
+                **{name: value for name, value in details.items() if value},
+                "uid": result.obj["metadata"]["uid"],
+            },
+        }
+        return Reply(200, orjson.dumps(status))
+
+    def _deletecollection(self, call: Call, target: Target) -> Reply:
+        options = self._delete_options(call)
+        kind = target.kind
+        view = self._view(call, kind)
+        listing = ListOptions.parse(call.query)
+        page = self._reader.list(kind, namespace=target.namespace, options=listing)
+        for row in page.rows:
+            one = Target(kind, namespace=row.namespace, name=row.name)
+            try:
+                self._deleter.delete(one, options)
+            except errors.ApiFailure as failure:
+                if failure.code not in {404, 409}:
+                    raise
+        return Reply(200, view.many(page.rows, page.meta))
+
+
+def _dry_run(query: Mapping[str, str]) -> bool:
+    value = query.get("dryRun", "")
+    if value not in {"", "All"}:
+        raise errors.bad_request(f"invalid dryRun: {value}")
+    return value == "All"
+
+
+def _default_manager(headers: Mapping[str, str]) -> str:
+    """The manager of a write that names none: the user agent up to its first slash."""
+    return headers.get("User-Agent", "").partition("/")[0][:128] or "unknown"
+
+
+def _manager_required() -> errors.ApiFailure:
+    return errors.invalid(
+        group="meta.k8s.io",
+        kind="PatchOptions",
+        name="",
+        causes=[
+            {
+                "reason": "FieldValueRequired",
+                "message": "Required value: is required for apply patch",
+                "field": "fieldManager",
+            }
+        ],
+    )
+
+
+def _decode_json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.bad_request(f"error decoding patch: {error}") from error
+
+
+def decode_body(body: bytes) -> JsonObject:
+    """An object from JSON or YAML; 400 when it is neither."""
+    try:
+        obj = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        try:
+            obj = yaml.load(body, Loader=yaml.CSafeLoader)
+        except yaml.YAMLError as error:
+            raise errors.bad_request(f"error decoding body: {error}") from error
+    if not isinstance(obj, dict):
+        raise errors.bad_request("the body is not a JSON object")
+    return obj

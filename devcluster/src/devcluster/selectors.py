@@ -1,0 +1,221 @@
+"""Label and field selectors, parsed as the API server parses them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from devcluster.errors import bad_request
+
+__all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "parse_selector"]
+
+_WORD = re.compile(r"\s*(!=|==|=|!|,|\(|\)|<|>|[^\s=!,()<>]+)")
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One term; ``operator`` is one of in, notin, exists, absent, gt, lt."""
+
+    key: str
+    operator: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        value = labels.get(self.key)
+        match self.operator:
+            case "in":
+                return value is not None and value in self.values
+            case "notin":
+                return value is None or value not in self.values
+            case "exists":
+                return value is not None
+            case "absent":
+                return value is None
+            case _:
+                return value is not None and self._compare(value)
+
+    def _compare(self, value: str) -> bool:
+        try:
+            left, right = int(value), int(next(iter(self.values)))
+        except ValueError:
+            return False
+        return left > right if self.operator == "gt" else left < right
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """A conjunction; an empty one matches everything."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str] | None) -> bool:
+        present = labels or {}
+        return all(requirement.matches(present) for requirement in self.requirements)
+
+    def __bool__(self) -> bool:
+        return bool(self.requirements)
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.words: list[str] = []
+        at = 0
+        while at < len(text.rstrip()):
+            found = _WORD.match(text, at)
+            if found is None:
+                raise ValueError(f"unable to parse {text!r}")
+            self.words.append(found.group(1))
+            at = found.end()
+        self.at = 0
+
+    def peek(self) -> str:
+        return self.words[self.at] if self.at < len(self.words) else ""
+
+    def take(self) -> str:
+        word = self.peek()
+        self.at += 1
+        return word
+
+    def requirements(self) -> list[Requirement]:
+        found: list[Requirement] = []
+        while self.peek():
+            found.append(self._requirement())
+            word = self.take()
+            if word and word != ",":
+                raise ValueError(f"found '{word}', expected: ',' or 'end of string'")
+            if word == "," and not self.peek():
+                raise ValueError("found '', expected: identifier after ','")
+        return found
+
+    def _requirement(self) -> Requirement:
+        if self.peek() == "!":
+            self.take()
+            return Requirement(_key(self.take()), "absent")
+        key = _key(self.take())
+        operator = self.peek()
+        if operator in {"", ","}:
+            return Requirement(key, "exists")
+        self.take()
+        if operator in {"=", "==", "!="}:
+            value = "" if self.peek() in {"", ","} else self.take()
+            return Requirement(
+                key, "notin" if operator == "!=" else "in", frozenset({_value(key, value)})
+            )
+        if operator in {"in", "notin"}:
+            return Requirement(key, operator, frozenset(self._values(key)))
+        if operator in {"<", ">"}:
+            return Requirement(key, "gt" if operator == ">" else "lt", frozenset({self.take()}))
+        raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
+
+    def _values(self, key: str) -> list[str]:
+        if self.take() != "(":
+            raise ValueError("found '', expected: '('")
+        values = [""]
+        while True:
+            word = self.take()
+            if word == ")":
+                return [_value(key, value) for value in values]
+            if word == ",":
+                values.append("")
+            elif word:
+                values[-1] = word
+            else:
+                raise ValueError("found '', expected: ',' or ')'")
+
+
+def _key(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    if (slash and not prefix) or not _NAME.fullmatch(name):
+        raise ValueError(f"found '{text}', expected: !, identifier, or \"end of string\"")
+    return text
+
+
+def _value(key: str, text: str) -> str:
+    if not _VALUE.fullmatch(text):
+        raise ValueError(
+            f'values[0][{key}]: Invalid value: "{text}": a valid label must be an empty string or'
+            " consist of alphanumeric characters, '-', '_' or '.', and must start and end with an"
+            " alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for"
+            " validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+        )
+    return text
+
+
+def parse_labels(text: str) -> LabelSelector:
+    """Read ``labelSelector``; 400 when it cannot be parsed."""
+    if not text.strip():
+        return LabelSelector()
+    try:
+        return LabelSelector(tuple(_Parser(text).requirements()))
+    except ValueError as error:
+        raise bad_request(f"unable to parse requirement: {error}") from error
+
+
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "absent"}
+
+
+def parse_selector(selector: Mapping[str, object] | None) -> LabelSelector:
+    """Read a ``metav1.LabelSelector`` object; None selects nothing is the caller's matter."""
+    selector = selector or {}
+    labels = selector.get("matchLabels") or {}
+    terms: list[Requirement] = []
+    if isinstance(labels, Mapping):
+        terms += [Requirement(str(k), "in", frozenset({str(v)})) for k, v in labels.items()]
+    expressions = selector.get("matchExpressions") or ()
+    if isinstance(expressions, Sequence):
+        for term in expressions:
+            terms.append(
+                Requirement(
+                    str(term["key"]),
+                    _OPERATORS[str(term["operator"])],
+                    frozenset(term.get("values") or ()),
+                )
+            )
+    return LabelSelector(tuple(terms))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSelector:
+    """Terms (path, must equal, value), all of which hold."""
+
+    terms: tuple[tuple[str, bool, str], ...] = ()
+
+    def matches(self, read: Callable[[str], str]) -> bool:
+        return all((read(path) == value) is equal for path, equal, value in self.terms)
+
+    def exact(self, path: str) -> str | None:
+        """The value that ``path`` must equal, if a term says so."""
+        for term, equal, value in self.terms:
+            if equal and term == path:
+                return value
+        return None
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+
+def parse_fields(text: str) -> FieldSelector:
+    """Read ``fieldSelector``; 400 when it cannot be parsed."""
+    terms: list[tuple[str, bool, str]] = []
+    for term in _split_terms(text):
+        for operator, equal in (("!=", False), ("==", True), ("=", True)):
+            path, found, value = term.partition(operator)
+            if found and not path.endswith("!"):
+                terms.append((path.strip(), equal, _unescape(value)))
+                break
+        else:
+            raise bad_request(f"invalid field selector: {term!r}".replace("'", '"'))
+    return FieldSelector(tuple(terms))
+
+
+def _split_terms(text: str) -> list[str]:
+    """Split on commas that no backslash escapes."""
+    return [part for part in re.split(r"(?<!\\),", text) if part.strip()]
+
+
+def _unescape(value: str) -> str:
+    return re.sub(r"\\([\\,=])", r"\1", value)

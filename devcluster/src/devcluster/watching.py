@@ -1,0 +1,123 @@
+"""Watch streams: initial state, changes, bookmarks, and the end.
+
+A stream keeps a position in its table's history and sleeps until the table wakes it; all changes
+since are written at once. A stream that falls behind the kept history ends with a 410 event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import orjson
+
+from devcluster import clock, errors
+from devcluster.reading import ListOptions, Selection
+from devcluster.store import Change, ChangeType, Store, Table
+from devcluster.views import View
+
+__all__ = ["Watch"]
+
+_BOOKMARK_INTERVAL = 60.0
+_DEFAULT_TIMEOUT = 1800.0
+
+
+@dataclass(slots=True)
+class Watch:
+    """One stream; iterate ``lines()`` for chunks of encoded events."""
+
+    store: Store
+    table: Table
+    view: View
+    selection: Selection
+    options: ListOptions
+
+    def start(self) -> tuple[bytes, int]:
+        """The first bytes and the position that the stream continues from."""
+        options = self.options
+        wanted = options.resource_version
+        initial = options.initial_events
+        if initial is None:
+            initial = wanted in {"", "0"}
+        if initial:
+            rows = self.table.rows(self.selection.namespace)
+            lines = [self.view.line("ADDED", row) for row in rows if self.selection.matches(row)]
+            if options.initial_events and options.bookmarks:
+                lines.append(self.view.bookmark(self.store.revision, initial_end=True))
+            return b"".join(lines), self.table.end
+        revision = self.store.revision if wanted in {"", "0"} else _revision(wanted)
+        if revision < self.store.compacted:
+            return self._too_old(revision), -1
+        return b"", self.table.position_after(revision)
+
+    def _too_old(self, revision: int) -> bytes:
+        failure = errors.expired(f"too old resource version: {revision} ({self.store.compacted})")
+        return orjson.dumps({"type": "ERROR", "object": failure.status()}) + b"\n"
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """Chunks of whole lines until the stream's timeout."""
+        first, position = self.start()
+        if first:
+            yield first
+        if position < 0:
+            return
+        wake = asyncio.Event()
+        self.table.subscribe(wake)
+        try:
+            async for chunk in self._follow(position, wake):
+                yield chunk
+        finally:
+            self.table.unsubscribe(wake)
+
+    async def _follow(self, position: int, wake: asyncio.Event) -> AsyncIterator[bytes]:
+        end = clock.loop_time() + (self.options.timeout or _DEFAULT_TIMEOUT)
+        while True:
+            changes = self.table.since(position)
+            if changes is None:
+                yield self._too_old(0)
+                return
+            position += len(changes)
+            chunk = b"".join(self._encode(change) for change in changes)
+            if chunk:
+                yield chunk
+            left = end - clock.loop_time()
+            if left <= 0:
+                break
+            if not await _woken(wake, min(left, _BOOKMARK_INTERVAL)) and self.options.bookmarks:
+                yield self.view.bookmark(self.store.revision)
+
+    def _encode(self, change: Change) -> bytes:
+        kind = self._seen_as(change)
+        return self.view.event(change, kind) if kind else b""
+
+    def _seen_as(self, change: Change) -> ChangeType | None:
+        selection = self.selection
+        if change.previous is None:
+            return "ADDED" if selection.matches(change.row) else None
+        was = selection.matches(change.previous)
+        if change.type == "DELETED":
+            return "DELETED" if was else None
+        now = selection.matches(change.row)
+        if was and now:
+            return "MODIFIED"
+        if now:
+            return "ADDED"
+        return "DELETED" if was else None
+
+
+def _revision(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise errors.bad_request(f"invalid resource version {text!r}") from error
+
+
+async def _woken(wake: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        return False
+    wake.clear()
+    return True
