@@ -1,0 +1,121 @@
+"""Apply the desired set as the tenant, then prune what is no longer in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fluvial.runtime.events import EventRecorder
+
+from fluvial.apply import (
+    ApplyError,
+    ApplyOptions,
+    ApplyResult,
+    Inventory,
+    Masker,
+    PruneFailed,
+    Pruner,
+    Target,
+    apply_set,
+    change_log,
+)
+from fluvial.clock import Clock
+from fluvial.objects import JsonObject
+from fluvial.runtime.outcome import Failed
+from kustomize_controller.kustomization import reasons
+from kustomize_controller.kustomization.run import Run, StatusWriter
+from kustomize_controller.kustomization.tenant import Tenant
+
+__all__ = ["ApplyStep"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStep:
+    """Brings the cluster to the desired set.
+
+    Attributes:
+        options: what flags say about every apply.
+        concurrency: requests in flight for one set (``--concurrent-ssa``).
+
+    """
+
+    writer: StatusWriter
+    events: EventRecorder
+    clock: Clock
+    options: ApplyOptions
+    concurrency: int = 4
+
+    def target(self, run: Run, tenant: Tenant) -> Target:
+        """Where a run's objects go, and as whom."""
+        secrets = run.config.secret_values if run.config else ()
+        return Target(
+            client=tenant.client,
+            mapper=tenant.mapper,
+            owner=run.owner,
+            masker=Masker(secrets),
+            clock=self.clock,
+            concurrency=self.concurrency,
+        )
+
+    async def apply(self, run: Run, target: Target, desired: Sequence[JsonObject]) -> ApplyResult:
+        """Apply, prune, and leave the new inventory in ``run.status``.
+
+        Raises:
+            Failed: ReconciliationFailed or PruneFailed; what was done is in the message and the
+                inventory.
+
+        """
+        before = run.inventory
+
+        async def write_ahead(inventory: Inventory) -> None:
+            await self.writer.store_ahead(run, inventory)
+
+        options = replace(self.options, force=run.spec_of.spec.force, trust_known=not run.fresh)
+        try:
+            result = await apply_set(
+                target,
+                desired,
+                inventory=before,
+                known=run.memory.known,
+                write_ahead=write_ahead,
+                options=options,
+            )
+        except ApplyError as error:
+            done = change_log(error.applied)
+            if done:
+                self._report(run, done)
+            message = f"{error}\n{done}" if done else str(error)
+            raise Failed(reasons.RECONCILIATION_FAILED, message) from error
+        if result.changed:
+            run.changed = True
+            self._report(run, result.log())
+        await self._prune(run, target, before, result)
+        return result
+
+    async def _prune(
+        self, run: Run, target: Target, before: Inventory, result: ApplyResult
+    ) -> None:
+        """Delete what is no longer desired; entries whose deletion failed stay."""
+        stale = before.subtract(result.inventory)
+        if not run.spec_of.spec.prune or not len(stale):
+            run.set_inventory(result.inventory)
+            return
+        pruned = await Pruner(target).prune(stale)
+        run.set_inventory(result.inventory.union(pruned.kept))
+        log = change_log(pruned.changes, all_actions=True)
+        if log:
+            run.changed = True
+            self._report(run, log)
+        try:
+            pruned.raise_failures()
+        except PruneFailed as error:
+            raise Failed(reasons.PRUNE_FAILED, str(error)) from error
+
+    def _report(self, run: Run, log: str) -> None:
+        self.events.event(
+            run.obj,
+            type="Normal",
+            reason=reasons.PROGRESSING,
+            message=log,
+            metadata=run.event_metadata(),
+        )

@@ -1,0 +1,87 @@
+"""What the process remembers of each Kustomization between its runs.
+
+Nothing here is needed for correctness: after a restart everything is compared live once. Manifests
+are never kept, only ids and hashes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fluvial.apply import Verified
+from fluvial.objects import JsonObject, ObjectKey
+
+__all__ = ["Memories", "Memory", "PendingHealth"]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingHealth:
+    """An attempt that has been applied and whose health is awaited.
+
+    Attributes:
+        attempt: its identity.
+        digest: of the applied set, for the history.
+        started: on the monotonic clock, when its reconcile began.
+        changed: whether the apply changed anything.
+        silent: a run that found everything in place; it reports only what is new.
+
+    """
+
+    attempt: str
+    digest: str
+    started: float
+    changed: bool
+    silent: bool
+
+
+@dataclass(slots=True)
+class Memory:
+    """One Kustomization's.
+
+    Attributes:
+        latest: the object as the API server last answered it to us.
+        known: what is verified of its objects.
+        request: the reconcile request that the current attempt belongs to.
+        pending: the attempt that waits for health.
+
+    """
+
+    latest: JsonObject | None = None
+    known: Verified = field(default_factory=Verified)
+    request: str = ""
+    pending: PendingHealth | None = None
+
+
+class Memories:
+    """All memories, by key."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[ObjectKey, Memory] = {}
+
+    def of(self, key: ObjectKey) -> Memory:
+        """The memory of a key, made where there is none."""
+        return self._by_key.setdefault(key, Memory())
+
+    def newest(self, key: ObjectKey, cached: JsonObject) -> JsonObject:
+        """The newer of the cached object and the API server's last answer to us.
+
+        Resource versions of one resource compare as integers (KEP-5504).
+        """
+        memory = self._by_key.get(key)
+        latest = memory.latest if memory else None
+        if latest is None or _uid(latest) != _uid(cached):
+            return cached
+        return latest if _version(latest) > _version(cached) else cached
+
+    def forget(self, key: ObjectKey) -> None:
+        """The object is gone."""
+        self._by_key.pop(key, None)
+
+
+def _uid(obj: JsonObject) -> str:
+    return str(obj["metadata"].get("uid", ""))
+
+
+def _version(obj: JsonObject) -> int:
+    text = str(obj["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0

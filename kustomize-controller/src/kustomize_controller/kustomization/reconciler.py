@@ -1,0 +1,188 @@
+"""The way of one Kustomization: look, resolve, build, apply, prune, wait, report.
+
+Called by the controller for one key at a time. Invariants: everything done to a tenant's objects
+is done as the tenant; the inventory is stored before anything is written; status is patched once
+for an outcome, and not at all by a timer run that finds nothing new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.kube.store import Store
+from fluvial.runtime.patcher import StatusPatcher
+
+from fluvial.api.codec import InvalidObject, decode
+from fluvial.api.kustomize import Kustomization
+from fluvial.api.meta import FINALIZER
+from fluvial.apply import suspect_changed
+from fluvial.clock import Clock
+from fluvial.durations import format_duration
+from fluvial.errors import FluvialError
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.log import Logger
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime import conditions
+from fluvial.runtime.outcome import Result
+from kustomize_controller.kustomization import reasons
+from kustomize_controller.kustomization.applying import ApplyStep
+from kustomize_controller.kustomization.config import read_config
+from kustomize_controller.kustomization.dependencies import DependencyCheck
+from kustomize_controller.kustomization.finish import Finish
+from kustomize_controller.kustomization.health import HealthStep
+from kustomize_controller.kustomization.memory import Memories
+from kustomize_controller.kustomization.removal import RemovalStep
+from kustomize_controller.kustomization.rendering import Renderer
+from kustomize_controller.kustomization.run import Run, StatusWriter
+from kustomize_controller.kustomization.sources import SourceLookup
+from kustomize_controller.kustomization.tenant import Tenants
+from kustomize_controller.kustomization.unsupported import refuse_unsupported
+
+__all__ = ["KustomizationReconciler"]
+
+
+@dataclass(frozen=True, slots=True)
+class KustomizationReconciler:
+    """Reconciles Kustomizations; ``reconcile`` is what the controller calls."""
+
+    client: KubeClient
+    store: Store
+    memories: Memories
+    patcher: StatusPatcher
+    writer: StatusWriter
+    sources: SourceLookup
+    dependencies: DependencyCheck
+    tenants: Tenants
+    renderer: Renderer
+    applying: ApplyStep
+    health: HealthStep
+    removal: RemovalStep
+    finish: Finish
+    clock: Clock
+    log: Logger
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """One run.
+
+        Raises:
+            Failed, Waiting, Stalled: after status says so; the controller sets the timer.
+
+        """
+        run = await self._open(key)
+        if run is None:
+            return Result()
+        if run.spec_of.metadata.deletion_timestamp is not None:
+            return await self._remove(run)
+        if run.spec_of.spec.suspend:
+            self.health.abandon(run)
+            return await self.finish.suspended(run)
+        try:
+            return await self._steps(run)
+        except FluvialError as error:
+            raise await self.finish.failed(run, error) from error
+
+    async def _open(self, key: ObjectKey) -> Run | None:
+        """Read the object and make it ours by the finalizer; ``None`` if it is gone."""
+        cached = self.store.get(key)
+        if cached is None:
+            self.memories.forget(key)
+            return None
+        obj = self.memories.newest(key, cached)
+        kustomization = self._decode(obj)
+        if kustomization is None:
+            return None
+        memory = self.memories.of(key)
+        requested = _open_request(kustomization, memory.request)
+        deleting = kustomization.metadata.deletion_timestamp is not None
+        try:
+            if requested:
+                obj = await self.client.get(kinds.KUSTOMIZATION, key)
+            if FINALIZER not in kustomization.metadata.finalizers and not deleting:
+                obj = await self.patcher.add_finalizer(obj)
+        except NotFound:
+            self.memories.forget(key)
+            return None
+        kustomization = decode(obj, Kustomization)
+        memory.latest = obj
+        memory.request = kustomization.metadata.reconcile_request
+        return Run(
+            key=key,
+            obj=obj,
+            spec_of=kustomization,
+            status=kustomization.status,
+            memory=memory,
+            started=self.clock.monotonic(),
+            requested=requested,
+        )
+
+    def _decode(self, obj: JsonObject) -> Kustomization | None:
+        """The typed object; an object that the CRD should have refused is logged and left alone."""
+        try:
+            return decode(obj, Kustomization)
+        except InvalidObject as error:
+            self.log.error("the object does not have its kind's shape", error=str(error))
+            return None
+
+    async def _remove(self, run: Run) -> Result:
+        self.health.abandon(run)
+        if FINALIZER not in run.spec_of.metadata.finalizers:
+            return Result()
+        try:
+            await self.removal.remove(run)
+        except FluvialError as error:
+            raise await self.finish.failed(run, error) from error
+        self.memories.forget(run.key)
+        return Result()
+
+    async def _steps(self, run: Run) -> Result:
+        refuse_unsupported(run.obj)
+        run.source = await self.sources.find(run.spec_of, fresh=run.fresh)
+        await self.dependencies.check(run.spec_of, run.source, fresh=run.fresh)
+        run.config = await read_config(self.client, run.spec_of)
+        if not run.fresh:
+            if self.health.is_pending(run):
+                return Result()
+            if self.health.take(run):
+                return await self.finish.succeeded(run)
+        return await self._bring_about(run)
+
+    async def _bring_about(self, run: Run) -> Result:
+        self.health.abandon(run)
+        tenant = await self.tenants.tenant_of(run.spec_of)
+        target = self.applying.target(run, tenant)
+        known = run.memory.known
+        run.silent = not run.fresh and _is_settled(run)
+        if run.silent and known.covers(run.attempt):
+            if not await suspect_changed(target, run.inventory, known=known):
+                return self.finish.quiet(run)
+        elif not run.silent:
+            await self.writer.progress(run, _progress_message(run))
+        desired = await self.renderer.render(run)
+        result = await self.applying.apply(run, target, desired)
+        if await self.health.begin(run, target, result):
+            return Result()
+        return await self.finish.succeeded(run)
+
+
+def _open_request(kustomization: Kustomization, seen: str) -> str:
+    """The reconcile request that no run has answered or begun to answer, or ``""``."""
+    token = kustomization.metadata.reconcile_request
+    handled = kustomization.status.last_handled_reconcile_at
+    return token if token and token not in {handled, seen} else ""
+
+
+def _is_settled(run: Run) -> bool:
+    """Whether status already says that this generation and revision are applied."""
+    status = run.status
+    return (
+        status.observed_generation == run.generation
+        and status.last_applied_revision == run.revision
+        and conditions.is_true(status.conditions, reasons.READY)
+    )
+
+
+def _progress_message(run: Run) -> str:
+    timeout = format_duration(run.spec_of.spec.timeout_seconds)
+    return f"Fetching manifests for revision {run.revision} with a timeout of {timeout}"

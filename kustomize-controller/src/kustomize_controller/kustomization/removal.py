@@ -1,0 +1,133 @@
+"""What happens to the applied objects when their Kustomization is deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.patcher import StatusPatcher
+
+from fluvial.api.kustomize import Kustomization
+from fluvial.apply import (
+    Inventory,
+    PruneFailed,
+    Pruner,
+    Target,
+    change_log,
+    deletes_on_removal,
+    wait_for_termination,
+    waits_for_termination,
+)
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.log import Logger
+from fluvial.objects import ObjectKey
+from fluvial.runtime.outcome import Failed
+from kustomize_controller.kustomization import reasons
+from kustomize_controller.kustomization.applying import ApplyStep
+from kustomize_controller.kustomization.run import Run, StatusWriter
+from kustomize_controller.kustomization.tenant import Tenants
+
+__all__ = ["RemovalStep"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalStep:
+    """Deletes, waits, and lets go of the object by taking the finalizer off."""
+
+    client: KubeClient
+    tenants: Tenants
+    applying: ApplyStep
+    writer: StatusWriter
+    patcher: StatusPatcher
+    events: EventRecorder
+    log: Logger
+
+    async def remove(self, run: Run) -> None:
+        """Do what the deletion policy says as the tenant, then take the finalizer off.
+
+        Raises:
+            Failed: PruneFailed; the finalizer stays and the deletion is tried again.
+
+        """
+        spec = run.spec_of.spec
+        policy = spec.deletion_policy or "MirrorPrune"
+        wanted = deletes_on_removal(policy, prune=spec.prune) and not spec.suspend
+        if wanted and len(run.inventory):
+            if await self._account_is_gone(run.spec_of):
+                self._report_orphans(run)
+            else:
+                await self._delete(run, wait=waits_for_termination(policy))
+        await self.patcher.remove_finalizer(run.obj)
+
+    async def _delete(self, run: Run, *, wait: bool) -> None:
+        tenant = await self.tenants.tenant_of(run.spec_of)
+        target = self.applying.target(run, tenant)
+        pruned = await Pruner(target).prune(run.inventory)
+        log = change_log(pruned.changes, all_actions=True)
+        if log:
+            self._report(run, "Normal", log)
+        try:
+            pruned.raise_failures()
+        except PruneFailed as error:
+            run.set_inventory(_in_order(run.inventory, pruned.kept))
+            await self.writer.save(run)
+            raise Failed(
+                reasons.PRUNE_FAILED,
+                f"pruning for deleted resource failed: {error}",
+                retry_after=run.spec_of.spec.retry_seconds,
+            ) from error
+        if wait:
+            await self._wait(run, target, pruned)
+
+    async def _wait(self, run: Run, target: Target, pruned: object) -> None:
+        left = await wait_for_termination(
+            target,
+            pruned,  # type: ignore[arg-type]  # see the caller
+            timeout=run.spec_of.spec.timeout_seconds,
+        )
+        if left:
+            names = ", ".join(str(ref) for ref in left)
+            self._report(
+                run, "Warning", f"failed to wait for resources termination: {names} still exist"
+            )
+
+    async def _account_is_gone(self, kustomization: Kustomization) -> bool:
+        """Whether the local service account that would delete does not exist any more."""
+        name = self.tenants.service_account_of(kustomization)
+        if not name or kustomization.spec.kube_config is not None:
+            return False
+        self.tenants.user_of(kustomization)
+        try:
+            await self.client.get(
+                kinds.SERVICE_ACCOUNT, ObjectKey(kustomization.metadata.namespace, name)
+            )
+        except NotFound:
+            return True
+        return False
+
+    def _report_orphans(self, run: Run) -> None:
+        left = "\n".join(entry.id for entry in run.inventory)
+        self.log.error(
+            "service account is gone, objects are left behind", objects=len(run.inventory)
+        )
+        self._report(
+            run,
+            "Warning",
+            f"unable to prune objects: the service account to be impersonated does not exist\n{left}",
+        )
+
+    def _report(self, run: Run, type_: str, message: str) -> None:
+        self.events.event(
+            run.obj,
+            type="Warning" if type_ == "Warning" else "Normal",
+            reason=reasons.PRUNE_FAILED if type_ == "Warning" else reasons.RECONCILIATION_SUCCEEDED,
+            message=message,
+            metadata=run.event_metadata(),
+        )
+
+
+def _in_order(before: Inventory, kept: Inventory) -> Inventory:
+    ids = kept.ids()
+    return Inventory.of(entry for entry in before if entry.id in ids)

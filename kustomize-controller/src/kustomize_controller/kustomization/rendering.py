@@ -1,0 +1,144 @@
+"""From an artifact to the desired set: fetch, build, substitute, prepare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from fluvial.build.builder import Builder, BuildSpec
+from fluvial.build.errors import BuildError
+from fluvial.build.postbuild import apply_substitutions
+
+from fluvial.api.kustomize import KustomizationSpec
+from fluvial.apply import Masker, prepare
+from fluvial.apply.masking import is_secret
+from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
+from fluvial.artifact.fetcher import ExtractedTree, Fetcher
+from fluvial.objects import JsonObject
+from fluvial.paths import secure_join
+from fluvial.runtime.outcome import Failed, Waiting
+from kustomize_controller.kustomization import reasons
+from kustomize_controller.kustomization.run import Run
+
+__all__ = ["Renderer", "set_digest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Makes desired sets.
+
+    Attributes:
+        fetcher: where artifacts come from.
+        builder: makes objects of them.
+        strict_substitution: unset variables are errors (gate StrictPostBuildSubstitutions).
+        requeue_dependency: seconds until the next look for an artifact that is not there yet.
+        build_timeout: seconds that one build may take.
+
+    """
+
+    fetcher: Fetcher
+    builder: Builder
+    strict_substitution: bool = True
+    requeue_dependency: float = 30.0
+    build_timeout: float = 120.0
+
+    async def render(self, run: Run) -> tuple[JsonObject, ...]:
+        """The desired set of a run; sets ``run.digest`` and ``status.lastAttemptedRevision``.
+
+        Raises:
+            Waiting: ArtifactFailed, the artifact is announced and not (any more) there.
+            Failed: ArtifactFailed or BuildFailed.
+
+        """
+        assert run.source is not None  # noqa: S101  # found by the step before
+        assert run.config is not None  # noqa: S101  # read by the step before
+        try:
+            async with self.fetcher.fetch(run.source.artifact) as tree:
+                _check_path(tree.path, run.spec_of.spec.path)
+                run.status.last_attempted_revision = run.revision
+                objects = await self._build(run, tree)
+        except ArtifactNotFound as error:
+            raise Waiting(
+                reasons.ARTIFACT_FAILED,
+                f"Source is not ready, artifact not found: {error}",
+                after=self.requeue_dependency,
+            ) from error
+        except ArtifactError as error:
+            raise Failed(reasons.ARTIFACT_FAILED, str(error)) from error
+        common = run.spec_of.spec.common_metadata
+        desired = prepare(
+            objects,
+            owner=run.owner,
+            common_labels=common.labels if common else None,
+            common_annotations=common.annotations if common else None,
+        )
+        run.digest = set_digest(desired, Masker(run.config.secret_values))
+        return desired
+
+    async def _build(self, run: Run, tree: ExtractedTree) -> Sequence[JsonObject]:
+        assert run.config is not None  # noqa: S101  # read by a step before
+        masker = Masker(run.config.secret_values)
+        try:
+            built = await self.builder.build(
+                tree.path,
+                build_spec(run.spec_of.spec),
+                cache_key=tree.digest,
+                timeout=self.build_timeout,
+                dropped_links=tree.dropped_links,
+            )
+            post_build = run.spec_of.spec.post_build
+            if post_build is None:
+                return built.objects
+            return apply_substitutions(
+                built.objects,
+                run.config.variables,
+                strategy=post_build.substitute_strategy or "WithVariables",
+                strict=self.strict_substitution,
+            )
+        except BuildError as error:
+            raise Failed(reasons.BUILD_FAILED, masker.text(str(error))) from error
+
+
+def build_spec(spec: KustomizationSpec) -> BuildSpec:
+    """The part of a Kustomization that its build depends on."""
+    return BuildSpec(
+        path=spec.path,
+        target_namespace=spec.target_namespace or "",
+        name_prefix=spec.name_prefix or "",
+        name_suffix=spec.name_suffix or "",
+        patches=spec.patches,
+        images=spec.images,
+        components=spec.components,
+        ignore_missing_components=spec.ignore_missing_components,
+        build_metadata=spec.build_metadata,
+    )
+
+
+def set_digest(objects: Sequence[JsonObject], masker: Masker) -> str:
+    """Digest of a desired set for the history, without anything that came from a Secret.
+
+    A digest of a short secret could be reversed by trying, so values of Secrets and substituted
+    secret strings do not enter it.
+    """
+    digest = hashlib.sha256()
+    for obj in objects:
+        shown = {k: v for k, v in obj.items() if k not in {"data", "stringData"}}
+        text = orjson.dumps(shown if is_secret(obj) else obj, option=orjson.OPT_SORT_KEYS)
+        digest.update(masker.text(text.decode()).encode())
+        digest.update(b"\n")
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _check_path(root: Path, path: str) -> None:
+    try:
+        folder = secure_join(root, path)
+    except ValueError as error:
+        raise Failed(reasons.ARTIFACT_FAILED, f"spec.path: {error}") from error
+    if not folder.is_dir():
+        raise Failed(
+            reasons.ARTIFACT_FAILED,
+            f"kustomization path not found: {path!r} is no folder of the source",
+        )

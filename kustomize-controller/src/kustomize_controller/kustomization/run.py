@@ -1,0 +1,196 @@
+"""One run of one Kustomization: what the steps hand on to each other, and how status is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fluvial.runtime.patcher import StatusPatcher
+
+from fluvial.api.codec import encode
+from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
+from fluvial.apply import Inventory, Owner
+from fluvial.clock import Clock
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import Conflict
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime import conditions
+from kustomize_controller.kustomization import reasons
+from kustomize_controller.kustomization.config import Config
+from kustomize_controller.kustomization.memory import Memory
+from kustomize_controller.kustomization.sources import Source
+
+__all__ = ["FIELD_MANAGER", "Run", "StatusWriter"]
+
+FIELD_MANAGER = "gotk-kustomize-controller"
+_GROUP = "kustomize.toolkit.fluxcd.io"
+_TRIES = 5
+_STATUS_FIELDS = frozenset(KustomizationStatus.__struct_encode_fields__)
+
+
+@dataclass(slots=True)
+class Run:
+    """State of one run; steps read it top-down and add what later steps need.
+
+    Attributes:
+        obj: the object as the API server last had it.
+        spec_of: its typed form.
+        status: the status that the run will write.
+        started: on the monotonic clock.
+        requested: the reconcile request that this run answers, or ``""``.
+        fresh: trust no cache.
+        silent: status already says that this generation and revision are applied; a run that
+            finds nothing new writes nothing.
+        source: the artifact, once found.
+        config: variables, once read.
+        digest: of the built set, once built; what the history records.
+        changed: whether anything was created, configured or pruned.
+
+    """
+
+    key: ObjectKey
+    obj: JsonObject
+    spec_of: Kustomization
+    status: KustomizationStatus
+    memory: Memory
+    started: float
+    requested: str = ""
+    silent: bool = False
+    source: Source | None = None
+    config: Config | None = None
+    digest: str = ""
+    changed: bool = False
+
+    @property
+    def fresh(self) -> bool:
+        """Trust no cache."""
+        return bool(self.requested)
+
+    @property
+    def generation(self) -> int:
+        """The generation that this run is about."""
+        return self.spec_of.metadata.generation
+
+    @property
+    def owner(self) -> Owner:
+        """Who owns what this run applies."""
+        return Owner(_GROUP, "Kustomization", self.key.namespace, self.key.name)
+
+    @property
+    def revision(self) -> str:
+        """The revision of the artifact, or ``""`` before it is known."""
+        return self.source.artifact.revision if self.source else ""
+
+    @property
+    def attempt(self) -> str:
+        """Identity of (object, generation, artifact, config), known once these are."""
+        artifact = self.source.artifact if self.source else None
+        parts = (
+            self.spec_of.metadata.uid,
+            str(self.generation),
+            artifact.revision if artifact else "",
+            artifact.digest if artifact else "",
+            self.config.digest if self.config else "",
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def inventory(self) -> Inventory:
+        """The inventory that status has now."""
+        entries = self.status.inventory.entries if self.status.inventory else ()
+        return Inventory.from_status({"entries": [{"id": e.id, "v": e.v} for e in entries]})
+
+    def set_inventory(self, inventory: Inventory) -> None:
+        """Put an inventory into the status that will be written."""
+        entries = tuple(ResourceRef(id=entry.id, v=entry.v) for entry in inventory)
+        self.status.inventory = ResourceInventory(entries=entries)
+
+    def event_metadata(self, *, final: bool = False) -> dict[str, str]:
+        """Metadata of an event about this run."""
+        metadata = {}
+        if self.revision:
+            metadata[f"{_GROUP}/revision"] = self.revision
+        if self.source and self.source.origin_revision:
+            metadata[f"{_GROUP}/originRevision"] = self.source.origin_revision
+        if final:
+            metadata[f"{_GROUP}/commit_status"] = "update"
+        return metadata
+
+
+class StatusWriter:
+    """Writes the status of runs."""
+
+    def __init__(self, client: KubeClient, patcher: StatusPatcher, clock: Clock) -> None:
+        self._client = client
+        self._patcher = patcher
+        self._clock = clock
+
+    async def save(self, run: Run) -> None:
+        """Write what differs between the status that is there and ``run.status``."""
+        after = {**run.obj, "status": _merged(run)}
+        run.obj = run.memory.latest = await self._patcher.patch(run.obj, after)
+
+    async def progress(self, run: Run, message: str) -> None:
+        """Report that a new attempt is on its way, and what it does now."""
+        now = self._clock.now()
+        run.status.conditions = conditions.mark_ready(
+            conditions.mark_reconciling(
+                run.status.conditions,
+                reasons.PROGRESSING,
+                message,
+                generation=run.generation,
+                now=now,
+            ),
+            "Unknown",
+            reasons.PROGRESSING,
+            "Reconciliation in progress",
+            generation=run.generation,
+            now=now,
+        )
+        await self.save(run)
+
+    async def store_ahead(self, run: Run, inventory: Inventory) -> None:
+        """Store the union of ``inventory`` and what status has, before anything of it is written.
+
+        Written under resourceVersion: a status that somebody else changed meanwhile is read again
+        and its entries are kept, so that no object is ever owned by nobody.
+
+        Raises:
+            Conflict: it kept changing.
+
+        """
+        union = run.inventory.union(inventory)
+        current = run.obj
+        for attempt in range(_TRIES):
+            body = {
+                "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
+                "status": {"inventory": union.to_status()},
+            }
+            try:
+                run.obj = await self._client.patch(
+                    kinds.KUSTOMIZATION,
+                    run.key,
+                    body,
+                    patch_type="merge",
+                    field_manager=FIELD_MANAGER,
+                    subresource="status",
+                )
+                break
+            except Conflict:
+                if attempt == _TRIES - 1:
+                    raise
+                current = await self._client.get(kinds.KUSTOMIZATION, run.key)
+                stored = (current.get("status") or {}).get("inventory")
+                union = Inventory.from_status(stored).union(union)
+        run.memory.latest = run.obj
+        run.set_inventory(union)
+
+
+def _merged(run: Run) -> Mapping[str, Any]:
+    """Our status over what is there, so that fields that we do not know survive."""
+    before = run.obj.get("status") or {}
+    unknown = {name: value for name, value in before.items() if name not in _STATUS_FIELDS}
+    return {**unknown, **encode(run.status)}

@@ -1,0 +1,97 @@
+"""What wakes a Kustomization: itself, its source, what it depends on, what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fluvial.kube.informer import Informer, InformerFactory
+
+from fluvial.kube import kinds
+from fluvial.objects import JsonObject, ObjectKey, key_of
+from fluvial.runtime.queue import WorkQueue
+from fluvial.runtime.triggers import (
+    any_of,
+    generation_changed,
+    is_settled,
+    own_key,
+    reconcile_requested,
+    watch_with,
+)
+from kustomize_controller.kustomization.config import config_id, configs_of
+from kustomize_controller.kustomization.dependencies import dependencies_of, progress_of
+from kustomize_controller.kustomization.sources import sources_of
+
+__all__ = ["BY_CONFIG", "BY_DEPENDENCY", "BY_SOURCE", "INDEXES", "connect", "wake_by_source"]
+
+BY_SOURCE = "source"
+BY_DEPENDENCY = "dependency"
+BY_CONFIG = "config"
+
+INDEXES = {BY_SOURCE: sources_of, BY_DEPENDENCY: dependencies_of, BY_CONFIG: configs_of}
+
+
+def connect(
+    own: Informer,
+    everyone: Informer,
+    informers: InformerFactory,
+    queue: WorkQueue[ObjectKey],
+    *,
+    config_selector: str,
+) -> None:
+    """Wire the triggers.
+
+    Args:
+        own: the Kustomizations of this shard, with ``INDEXES``.
+        everyone: all Kustomizations, since a dependency may be in another shard.
+        informers: where further informers come from.
+        queue: what the triggers fill.
+        config_selector: label selector of ConfigMaps and Secrets that are watched, metadata only;
+            ``""`` watches none.
+
+    """
+    watch_with(
+        own, any_of(generation_changed, reconcile_requested), own_key, queue, settled=is_settled
+    )
+    watch_with(everyone, _progressed, _indexed(own, BY_DEPENDENCY, _own_id), queue)
+    if not config_selector:
+        return
+    for resource in (kinds.CONFIG_MAP, kinds.SECRET):
+        watched = informers.informer(resource, label_selector=config_selector, metadata_only=True)
+        watch_with(
+            watched, _version_changed, _indexed(own, BY_CONFIG, _config_id(resource.kind)), queue
+        )
+
+
+def wake_by_source(own: Informer, queue: WorkQueue[ObjectKey]) -> Callable[[str], None]:
+    """A function that wakes the Kustomizations of a source, named by its ``source_id``."""
+
+    def wake(source: str) -> None:
+        for obj in own.store.by_index(BY_SOURCE, source):
+            queue.add(key_of(obj))
+
+    return wake
+
+
+def _indexed(
+    own: Informer, index: str, identify: Callable[[JsonObject], str]
+) -> Callable[[JsonObject], list[ObjectKey]]:
+    return lambda obj: [key_of(found) for found in own.store.by_index(index, identify(obj))]
+
+
+def _own_id(obj: JsonObject) -> str:
+    return str(key_of(obj))
+
+
+def _config_id(kind: str) -> Callable[[JsonObject], str]:
+    return lambda obj: config_id(kind, key_of(obj))
+
+
+def _progressed(old: JsonObject | None, new: JsonObject | None) -> bool:
+    return progress_of(old) != progress_of(new)
+
+
+def _version_changed(old: JsonObject | None, new: JsonObject | None) -> bool:
+    """A change after the first look; the first look itself is no change."""
+    if old is None:
+        return False
+    return new is None or old["metadata"]["resourceVersion"] != new["metadata"]["resourceVersion"]
