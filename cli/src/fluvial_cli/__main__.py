@@ -44,7 +44,7 @@ def dev(
         typer.Option(help="Keep logs and artifacts here instead of a temporary folder."),
     ] = None,
     request_log: Annotated[
-        Path | None, typer.Option(help="Write every API request as a JSON line (devcluster).")
+        Path | None, typer.Option(help="Write every API request as a JSON line.")
     ] = None,
 ) -> None:
     """Run a cluster with the controllers until Ctrl-C."""
@@ -62,7 +62,7 @@ def dev(
 def demo(
     control_plane: _ControlPlane = "devcluster",
     request_log: Annotated[
-        Path | None, typer.Option(help="Write every API request as a JSON line (devcluster).")
+        Path | None, typer.Option(help="Write every API request as a JSON line.")
     ] = None,
 ) -> None:
     """Show the main job: commit, apply as the tenant, prune, refuse, recover."""

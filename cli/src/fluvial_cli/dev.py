@@ -46,7 +46,7 @@ class DevOptions:
         controllers: names out of ``CONTROLLERS``.
         kubeconfig: where to write the admin kubeconfig; ``None`` puts it in the work folder.
         folder: work folder for logs and artifacts; ``None`` makes one and removes it.
-        request_log: JSON lines of every API request (devcluster only).
+        request_log: JSON lines of every API request.
 
     """
 
@@ -114,7 +114,7 @@ async def install(client: KubeClient) -> None:
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}},
         field_manager=_FIELD_MANAGER,
     )
-    for definition in crd.definitions():
+    for definition in (crd.crd(kind) for kind in crd.KINDS):
         key = ObjectKey("", definition["metadata"]["name"])
         applied = await client.apply(kinds.CRD, key, definition, field_manager=_FIELD_MANAGER)
         for _ in range(300):
@@ -158,10 +158,13 @@ async def _start_control_plane(options: DevOptions, *, folder: Path, processes: 
     if options.control_plane == "real":
         module, env = "controlplane", {"PYTHONPATH": str(_tests_folder())}
     argv = [sys.executable, "-m", module, "--kubeconfig", str(kubeconfig)]
-    if options.request_log is not None and module == "devcluster":
-        argv += ["--request-log", str(options.request_log)]
+    if module == "controlplane":
+        argv.append("--workloads")
+    if options.request_log is not None:
+        flag = "--audit-log" if module == "controlplane" else "--request-log"
+        argv += [flag, str(options.request_log)]
     program = Program(module, argv, folder / "logs" / f"{module}.log", env)
-    await processes.start(program, is_ready=lambda line: line.strip() == b"ready")
+    await processes.start(program, is_ready=lambda line: line.startswith(b"ready"))
     return kubeconfig
 
 

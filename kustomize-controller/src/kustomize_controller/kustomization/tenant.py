@@ -12,13 +12,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from fluvial.kube.discovery import RestMapper
-from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
 
 from fluvial.api.kustomize import Kustomization
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
 from fluvial.kube.http import HttpKubeClient
+from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
 from fluvial.kube.urls import UnsafeName, service_account_user
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.outcome import Failed

@@ -1,0 +1,206 @@
+"""The controller put together from its parts, without flags or environment.
+
+``app`` does this for the process, tests do it with their own parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fluvial.kube.discovery import RestMapper
+from fluvial.kube.informer import InformerFactory
+from fluvial.runtime.controller import Controller
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.metrics import Metrics
+from fluvial.runtime.patcher import StatusPatcher
+
+from fluvial.apply import ApplyOptions, HealthWaiter
+from fluvial.clock import Clock
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.log import Logger
+from fluvial.objects import ObjectKey
+from fluvial.runtime.queue import WorkQueue
+from kustomize_controller.kustomization import triggers
+from kustomize_controller.kustomization.applying import ApplyStep
+from kustomize_controller.kustomization.dependencies import DependencyCheck
+from kustomize_controller.kustomization.finish import Finish
+from kustomize_controller.kustomization.health import HealthStep
+from kustomize_controller.kustomization.memory import Memories
+from kustomize_controller.kustomization.reconciler import KustomizationReconciler
+from kustomize_controller.kustomization.removal import RemovalStep
+from kustomize_controller.kustomization.rendering import Renderer
+from kustomize_controller.kustomization.run import FIELD_MANAGER, StatusWriter
+from kustomize_controller.kustomization.sources import SourceLookup, SourceRules
+from kustomize_controller.kustomization.tenant import TenantRules, Tenants
+
+__all__ = ["KustomizeController", "Parts", "Settings"]
+
+_OWNED_CONDITIONS = frozenset({"Ready", "Healthy", "Reconciling", "Stalled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What flags decide.
+
+    Attributes:
+        concurrency: Kustomizations at once (``--concurrent``).
+        concurrency_apply: requests in flight for one of them (``--concurrent-ssa``).
+        requeue_dependency: seconds until the next look at what is not ready.
+        cross_namespace: the opposite of ``--no-cross-namespace-refs``.
+        fail_fast: end a health check at the first failed object.
+        namespace: the only namespace that is watched; ``""`` for all.
+        label_selector: of the Kustomizations that this shard reconciles.
+        config_selector: of the ConfigMaps and Secrets whose changes wake; ``""`` for none.
+        apply: options of every apply.
+
+    """
+
+    concurrency: int = 4
+    concurrency_apply: int = 4
+    requeue_dependency: float = 30.0
+    cross_namespace: bool = True
+    external_artifacts: bool = False
+    fail_fast: bool = True
+    namespace: str = ""
+    label_selector: str = ""
+    config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
+    tenants: TenantRules = field(default_factory=TenantRules)
+    apply: ApplyOptions = field(default_factory=ApplyOptions)
+    jitter: Callable[[float], float] = lambda seconds: seconds
+    user_agent: str = "kustomize-controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the controller is given."""
+
+    client: KubeClient
+    informers: InformerFactory
+    events: EventRecorder
+    metrics: Metrics
+    renderer: Renderer
+    clock: Clock
+    log: Logger
+
+
+class KustomizeController:
+    """Everything that runs; ``run`` until cancelled, ``queue.shut_down`` to drain."""
+
+    def __init__(self, parts: Parts, settings: Settings) -> None:
+        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        self.mapper = RestMapper(parts.client)
+        self._tenants = Tenants(
+            parts.client, self.mapper, rules=settings.tenants, user_agent=settings.user_agent
+        )
+        self._own = parts.informers.informer(
+            kinds.KUSTOMIZATION,
+            namespace=settings.namespace,
+            label_selector=settings.label_selector,
+            indexes=triggers.INDEXES,
+        )
+        self._everyone = (
+            parts.informers.informer(kinds.KUSTOMIZATION, namespace=settings.namespace)
+            if settings.label_selector
+            else self._own
+        )
+        self._waiters = (
+            HealthWaiter(done=self.queue.add, clock=parts.clock, informers=parts.informers),
+            HealthWaiter(done=self.queue.add, clock=parts.clock),
+        )
+        self._reconciler = self._make_reconciler(parts, settings)
+        self._controller: Controller[ObjectKey] = Controller(
+            name="kustomization",
+            kind=kinds.KUSTOMIZATION.kind,
+            queue=self.queue,
+            reconcile=self._reconciler.reconcile,
+            concurrency=settings.concurrency,
+            log=parts.log,
+            metrics=parts.metrics,
+            clock=parts.clock,
+        )
+        triggers.connect(
+            self._own,
+            self._everyone,
+            parts.informers,
+            self.queue,
+            config_selector=settings.config_selector,
+        )
+
+    async def run(self) -> None:
+        """Wait for the caches, then reconcile until the queue is shut down or we are cancelled."""
+        try:
+            await self._own.wait_synced()
+            await self._everyone.wait_synced()
+            async with asyncio.TaskGroup() as group:
+                waits = [
+                    group.create_task(waiter.run(), name="health waits") for waiter in self._waiters
+                ]
+                await self._controller.run()
+                for task in waits:
+                    task.cancel()
+        finally:
+            await self._tenants.aclose()
+
+    def _make_reconciler(self, parts: Parts, settings: Settings) -> KustomizationReconciler:
+        patcher = StatusPatcher(
+            parts.client,
+            kinds.KUSTOMIZATION,
+            field_manager=FIELD_MANAGER,
+            owned=_OWNED_CONDITIONS,
+            clock=parts.clock,
+        )
+        writer = StatusWriter(parts.client, patcher, parts.clock)
+        applying = ApplyStep(
+            writer,
+            parts.events,
+            parts.clock,
+            settings.apply,
+            concurrency=settings.concurrency_apply,
+        )
+        local, remote = self._waiters
+        return KustomizationReconciler(
+            client=parts.client,
+            store=self._own.store,
+            memories=Memories(),
+            patcher=patcher,
+            writer=writer,
+            sources=self._make_sources(parts, settings),
+            dependencies=DependencyCheck(
+                parts.client,
+                self._everyone.store,
+                requeue_dependency=settings.requeue_dependency,
+                cross_namespace=settings.cross_namespace,
+            ),
+            tenants=self._tenants,
+            renderer=parts.renderer,
+            applying=applying,
+            health=HealthStep(
+                writer,
+                parts.events,
+                parts.clock,
+                local=local,
+                remote=remote,
+                fail_fast=settings.fail_fast,
+            ),
+            removal=RemovalStep(
+                parts.client, self._tenants, applying, writer, patcher, parts.events, parts.log
+            ),
+            finish=Finish(writer, parts.events, parts.clock, parts.log, settings.jitter),
+            clock=parts.clock,
+            log=parts.log,
+        )
+
+    def _make_sources(self, parts: Parts, settings: Settings) -> SourceLookup:
+        return SourceLookup(
+            parts.client,
+            parts.informers,
+            rules=SourceRules(
+                cross_namespace=settings.cross_namespace,
+                external_artifacts=settings.external_artifacts,
+                requeue_dependency=settings.requeue_dependency,
+            ),
+            on_change=triggers.wake_by_source(self._own, self.queue),
+        )
