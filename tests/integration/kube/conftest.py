@@ -18,16 +18,19 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def answer(body: Any, status: int = 200, **headers: str) -> web.Response:
-    """A JSON answer."""
+    """A JSON answer; ``_`` in header names stands for ``-``."""
     return web.Response(
-        body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
+        body=orjson.dumps(body),
+        status=status,
+        content_type="application/json",
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
 
 
 def refusal(status: int, reason: str = "", message: str = "no", **headers: str) -> web.Response:
-    """A Status answer; ``_`` in header names stands for ``-``."""
+    """A Status answer."""
     body = {"kind": "Status", "code": status, "reason": reason, "message": message}
-    return answer(body, status, **{name.replace("_", "-"): v for name, v in headers.items()})
+    return answer(body, status, **headers)
 
 
 async def cut(request: web.Request) -> web.StreamResponse:

@@ -406,7 +406,7 @@ async def test_warnings_and_counts_are_handed_on(server: Scripted) -> None:
 
 
 async def test_the_limit_goes_where_the_server_is_fair(server: Scripted) -> None:
-    server.will(answer(OBJECT, **{"X-Kubernetes-PF-FlowSchema-UID": "u"}))
+    server.will(answer(OBJECT, X_Kubernetes_PF_FlowSchema_UID="u"))
     async with make_client(server, qps=0.001, burst=1) as client:
         assert await client.use_server_side_limits()
         async with asyncio.timeout(5):
