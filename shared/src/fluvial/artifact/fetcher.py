@@ -1,0 +1,224 @@
+"""Loads artifacts for consumers, once per digest, and gives them as read-only trees.
+
+Knowing a digest is no right to its content: a tree that is in the cache is handed to an object
+only after that object's own artifact URL has answered HEAD with an ETag equal to the digest. A
+server without such ETags costs a download instead, whose bytes prove the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import aiohttp
+from yarl import URL
+
+from fluvial.api.meta import Artifact
+from fluvial.artifact import tar
+from fluvial.artifact.cache import CacheEntry, TreeCache, remove_tree
+from fluvial.artifact.digest import Digest, new_hasher
+from fluvial.artifact.errors import (
+    ArtifactNotFound,
+    ArtifactTooLarge,
+    ArtifactUnreachable,
+)
+from fluvial.artifact.threads import in_thread
+from fluvial.clock import Clock
+
+__all__ = ["ExtractedTree", "Fetcher"]
+
+T = TypeVar("T")
+
+_BLOCK = 1 << 18
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
+_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=30)
+_HEADERS = {"Accept-Encoding": "identity"}
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractedTree:
+    """An artifact's content.
+
+    Attributes:
+        path: folder with the files; read-only and shared, valid while the context is open.
+        digest: of the archive, as the artifact names it.
+        revision: as the artifact names it.
+        dropped_links: links of the source that are not in the tree, as relative paths.
+
+    """
+
+    path: Path
+    digest: str
+    revision: str
+    dropped_links: tuple[str, ...]
+
+
+class _Again(Exception):  # a signal between two functions
+    """The attempt failed in a way that another may not."""
+
+
+class Fetcher:
+    """Fetches, verifies, extracts and caches.
+
+    Args:
+        cache_dir: folder for the cache, nobody else's; emptied on the first use.
+        max_cache_bytes: bound on extracted trees that nobody uses.
+        max_artifact_bytes: largest archive, and largest content of one.
+        http: session for the requests; its connector decides what may be reached.
+        retries: attempts after the first on connection errors and on 429 and 5xx.
+        clock: for the waits in between, 0.5 s doubled up to 10 s.
+        host_override: host and port used instead of the URL's own, for running outside a cluster.
+
+    """
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        *,
+        max_cache_bytes: int,
+        max_artifact_bytes: int,
+        http: aiohttp.ClientSession,
+        retries: int,
+        clock: Clock,
+        host_override: str = "",
+    ) -> None:
+        limits = tar.UnpackLimits(max_bytes=max_artifact_bytes, max_file_bytes=max_artifact_bytes)
+        self._cache = TreeCache(cache_dir, max_bytes=max_cache_bytes, limits=limits)
+        self._max_bytes = max_artifact_bytes
+        self._http = http
+        self._retries = retries
+        self._clock = clock
+        self._host = host_override
+        self._locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
+        self._starting = asyncio.Lock()
+        self.downloads = 0
+
+    @asynccontextmanager
+    async def fetch(self, artifact: Artifact) -> AsyncIterator[ExtractedTree]:
+        """The content of an artifact, while the context is open.
+
+        Raises:
+            ArtifactNotFound: the address answers 404; wait for a new artifact.
+            ArtifactUnreachable: no usable answer after all attempts; try again later.
+            DigestMismatch: the server has other content; wait for a new artifact or try again.
+            InvalidDigest, ArtifactTooLarge, UnsafeArchive: do not repeat.
+
+        """
+        digest = Digest.parse(artifact.digest)
+        async with self._starting:
+            await self._cache.start()
+        entry = await self._pinned(self._url(artifact), digest)
+        try:
+            yield ExtractedTree(entry.path, str(digest), artifact.revision, entry.dropped_links)
+        finally:
+            await self._cache.unpin(digest)
+
+    async def _pinned(self, url: URL, digest: Digest) -> CacheEntry:
+        """The tree, shared by all who ask at once; each proves its own right by its own URL."""
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            entry = self._cache.pin(digest)
+            if entry is None:
+                return await self._download(url, digest, keep=True)
+        try:
+            if not await self._persist(lambda: self._head_matches(url, digest)):
+                await self._download(url, digest, keep=False)
+        except BaseException:
+            await self._cache.unpin(digest)
+            raise
+        return entry
+
+    async def _download(self, url: URL, digest: Digest, *, keep: bool) -> CacheEntry:
+        folder = self._cache.temporary()
+        archive = folder / "archive"
+        try:
+            await self._persist(lambda: self._get(url, digest, archive))
+            self.downloads += 1
+            if keep:
+                return await self._cache.add(digest, archive)
+            entry = self._cache.pin(digest)
+            assert entry is not None  # noqa: S101  # the caller holds a pin
+            entry.pins -= 1
+            return entry
+        finally:
+            await in_thread(lambda _: remove_tree(folder))
+
+    async def _head_matches(self, url: URL, digest: Digest) -> bool:
+        async with self._http.head(
+            url, headers=_HEADERS, allow_redirects=False, timeout=_TIMEOUT
+        ) as response:
+            if response.status in {405, 501}:
+                return False
+            _check_status(response)
+            return response.headers.get("ETag") == f'"{digest}"'
+
+    async def _get(self, url: URL, digest: Digest, target: Path) -> None:
+        hasher, size = new_hasher(digest.algorithm), 0
+        async with self._http.get(
+            url, headers=_HEADERS, allow_redirects=False, timeout=_TIMEOUT
+        ) as response:
+            _check_status(response)
+            self._check_size(response.content_length or 0)
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                async for block in response.content.iter_chunked(_BLOCK):
+                    size += len(block)
+                    self._check_size(size)
+                    hasher.update(block)
+                    out.write(block)
+        digest.check(Digest(digest.algorithm, hasher.hexdigest()), what="the downloaded artifact")
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise ArtifactTooLarge(f"the artifact has more than {self._max_bytes} bytes")
+
+    async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an attempt while it may get better, with waits."""
+        wait = _FIRST_WAIT
+        for left in range(self._retries, -1, -1):
+            try:
+                return await attempt()
+            except (aiohttp.ClientError, TimeoutError, _Again) as error:
+                if not left:
+                    raise ArtifactUnreachable(
+                        f"cannot fetch the artifact: {_reason(error)}"
+                    ) from error
+            await self._clock.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+        raise AssertionError("unreachable")
+
+    def _url(self, artifact: Artifact) -> URL:
+        try:
+            url = URL(artifact.url, encoded=True)
+            valid = url.scheme in {"http", "https"} and bool(url.host)
+        except ValueError:
+            raise ArtifactUnreachable(f"invalid artifact URL {artifact.url!r}") from None
+        if not valid:
+            raise ArtifactUnreachable(f"invalid artifact URL {artifact.url!r}")
+        if self._host:
+            override = URL(f"http://{self._host}")
+            url = url.with_scheme("http").with_host(override.host or "").with_port(override.port)
+        return url
+
+
+def _check_status(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if status == 404:
+        raise ArtifactNotFound(f"no artifact at {response.url}")
+    if status == 429 or status >= 500:
+        raise _Again(f"the artifact server answered {status}")
+    if status != 200:
+        raise ArtifactUnreachable(f"the artifact server answered {status}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect to {error.host}:{error.port}"
+    return str(error) or type(error).__name__
