@@ -1,0 +1,155 @@
+"""Take out of an answer what no two runs have in common, and nothing else.
+
+That is: uids, resource versions, times, generated name suffixes, addresses and tokens. Each
+becomes a placeholder, numbered by first appearance where equality means something: ``<rv:1>`` in
+two answers says that nothing was written between them. What the scenario itself sent is never
+replaced. Entries of managedFields are ordered by time on the server, so they are sorted here.
+The prose in a Table's column descriptions is documentation, and left out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["Normaliser"]
+
+Json = dict[str, Any]
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
+_IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_ENDPOINT = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d+")
+_TOO_OLD = re.compile(r"(too old resource version: )\d+( \()\d+(\))")
+_TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
+_WORKLOAD_MANAGERS = ("kube-controller-manager", "stand-in-kubelet")
+_REVISION = "deployment.kubernetes.io/revision"
+
+
+class Normaliser:
+    """For the answers of one scenario, in their order.
+
+    Args:
+        sent: everything that the scenario sends, as text; what occurs there stays.
+        workload: leave out what workload controllers write, too.
+
+    """
+
+    def __init__(self, *, sent: str, workload: bool = False) -> None:
+        self._sent = sent
+        self._workload = workload
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._generated: dict[str, str] = {}
+
+    def answer(self, body: Any) -> Any:
+        """``body``, parsed JSON or text, with placeholders."""
+        self._learn_names(body)
+        return self._value("", body, in_list=False)
+
+    def _value(self, key: str, value: Any, *, in_list: bool) -> Any:
+        if isinstance(value, dict):
+            return self._map(value)
+        if isinstance(value, list):
+            items = [self._value(key, item, in_list=True) for item in value]
+            return sorted(items, key=_manager_order) if key == "managedFields" else items
+        return self._text(key, value) if isinstance(value, str) else value
+
+    def _map(self, value: Json) -> Json:
+        if self._workload:
+            value = _without_controllers(value)
+        if "columnDefinitions" in value:
+            value = {**value, "columnDefinitions": _bare_columns(value["columnDefinitions"])}
+        is_list = isinstance(value.get("items", value.get("rows")), list)
+        is_bookmark = value.get("type") == "BOOKMARK"
+        result = {self._text("", k): self._value(k, v, in_list=False) for k, v in value.items()}
+        if (is_list or is_bookmark) and isinstance(result.get("metadata"), dict):
+            _forget_version(result["metadata"])
+        if is_bookmark:
+            _forget_version(result.get("object", {}).get("metadata", {}))
+        return result
+
+    def _text(self, key: str, text: str) -> str:
+        if key == "resourceVersion":
+            return self._version(text)
+        if key == "continue" and text:
+            return "<token>"
+        if key in ("uid", "UID") and text and not self._was_sent(text):
+            return self._number("uid", text)
+        text = _UUID.sub(lambda m: self._unless_sent("uid", m[0]), text)
+        text = _TIME.sub(lambda m: m[0] if self._was_sent(m[0]) else "<time>", text)
+        text = _TOKEN.sub("<token>", text)
+        text = _ENDPOINT.sub("<address>", text)
+        text = _TOO_OLD.sub(r"\1<rv>\2<rv>\3", text)
+        text = _TOO_NEW.sub(r"\1\2\3<rv>", text)
+        if _IPV4.fullmatch(text):
+            text = self._unless_sent("address", text)
+        for name, placeholder in self._generated.items():
+            text = text.replace(name, placeholder)
+        return text
+
+    def _version(self, text: str) -> str:
+        if text in ("", "0"):
+            return text
+        return "<rv>" if self._workload else self._number("rv", text)
+
+    def _learn_names(self, body: Any) -> None:
+        """Remember the names that the server made from generateName."""
+        if isinstance(body, list):
+            for item in body:
+                self._learn_names(item)
+        if not isinstance(body, dict):
+            return
+        meta = body.get("metadata")
+        if isinstance(meta, dict):
+            prefix, name = meta.get("generateName"), meta.get("name")
+            if prefix and name and name != prefix and not self._was_sent(name):
+                self._generated.setdefault(name, f"{prefix}<suffix:{len(self._generated) + 1}>")
+        for value in body.values():
+            self._learn_names(value)
+
+    def _unless_sent(self, kind: str, text: str) -> str:
+        return text if self._was_sent(text) else self._number(kind, text)
+
+    def _was_sent(self, text: str) -> bool:
+        return text in self._sent
+
+    def _number(self, kind: str, text: str) -> str:
+        known = sum(1 for other, _ in self._numbers if other == kind)
+        number = self._numbers.setdefault((kind, text), known + 1)
+        return f"<{kind}:{number}>"
+
+
+def _forget_version(meta: Json) -> None:
+    """A collection's version also counts what others wrote meanwhile."""
+    if meta.get("resourceVersion") not in (None, "", "0"):
+        meta["resourceVersion"] = "<rv>"
+
+
+def _bare_columns(columns: list[Json]) -> list[Json]:
+    return [{k: v for k, v in column.items() if k != "description"} for column in columns]
+
+
+def _manager_order(entry: Any) -> tuple[str, ...]:
+    if not isinstance(entry, dict):
+        return (str(entry),)
+    return tuple(
+        str(entry.get(key, "")) for key in ("operation", "manager", "subresource", "apiVersion")
+    )
+
+
+def _without_controllers(value: Json) -> Json:
+    """``value`` without what workload controllers write to a whole object."""
+    meta = value.get("metadata")
+    if "spec" not in value or not isinstance(meta, dict):
+        return value
+    kept = {key: item for key, item in value.items() if key != "status"}
+    kept["metadata"] = dict(meta)
+    if "managedFields" in meta:
+        kept["metadata"]["managedFields"] = [
+            entry for entry in meta["managedFields"] if entry["manager"] not in _WORKLOAD_MANAGERS
+        ]
+    notes = {k: v for k, v in (meta.get("annotations") or {}).items() if k != _REVISION}
+    kept["metadata"].pop("annotations", None)
+    if notes:
+        kept["metadata"]["annotations"] = notes
+    return kept

@@ -1,0 +1,254 @@
+"""Run a scenario against an API server and return its normalised answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl as tls
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from conformance.apiserver.normalise import Normaliser
+from conformance.apiserver.pointers import NOTHING, keep_discovery, pick, put
+from conformance.apiserver.scenario import Collect, Request, Scenario, Step, Watch, expand
+
+__all__ = ["ScenarioBroken", "Target", "run_scenario"]
+
+Json = dict[str, Any]
+_WAIT_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+_QUIET = ("Content-Type", "Accept-Encoding")
+_PATCHES = {
+    "apply": "application/apply-patch+yaml",
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+}
+
+
+class ScenarioBroken(Exception):
+    """A scenario could not run to its end: a condition never held, or a value was not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An API server and the token of its admin."""
+
+    url: str
+    token: str
+    ssl: tls.SSLContext
+
+
+async def run_scenario(scenario: Scenario, target: Target) -> list[Json]:
+    """The answers of ``scenario``, one a recorded step.
+
+    Raises:
+        ScenarioBroken: the server's answers do not let it run to its end.
+
+    """
+    async with _session(target) as session:
+        run = _Run(scenario, target, session)
+        try:
+            return await run.all_steps()
+        finally:
+            await run.close()
+
+
+@asynccontextmanager
+async def _session(target: Target) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(ssl=target.ssl)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, read_bufsize=2**22
+    ) as session:
+        yield session
+
+
+class _Run:
+    def __init__(
+        self, scenario: Scenario, target: Target, session: aiohttp.ClientSession
+    ) -> None:
+        self._scenario = scenario
+        self._target = target
+        self._session = session
+        self._variables = scenario.variables()
+        # With the scenario's own variables only: what a step saved came from the server.
+        sent = json.dumps([expand(asdict(step), self._variables) for step in scenario.steps])
+        self._normaliser = Normaliser(sent=sent, workload=scenario.workload)
+        self._watches: dict[str, aiohttp.ClientResponse] = {}
+
+    async def all_steps(self) -> list[Json]:
+        if self._scenario.namespace:
+            space = {"metadata": {"name": "$NS"}}
+            line = "POST /api/v1/namespaces"
+            await self._ask(Request(name="namespace", line=line, body=space, until={"status": 201}))
+        answers: list[Json] = []
+        for step in self._scenario.steps:
+            try:
+                answer = await self._step(step)
+            except TimeoutError as error:
+                raise ScenarioBroken(f"{self._scenario.id}: {step.name}: no answer") from error
+            if not isinstance(step, Request) or step.record:
+                answers.append({"step": step.name, **answer})
+        return answers
+
+    async def close(self) -> None:
+        for answer in self._watches.values():
+            answer.close()
+
+    async def _step(self, step: Step) -> Json:
+        if isinstance(step, Watch):
+            return await self._open(step)
+        if isinstance(step, Collect):
+            return await self._collect(step)
+        return await self._ask(step)
+
+    async def _ask(self, step: Request) -> Json:
+        deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
+        while True:
+            answer, body = await self._send(step)
+            wrong = _unmet(expand(dict(step.until), self._variables), answer.status, body)
+            if not wrong:
+                break
+            if asyncio.get_running_loop().time() > deadline:
+                raise ScenarioBroken(
+                    f"{self._scenario.id}: {step.name}: {wrong}; last answer {answer.status}: "
+                    f"{json.dumps(body)[:2000]}"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+        for variable, pointer in step.save.items():
+            value = pick(body, pointer)
+            if value is NOTHING:
+                raise ScenarioBroken(
+                    f"{self._scenario.id}: {step.name}: no {pointer} in answer {answer.status}: "
+                    f"{json.dumps(body)[:2000]}"
+                )
+            self._variables[variable] = value
+        return self._record(step, answer, body)
+
+    async def _send(self, step: Request) -> tuple[aiohttp.ClientResponse, Any]:
+        method, _, path = expand(step.line, self._variables).partition(" ")
+        headers = self._headers(user=step.user, groups=step.groups, bearer=step.bearer)
+        for name, value in step.headers.items():
+            headers.append((name, expand(value, self._variables)))
+        data: str | None = step.raw if step.raw is None else expand(step.raw, self._variables)
+        if step.body is not None:
+            data = json.dumps(expand(step.body, self._variables))
+        kind = _PATCHES.get(step.content_type, step.content_type or "application/json")
+        if data is not None:
+            headers.append(("Content-Type", kind))
+        async with asyncio.timeout(_WAIT_SECONDS):
+            async with self._session.request(
+                method, self._url(path), data=data, headers=headers, skip_auto_headers=_QUIET
+            ) as answer:
+                return answer, _parsed(answer, await answer.read())
+
+    def _record(self, step: Request, answer: aiohttp.ClientResponse, body: Any) -> Json:
+        normal = self._normaliser.answer(keep_discovery(body, self._scenario.discovery))
+        recorded: Json = {"status": answer.status, "type": answer.content_type}
+        warnings = answer.headers.getall("Warning", [])
+        if warnings:
+            recorded["warnings"] = warnings
+        if not step.only:
+            return {**recorded, "body": normal}
+        part: Json = {}
+        for pointer in step.only:
+            put(part, pointer, pick(normal, pointer))
+        return {**recorded, "part": part}
+
+    async def _open(self, step: Watch) -> Json:
+        path = expand(step.path, self._variables)
+        headers = self._headers(user=step.user, groups=(), bearer="")
+        if step.accept:
+            headers.append(("Accept", step.accept))
+        async with asyncio.timeout(_WAIT_SECONDS):
+            answer = await self._session.get(self._url(path), headers=headers)
+        if answer.status == 200:
+            self._watches[step.name] = answer
+            return {"status": 200, "type": answer.content_type}
+        body = _parsed(answer, await answer.read())
+        normal = self._normaliser.answer(body)
+        return {"status": answer.status, "type": answer.content_type, "body": normal}
+
+    async def _collect(self, step: Collect) -> Json:
+        answer = self._watches.get(step.watch)
+        if answer is None:
+            raise ScenarioBroken(f"{self._scenario.id}: {step.name}: {step.watch} is not open")
+        events: list[Json] = []
+        try:
+            async with asyncio.timeout(_WAIT_SECONDS):
+                async for event in _events(answer):
+                    _append(step, events, event)
+                    if _enough(step, events):
+                        break
+                else:
+                    if not step.closed:
+                        raise ScenarioBroken(
+                            f"{self._scenario.id}: {step.name}: the watch ended after "
+                            f"{json.dumps(events)[:2000]}"
+                        )
+        except TimeoutError as error:
+            raise ScenarioBroken(
+                f"{self._scenario.id}: {step.name}: too few events: {json.dumps(events)[:2000]}"
+            ) from error
+        return {"events": [self._normaliser.answer(event) for event in events]}
+
+    def _headers(
+        self, *, user: str, groups: tuple[str, ...], bearer: str
+    ) -> list[tuple[str, str]]:
+        token = expand(bearer, self._variables) if bearer else self._target.token
+        headers = [("Authorization", f"Bearer {token}"), ("User-Agent", "conformance/1")]
+        if user:
+            headers.append(("Impersonate-User", expand(user, self._variables)))
+        headers += [("Impersonate-Group", expand(group, self._variables)) for group in groups]
+        return headers
+
+    def _url(self, path: str) -> URL:
+        return URL(self._target.url + path, encoded=True)
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[Json]:
+    async for line in answer.content:
+        yield json.loads(line)
+
+
+def _append(step: Collect, events: list[Json], event: Json) -> None:
+    """Add ``event``; how many plain bookmarks there are is a matter of time, so keep the last
+    of several, and none unless the watch is read to its end."""
+    if event["type"] == "BOOKMARK" and not _ends_initial(event):
+        if not step.closed:
+            return
+        if events and events[-1]["type"] == "BOOKMARK":
+            events.pop()
+    events.append(event)
+
+
+def _enough(step: Collect, events: list[Json]) -> bool:
+    if step.bookmark:
+        return bool(events) and _ends_initial(events[-1])
+    return not step.closed and len(events) >= step.count
+
+
+def _ends_initial(event: Json) -> bool:
+    notes = event["object"].get("metadata", {}).get("annotations") or {}
+    return event["type"] == "BOOKMARK" and notes.get("k8s.io/initial-events-end") == "true"
+
+
+def _unmet(until: Json, status: int, body: Any) -> str:
+    """The first condition that does not hold, in words."""
+    for pointer, wanted in until.items():
+        got = status if pointer == "status" else pick(body, pointer)
+        if got != wanted:
+            return f"{pointer} is {got!r}, not {wanted!r}"
+    return ""
+
+
+def _parsed(answer: aiohttp.ClientResponse, data: bytes) -> Any:
+    if "json" in answer.content_type:
+        return json.loads(data)
+    return data.decode(errors="replace")
