@@ -1,0 +1,286 @@
+"""Server-side apply: the applied object laid over the live one, by ownership.
+
+``apply_patch`` merges, removes what this manager applied before and no longer does and nobody else
+owns, refuses to change what others own (unless forced), and records the ownership. Fields, not
+objects, are compared: an apply that changes nothing returns the live object itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from devcluster.fields import conform, fieldset, managed
+from devcluster.fields.encoding import as_written
+from devcluster.fields.errors import ApplyConflict, FieldsError, bad_request
+from devcluster.fields.extract import field_set, remove_items, with_named_fields
+from devcluster.fields.fieldset import LEAF, PathSet
+from devcluster.fields.managed import Entry, Key, Managers
+from devcluster.fields.reconcile import reconciled
+from devcluster.fields.schema import JsonObject, TypeSchema
+from devcluster.fields.typed import ABSENT, Comparison, compare, equal, merge
+
+__all__ = ["apply_patch"]
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def apply_patch(
+    live: JsonObject | None,
+    applied: JsonObject,
+    *,
+    schema: TypeSchema,
+    manager: str,
+    force: bool,
+    api_version: str,
+    subresource: str,
+    now: str,
+) -> JsonObject:
+    """The object after a server-side apply, with its managedFields, not yet defaulted.
+
+    Args:
+        live: the stored object; None creates it.
+        applied: the applied configuration; what it leaves out is not claimed.
+        schema: the kind, in the version of the request.
+        manager: the field manager.
+        force: take over fields of other managers that the configuration would change.
+        api_version: the version of the request.
+        subresource: such as ``status``; empty for the object itself.
+        now: the time, RFC 3339 in whole seconds.
+
+    Returns:
+        ``live`` itself if nothing changes.
+
+    Raises:
+        ApplyConflict: other managers own what would change.
+        FieldsError: the configuration does not fit the schema (500), or names managedFields or
+            another version (400).
+
+    """
+    _check(applied, schema, api_version)
+    managers, old = _before(live, schema, now)
+    self = Key(manager or "unknown", "Apply", "", subresource)
+    config = managed.without_managed(applied)
+    try:
+        result, bare = _apply(old, config, managers, self, (schema, force, api_version))
+    except ApplyConflict as conflict:
+        if self.manager != "kubectl" or not _csa_allows(old, schema, conflict):
+            raise
+        managers, old = _before(live, schema, now)
+        result, bare = _apply(old, config, managers, self, (schema, True, api_version))
+    if bare is not old and self in result:
+        result[self].time = now
+    bare = _synced_last_applied(bare, applied, self)
+    if schema.builtin:
+        bare = _written(bare, old, schema)
+    out = managed.with_managed(bare, managed.encode(result))
+    return out if live is None else managed.settle(live, out)
+
+
+def _check(applied: JsonObject, schema: TypeSchema, api_version: str) -> None:
+    if applied.get("apiVersion") != api_version or applied.get("kind") != schema.kind:
+        version = str(applied.get("apiVersion") or "")
+        version = version if "/" in version else f"/{version}"
+        raise bad_request(f"invalid object type: {version}, Kind={applied.get('kind') or ''}")
+    meta = applied.get("metadata")
+    if isinstance(meta, dict) and meta.get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    problems = conform.check(applied, schema.root)
+    if problems:
+        name = meta if isinstance(meta, dict) else {}
+        text = problems[0]
+        if len(problems) > 1:
+            text = "\n".join(["errors:", *(f"  {problem}" for problem in problems)])
+        raise FieldsError(
+            f"failed to create typed patch object ({name.get('namespace', '')}/"
+            f"{name.get('name', '')}; {schema.group}/{schema.version}, Kind={schema.kind}): {text}",
+            status=500,
+            reason="",
+        )
+
+
+def _before(live: JsonObject | None, schema: TypeSchema, now: str) -> tuple[Managers, JsonObject]:
+    """The managers and the object that the configuration is laid over."""
+    empty: JsonObject = {"apiVersion": schema.api_version, "kind": schema.kind, **schema.empty}
+    if live is None:
+        return {}, empty
+    managers = managed.decode(live["metadata"].get("managedFields"))
+    old = managed.without_managed(live)
+    if managers:
+        if not schema.builtin:
+            for entry in managers.values():
+                entry.fields = reconciled(entry.fields, schema.root)
+        return managers, old
+    changes = compare(empty, old, schema.root)
+    owned = managed.strip(fieldset.union(changes.modified or LEAF, changes.added or LEAF) or None)
+    reset = managed.reset_fields(schema, "")
+    owned = managed.filtered(owned, reset)
+    if owned is None:
+        return {}, old
+    key = Key("before-first-apply", "Update", schema.api_version, "")
+    return {key: Entry(schema.api_version, owned, now)}, old
+
+
+def _apply(
+    old: JsonObject,
+    config: JsonObject,
+    managers: Managers,
+    self: Key,
+    how: tuple[TypeSchema, bool, str],
+) -> tuple[Managers, JsonObject]:
+    schema, force, api_version = how
+    root = schema.root
+    merged = merge(old, config, root)
+    reset = managed.reset_fields(schema, self.subresource)
+    claims = managed.filtered(field_set(config, root) or None, reset) or LEAF
+    before = managers.get(self)
+    previous = before.fields if before else LEAF
+    if before is not None and before.fields == claims and before.api_version == api_version:
+        claims = before.fields
+        managers[self] = Entry(api_version, claims, before.time, before.raw)
+    else:
+        managers[self] = Entry(api_version, claims, before.time if before else None)
+    if previous and previous is not claims:
+        merged = _pruned(merged, managers, previous, schema)
+    changes = compare(old, merged, root)
+    changes = Comparison(*(managed.filtered(part, reset) for part in changes))
+    _settle_owners(managers, changes, self, force=force)
+    mine = managed.strip(managers[self].fields or None) if self in managers else None
+    if mine is None:
+        managers.pop(self, None)
+    elif mine is not managers[self].fields:
+        _store(managers, self, mine, before)
+    same = changes == (None, None, None) and equal(old, merged)
+    return managers, old if same else merged
+
+
+def _store(managers: Managers, self: Key, mine: PathSet, before: Entry | None) -> None:
+    """Keep the stored entry if the claims come out the same after stripping."""
+    entry = managers[self]
+    if before is not None and before.fields == mine and before.api_version == entry.api_version:
+        managers[self] = Entry(entry.api_version, before.fields, before.time, before.raw)
+    else:
+        entry.fields = mine
+        entry.raw = None
+
+
+def _settle_owners(managers: Managers, changes: Comparison, self: Key, *, force: bool) -> None:
+    """Refuse or take over what others own of the changes; nobody owns what was removed."""
+    touched = fieldset.union(changes.modified or LEAF, changes.added or LEAF)
+    conflicts: dict[Key, PathSet] = {}
+    if touched:
+        for key, entry in managers.items():
+            if key != self:
+                both = fieldset.intersection(entry.fields, touched)
+                if both is not None:
+                    conflicts[key] = both
+    if conflicts and not force:
+        raise ApplyConflict(
+            [
+                (key.text, fieldset.path_text(path))
+                for key in sorted(conflicts)
+                for path in fieldset.paths(conflicts[key])
+            ]
+        )
+    for key, both in conflicts.items():
+        kept = fieldset.difference(managers[key].fields, both)
+        managers[key].fields = kept or LEAF
+    if changes.removed is not None:
+        for key, entry in managers.items():
+            if key != self:
+                entry.fields = fieldset.difference(entry.fields, changes.removed) or LEAF
+    for key in [key for key, entry in managers.items() if not entry.fields]:
+        del managers[key]
+
+
+def _pruned(
+    merged: JsonObject, managers: Managers, previous: PathSet, schema: TypeSchema
+) -> JsonObject:
+    """Without what this manager applied last time and that nobody owns any more."""
+    owned: PathSet = LEAF
+    for entry in managers.values():
+        owned = fieldset.union(owned, entry.fields)
+    if fieldset.subset(previous, owned):
+        return merged
+    root = schema.root
+    last = with_named_fields(previous, root)
+    pruned = remove_items(merged, last, root)
+    everything = with_named_fields(field_set(merged, root), root)
+    left = with_named_fields(_claims(pruned, schema), root)
+    keep = fieldset.union(left, with_named_fields(owned, root))
+    pruned = _without(merged, fieldset.difference(everything, keep), schema)
+    left = with_named_fields(_claims(pruned, schema), root)
+    gone = fieldset.difference(everything, left)
+    dangling = fieldset.intersection(gone, last) if gone else None
+    out: JsonObject = _without(merged, dangling, schema)
+    return out
+
+
+def _claims(value: Any, schema: TypeSchema) -> PathSet:
+    return LEAF if value is ABSENT else field_set(value, schema.root)
+
+
+def _without(merged: JsonObject, fields: PathSet | None, schema: TypeSchema) -> Any:
+    if fields is None:
+        return merged
+    rest = remove_items(merged, fields, schema.root)
+    return {} if rest is ABSENT else rest
+
+
+def _written(bare: JsonObject, old: JsonObject, schema: TypeSchema) -> JsonObject:
+    try:
+        written: JsonObject = as_written(bare, schema.root, old)
+    except ValueError as problem:
+        name = bare.get("metadata") or {}
+        raise FieldsError(
+            f"failed to convert new typed object ({name.get('namespace', '')}/"
+            f"{name.get('name', '')}; {schema.group}/{schema.version}, Kind={schema.kind}) to object: {problem}",
+            status=500,
+            reason="",
+        ) from problem
+    return written
+
+
+# --- taking over from kubectl apply --------------------------------------------------------------
+
+
+def _csa_allows(old: JsonObject, schema: TypeSchema, conflict: ApplyConflict) -> bool:
+    """Whether all conflicts are over fields that client-side apply set to their live values."""
+    text = (old["metadata"].get("annotations") or {}).get(_LAST_APPLIED)
+    if not text:
+        return False
+    try:
+        last = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(last, dict) or last.get("apiVersion") != schema.api_version:
+        return False
+    allowed: PathSet | None = field_set(last, schema.root)
+    for part in compare(last, old, schema.root):
+        if part is not None and allowed:
+            allowed = fieldset.difference(allowed, part)
+    known = {fieldset.path_text(path) for path in fieldset.paths(allowed or LEAF)}
+    kept = [pair for pair in conflict.conflicts if pair[1] not in known]
+    if kept and len(kept) < len(conflict.conflicts):
+        raise ApplyConflict(kept) from conflict
+    return not kept
+
+
+def _synced_last_applied(bare: JsonObject, applied: JsonObject, self: Key) -> JsonObject:
+    """kubectl's own annotation follows what kubectl applies on the server."""
+    if self.manager != "kubectl":
+        return bare
+    annotations = (bare.get("metadata") or {}).get("annotations") or {}
+    if not annotations.get(_LAST_APPLIED):
+        return bare
+    meta = dict(applied.get("metadata") or {})
+    kept = {k: v for k, v in (meta.get("annotations") or {}).items() if k != _LAST_APPLIED}
+    meta.pop("annotations", None)
+    if kept:
+        meta["annotations"] = kept
+    value = orjson.dumps({**applied, "metadata": meta}, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    return {
+        **bare,
+        "metadata": {**bare["metadata"], "annotations": {**annotations, _LAST_APPLIED: value}},
+    }

@@ -1,0 +1,158 @@
+"""Objects as the server writes them back: its structs decide what is kept, dropped or filled in.
+
+A field that is empty and optional disappears (``paused: false``), a struct is always there
+(``resources: {}``), quantities and times take their canonical form. Custom resources have no
+structs and stay as they are.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import re
+from typing import Any
+
+from devcluster.fields import quantity
+from devcluster.fields.schema import Node
+
+__all__ = ["as_written", "canonical_time"]
+
+
+def as_written(value: Any, node: Node, known: Any = None) -> Any:
+    """The value as it would be read back; itself if nothing changes.
+
+    Args:
+        value: a JSON value of the node's type; unknown fields are dropped.
+        node: the type.
+        known: a value that is in this form already; parts that are the same object are skipped.
+
+    Raises:
+        ValueError: a quantity or time that cannot be read.
+
+    """
+    if value is known:
+        return value
+    form = node.form
+    if form == "struct":
+        return _struct(value, node, known) if isinstance(value, dict) else value
+    if form == "list":
+        return _list(value, node, known) if isinstance(value, list) else value
+    if form == "map":
+        return _map(value, node, known) if isinstance(value, dict) else value
+    scalar = _SCALARS.get(form)
+    return scalar(value) if scalar is not None and value is not None else value
+
+
+def _struct(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
+    fields, rules = node.fields, node.rules
+    before: dict[str, Any] = known if isinstance(known, dict) else {}
+    out: dict[str, Any] | None = None
+    for key, item in value.items():
+        rule = rules.get(key)
+        if rule is None:
+            keep = False
+            new = item
+        elif item is None:
+            keep, new = rule in "sanz" and rule != "z", None
+            if keep:
+                new = next((zero for name, zero in node.always if name == key), None)
+        else:
+            new = as_written(item, fields[key], before.get(key))
+            keep = not (rule == "o" and (not new or (rule == "z" and new is None)))
+        if keep and new is item:
+            continue
+        if out is None:
+            out = dict(value)
+        if keep:
+            out[key] = new
+        else:
+            del out[key]
+    for key, zero in node.always:
+        if key not in value:
+            if out is None:
+                out = dict(value)
+            out[key] = zero
+    return value if out is None else out
+
+
+def _list(value: list[Any], node: Node, known: Any) -> list[Any]:
+    items = node.items
+    if items is None or items.form in _PLAIN:
+        if None in value:
+            return ["" if item is None else item for item in value]
+        return value
+    before: list[Any] = known if isinstance(known, list) else []
+    out = [
+        as_written(_zero(items) if item is None else item, items, before[at] if at < len(before) else None)
+        for at, item in enumerate(value)
+    ]
+    if all(new is old for new, old in zip(out, value, strict=True)):
+        return value
+    return out
+
+
+def _map(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
+    element = node.element
+    if element is None or element.form in _PLAIN:
+        if None in value.values():
+            return {key: "" if item is None else item for key, item in value.items()}
+        return value
+    before: dict[str, Any] = known if isinstance(known, dict) else {}
+    out = {
+        key: as_written(_zero(element) if item is None else item, element, before.get(key))
+        for key, item in value.items()
+    }
+    if all(out[key] is item for key, item in value.items()):
+        return value
+    return out
+
+
+def _zero(node: Node) -> Any:
+    return {"quantity": "0"}.get(node.form, {} if node.form == "struct" else None)
+
+
+_PLAIN = frozenset({"string", "bytes", "int32", "int64", "boolean", "number"})
+
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
+
+
+@functools.lru_cache(maxsize=1024)
+def canonical_time(text: str, *, micro: bool = False) -> str:
+    """The time in UTC, in whole seconds or with six digits.
+
+    Raises:
+        ValueError: not an RFC 3339 time, in the server's words.
+
+    """
+    layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
+    match = _TIME.match(text)
+    if match is None:
+        raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
+    day, clock, fraction, zone = match.groups()
+    offset = "+00:00" if zone in "Zz" else zone
+    moment = datetime.datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(datetime.UTC)
+    base = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{base}.{(fraction or '.')[1:7]:0<6}Z" if micro else f"{base}Z"
+
+
+def _quantity(value: Any) -> Any:
+    text = value if isinstance(value, str) else str(value)
+    new = quantity.canonical(text)
+    return value if new == value else new
+
+
+def _time(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    new = canonical_time(value)
+    return value if new == value else new
+
+
+def _microtime(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    new = canonical_time(value, micro=True)
+    return value if new == value else new
+
+
+_SCALARS = {"quantity": _quantity, "time": _time, "microtime": _microtime}
