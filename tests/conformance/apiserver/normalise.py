@@ -22,6 +22,7 @@ _IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _ENDPOINT = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d+")
 _TOO_OLD = re.compile(r"(too old resource version: )\d+( \()\d+(\))")
 _TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
+_AGE = re.compile(r"(\d+[smhdy])+")
 _WORKLOAD_MANAGERS = ("kube-controller-manager", "stand-in-kubelet")
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -57,7 +58,7 @@ class Normaliser:
     def _map(self, value: Json) -> Json:
         if self._workload:
             value = _without_controllers(value)
-        if "columnDefinitions" in value:
+        if value.get("columnDefinitions"):
             value = {**value, "columnDefinitions": _bare_columns(value["columnDefinitions"])}
         is_list = isinstance(value.get("items", value.get("rows")), list)
         is_bookmark = value.get("type") == "BOOKMARK"
@@ -75,6 +76,8 @@ class Normaliser:
             return "<token>"
         if key in ("uid", "UID") and text and not self._was_sent(text):
             return self._number("uid", text)
+        if key == "cells" and _AGE.fullmatch(text):
+            return "<time>"
         text = _UUID.sub(lambda m: self._unless_sent("uid", m[0]), text)
         text = _TIME.sub(lambda m: m[0] if self._was_sent(m[0]) else "<time>", text)
         text = _TOKEN.sub("<token>", text)
