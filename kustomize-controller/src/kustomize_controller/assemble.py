@@ -10,18 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fluvial.kube.discovery import RestMapper
-from fluvial.kube.informer import InformerFactory
-from fluvial.runtime.controller import Controller
-from fluvial.runtime.events import EventRecorder
-from fluvial.runtime.metrics import Metrics
-from fluvial.runtime.patcher import StatusPatcher
 
 from fluvial.apply import ApplyOptions, HealthWaiter
 from fluvial.clock import Clock
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.informer import InformerFactory
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
+from fluvial.runtime.controller import Controller
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.metrics import Metrics
+from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from kustomize_controller.kustomization import triggers
 from kustomize_controller.kustomization.applying import ApplyStep
@@ -152,7 +152,7 @@ class KustomizeController:
             owned=_OWNED_CONDITIONS,
             clock=parts.clock,
         )
-        writer = StatusWriter(parts.client, patcher, parts.clock)
+        writer = StatusWriter(patcher, parts.clock)
         applying = ApplyStep(
             writer,
             parts.events,

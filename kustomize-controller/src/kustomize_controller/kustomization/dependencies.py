@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fluvial.kube.store import Store
-
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
+from fluvial.kube.store import Store
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Stalled, Waiting
@@ -102,7 +101,8 @@ def dependencies_of(obj: JsonObject) -> Iterable[str]:
 def progress_of(obj: JsonObject | None) -> tuple[object, ...]:
     """The part of a Kustomization whose change may free those that depend on it."""
     status = (obj or {}).get("status") or {}
-    ready = next((c for c in status.get("conditions") or () if c.get("type") == "Ready"), {})
+    found: list[JsonObject] = status.get("conditions") or []
+    ready = next((c for c in found if c.get("type") == "Ready"), {})
     return (
         ready.get("status"),
         status.get("observedGeneration"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluvial.runtime.events import EventRecorder
-
+from fluvial.api.meta import Condition
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
 from fluvial.kube.errors import ApiError
 from fluvial.log import Logger
 from fluvial.runtime import conditions
+from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Result, Stalled, Waiting
 from kustomize_controller.kustomization import history, reasons
 from kustomize_controller.kustomization.run import Run, StatusWriter
@@ -168,6 +168,6 @@ def _says_applied(run: Run) -> bool:
     )
 
 
-def _without_progress(run: Run) -> list[conditions.Condition]:
+def _without_progress(run: Run) -> list[Condition]:
     rest = conditions.delete_condition(run.status.conditions, conditions.RECONCILING)
     return conditions.delete_condition(rest, conditions.STALLED)

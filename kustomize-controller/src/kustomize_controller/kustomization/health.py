@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fluvial.runtime.events import EventRecorder
-
+from fluvial.api.meta import ConditionStatus
 from fluvial.apply import ApplyResult, HealthWaiter, Target, WaitRequest, WaitResult
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.objects import ObjectRef, split_api_version
 from fluvial.runtime import conditions
+from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.memory import PendingHealth
@@ -138,7 +138,7 @@ class HealthStep:
         self._set(run, "Unknown", reasons.PROGRESSING, message)
         await self.writer.progress(run, message)
 
-    def _set(self, run: Run, status: conditions.ConditionStatus, reason: str, message: str) -> None:
+    def _set(self, run: Run, status: ConditionStatus, reason: str, message: str) -> None:
         run.status.conditions = conditions.set_condition(
             run.status.conditions,
             reasons.HEALTHY,

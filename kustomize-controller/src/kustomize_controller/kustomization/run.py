@@ -7,17 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fluvial.runtime.patcher import StatusPatcher
-
 from fluvial.api.codec import encode
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
 from fluvial.apply import Inventory, Owner
 from fluvial.clock import Clock
-from fluvial.kube import kinds
-from fluvial.kube.client import KubeClient
-from fluvial.kube.errors import Conflict
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
+from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.config import Config
 from kustomize_controller.kustomization.memory import Memory
@@ -27,7 +23,6 @@ __all__ = ["FIELD_MANAGER", "Run", "StatusWriter"]
 
 FIELD_MANAGER = "gotk-kustomize-controller"
 _GROUP = "kustomize.toolkit.fluxcd.io"
-_TRIES = 5
 _STATUS_FIELDS = frozenset(KustomizationStatus.__struct_encode_fields__)
 
 
@@ -123,15 +118,30 @@ class Run:
 class StatusWriter:
     """Writes the status of runs."""
 
-    def __init__(self, client: KubeClient, patcher: StatusPatcher, clock: Clock) -> None:
-        self._client = client
+    def __init__(self, patcher: StatusPatcher, clock: Clock) -> None:
         self._patcher = patcher
         self._clock = clock
 
     async def save(self, run: Run) -> None:
-        """Write what differs between the status that is there and ``run.status``."""
-        after = {**run.obj, "status": _merged(run)}
-        run.obj = run.memory.latest = await self._patcher.patch(run.obj, after)
+        """Write what differs between the status that is there and ``run.status``.
+
+        Inventory entries that somebody else has stored meanwhile are kept: no object is ever
+        owned by nobody.
+
+        Raises:
+            Conflict: the object kept changing.
+            NotFound: it is gone.
+
+        """
+        before = run.obj
+        after = {**before, "status": _merged(run)}
+
+        def rebase(latest: JsonObject, wanted: JsonObject) -> JsonObject:
+            return _with_entries_since(before, latest, wanted)
+
+        run.obj = run.memory.latest = await self._patcher.patch(before, after, rebase=rebase)
+        if run.status.inventory is not None:
+            run.set_inventory(_inventory_in(run.obj))
 
     async def progress(self, run: Run, message: str) -> None:
         """Report that a new attempt is on its way, and what it does now."""
@@ -155,38 +165,13 @@ class StatusWriter:
     async def store_ahead(self, run: Run, inventory: Inventory) -> None:
         """Store the union of ``inventory`` and what status has, before anything of it is written.
 
-        Written under resourceVersion: a status that somebody else changed meanwhile is read again
-        and its entries are kept, so that no object is ever owned by nobody.
-
         Raises:
-            Conflict: it kept changing.
+            Conflict: the object kept changing.
+            NotFound: it is gone.
 
         """
-        union = run.inventory.union(inventory)
-        current = run.obj
-        for attempt in range(_TRIES):
-            body = {
-                "metadata": {"resourceVersion": current["metadata"]["resourceVersion"]},
-                "status": {"inventory": union.to_status()},
-            }
-            try:
-                run.obj = await self._client.patch(
-                    kinds.KUSTOMIZATION,
-                    run.key,
-                    body,
-                    patch_type="merge",
-                    field_manager=FIELD_MANAGER,
-                    subresource="status",
-                )
-                break
-            except Conflict:
-                if attempt == _TRIES - 1:
-                    raise
-                current = await self._client.get(kinds.KUSTOMIZATION, run.key)
-                stored = (current.get("status") or {}).get("inventory")
-                union = Inventory.from_status(stored).union(union)
-        run.memory.latest = run.obj
-        run.set_inventory(union)
+        run.set_inventory(run.inventory.union(inventory))
+        await self.save(run)
 
 
 def _merged(run: Run) -> Mapping[str, Any]:
@@ -194,3 +179,16 @@ def _merged(run: Run) -> Mapping[str, Any]:
     before = run.obj.get("status") or {}
     unknown = {name: value for name, value in before.items() if name not in _STATUS_FIELDS}
     return {**unknown, **encode(run.status)}
+
+
+def _inventory_in(obj: JsonObject) -> Inventory:
+    return Inventory.from_status((obj.get("status") or {}).get("inventory"))
+
+
+def _with_entries_since(before: JsonObject, latest: JsonObject, wanted: JsonObject) -> JsonObject:
+    """``wanted`` with the entries that ``latest`` has and ``before`` had not."""
+    added = _inventory_in(latest).subtract(_inventory_in(before))
+    if not len(added):
+        return wanted
+    inventory = _inventory_in(wanted).union(added).to_status()
+    return {**wanted, "status": {**wanted["status"], "inventory": inventory}}

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fluvial.kube.informer import Informer, InformerFactory
-
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import Artifact
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
+from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
@@ -136,7 +135,7 @@ class SourceLookup:
 
     async def _read(self, resource: Resource, key: ObjectKey, *, fresh: bool) -> JsonObject:
         informer = self._watch(resource)
-        cached = informer.store.get(key) if informer.synced.is_set() and not fresh else None
+        cached = informer.store.get(key) if informer.synced and not fresh else None
         return cached if cached is not None else await self._client.get(resource, key)
 
     def _watch(self, resource: Resource) -> Informer:
