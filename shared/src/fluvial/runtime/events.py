@@ -130,7 +130,7 @@ class EventRecorder:
                     self._deliver(lane, self._post, "notification"), name=f"events-post-{number}"
                 )
 
-    async def flush(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - a bound, not a plan
+    async def flush(self, timeout: float = 5.0) -> None:
         """Wait until everything is delivered, at most ``timeout`` seconds; drop the rest."""
         try:
             async with asyncio.timeout(timeout):
@@ -233,10 +233,9 @@ class EventRecorder:
             except (FluvialError, aiohttp.ClientError, TimeoutError) as error:
                 self._drop(sink)
                 self._log.info("event not delivered", sink=sink, error=_describe(error))
-            except Exception as error:
-                # A bug here must not end the delivery of all later events.
+            except Exception as error:  # noqa: BLE001 - a bug must not end all later events
                 self._drop(sink)
-                self._log.exception("event not delivered", sink=sink, error=_describe(error))
+                self._log.error("event not delivered", sink=sink, exc_info=error)
             finally:
                 queue.task_done()
 
