@@ -120,7 +120,24 @@ class StageRejected(ApplyError):
 
 
 class StageFailed(ApplyError):
-    """A write failed after its check had passed; ``applied`` says what was written before."""
+    """A write failed after its check had passed; ``applied`` says what was written before.
+
+    ``outdated`` says that nothing was refused, but a live object was not the planned one.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        failures: Sequence[Failure] = (),
+        applied: Sequence[Change] = (),
+        outdated: bool = False,
+    ) -> None:
+        text = "live objects changed after they were compared" if outdated else ""
+        super().__init__(
+            message or summarise_failures(failures) or text, failures=failures, applied=applied
+        )
+        self.outdated = outdated
 
 
 class StageNotReady(ApplyError):

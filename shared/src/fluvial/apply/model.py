@@ -7,7 +7,7 @@ between its runs; a ``ChangeSet`` is a stage's plan, complete with the bytes tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -123,7 +123,8 @@ class ApplyOptions:
         force: recreate objects whose change the API refuses as immutable (``spec.force``).
         override_managers: more field managers whose fields are taken over (prefixes).
         custom_stage_kinds: ``group/Kind`` that are applied before the rest.
-        trust_known: use ``Verified``; ``False`` compares everything live (``requestedAt``).
+        trust_known: use ``Verified``; ``False`` forgets it first, so that everything is compared
+            live (``requestedAt``).
         always_dry_run: also where a PATCH would be the check (diff, preview, approvals).
         stage_timeout: seconds until definitions and classes must be usable.
         recreate_timeout: seconds until an object that is being recreated must be gone.
@@ -163,6 +164,10 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.ref} {self.action}"
+
+    def with_action(self, action: Action) -> Change:
+        """The same object with another outcome."""
+        return replace(self, action=action)
 
 
 def change_log(changes: Iterable[Change], *, all_actions: bool = False) -> str:
@@ -238,6 +243,12 @@ class Verified:
         self._suspects.update(changed)
         return changed
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._known.clear()
+        self._suspects.clear()
+        self._whole = ""
+
     def retain(self, refs: Iterable[ObjectRef]) -> None:
         """Forget every object that is not among these."""
         keep = set(refs)
@@ -267,15 +278,19 @@ class PlannedChange:
     Attributes:
         change: reference, version and action (created, configured, unchanged, skipped).
         resource: where it is served.
-        body: the bytes of the server-side apply, with ``metadata.uid`` where an object with that
-            uid is expected; ``b""`` where nothing is sent.
+        body: the bytes of the server-side apply, with ``metadata.uid`` and resourceVersion where
+            an object is expected (the server then refuses any other); ``b""`` where nothing is
+            sent.
         desired_hash: of the normalised desired object.
+        desired: the desired object, for hiding a Secret's values in messages; ``None`` where
+            nothing is sent.
         expected_uid: uid of the live object, ``""`` if none is expected.
         expected_version: resourceVersion of the live object that was compared.
         live_hash: of the live object without status, managedFields and resourceVersion.
         cleanup: JSON patch that takes over field managers before the apply; empty if none.
         recreate: delete the live object first (force).
         checked: the server's dry run passed; ``False`` where the PATCH itself is the check.
+        ready: what is live now is usable by later stages.
         diff: live against the dry run's result, masked; ``None`` if not checked.
 
     """
@@ -285,17 +300,19 @@ class PlannedChange:
     key: ObjectKey
     body: bytes
     desired_hash: str
+    desired: JsonObject | None = None
     expected_uid: str = ""
     expected_version: str = ""
     live_hash: str = ""
     cleanup: tuple[JsonObject, ...] = ()
     recreate: bool = False
     checked: bool = False
+    ready: bool = False
     diff: ObjectDiff | None = None
 
     @property
     def writes(self) -> bool:
-        """Whether the plan sends anything."""
+        """Whether applying it sends anything."""
         return self.change.action in {Action.CREATED, Action.CONFIGURED}
 
 

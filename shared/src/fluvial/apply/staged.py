@@ -1,16 +1,51 @@
-"""The whole set, stage by stage: plan, write the inventory ahead, apply, wait for definitions."""
+"""The whole set, stage by stage: plan, write the inventory ahead, apply, wait for definitions.
+
+The main path of every apply; called by the reconciler, and by nobody else. A killed process
+leaves no object that the inventory does not name: the union is stored before the first write of
+a stage. An object that changes between plan and apply is planned again, three times at most.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
-from fluvial.apply.inventory import Inventory
-from fluvial.apply.model import ApplyOptions, ApplyResult, ChangeSet, Target, Verified
-from fluvial.objects import JsonObject
+from fluvial.apply.apply import Applier
+from fluvial.apply.bounded import map_bounded
+from fluvial.apply.errors import (
+    ApplyError,
+    Failure,
+    FailureReason,
+    StageFailed,
+    StageNotReady,
+    StageRejected,
+)
+from fluvial.apply.health import HealthStatus, compute_status
+from fluvial.apply.inventory import Entry, Inventory
+from fluvial.apply.locate import Assumed
+from fluvial.apply.model import (
+    Action,
+    ApplyOptions,
+    ApplyResult,
+    Change,
+    ChangeSet,
+    PlannedChange,
+    Target,
+    Verified,
+)
+from fluvial.apply.order import Stage, stages
+from fluvial.apply.plan import Planner
+from fluvial.kube.errors import ApiError
+from fluvial.objects import JsonObject, ObjectRef
 
 __all__ = ["WriteAhead", "apply_set", "plan_set"]
 
 WriteAhead = Callable[[Inventory], Awaitable[None]]
+
+_PLAN_ATTEMPTS = 3
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 2.0
+_CRD = "CustomResourceDefinition"
 
 
 async def apply_set(
@@ -35,10 +70,142 @@ async def apply_set(
         options: force, stages, trust.
 
     Raises:
-        StageRejected, StageFailed, StageNotReady: ``applied`` has the changes made before.
+        StageRejected, StageFailed, StageNotReady: ``applied`` has the changes made before; keep
+            the inventory that was written ahead, prune nothing, try again later.
+        ApiError: the API server could not be asked at all.
 
     """
-    raise NotImplementedError
+    if not options.trust_known:
+        known.clear()
+    run = _SetRun(
+        target, desired, inventory=inventory, known=known, ahead=write_ahead, options=options
+    )
+    for stage in stages(desired, custom_kinds=options.custom_stage_kinds):
+        await run.stage(stage)
+    return ApplyResult(tuple(run.changes), Inventory.of(run.entries))
+
+
+class _SetRun:
+    """One apply of one set."""
+
+    def __init__(
+        self,
+        target: Target,
+        desired: Sequence[JsonObject],
+        *,
+        inventory: Inventory,
+        known: Verified,
+        ahead: WriteAhead,
+        options: ApplyOptions,
+    ) -> None:
+        self._target = target
+        self._known = known
+        self._ahead = ahead
+        self._options = options
+        self._stored = inventory
+        self._assumed = Assumed.of(desired, applied=True)
+        self.changes: list[Change] = []
+        self.entries: list[Entry] = []
+
+    async def stage(self, stage: Stage) -> None:
+        """Plan, write ahead, apply and wait for one stage."""
+        options = self._options
+        written: dict[ObjectRef, Change] = {}
+        for attempt in range(1, _PLAN_ATTEMPTS + 1):
+            change_set = await self._plan(stage, options, written)
+            await self._store(change_set)
+            try:
+                changes = await Applier(self._target, options).apply(change_set, known=self._known)
+            except StageFailed as error:
+                written |= {one.ref: one for one in error.applied}
+                if error.failures or attempt == _PLAN_ATTEMPTS:
+                    raise self._failed(stage, error, written) from None
+                options = replace(options, always_dry_run=True)
+                continue
+            self.changes += [written.get(one.ref, one) for one in changes]
+            self.entries += change_set.entries
+            if stage.wait:
+                await self._wait(change_set, changes)
+            return
+
+    async def _plan(
+        self, stage: Stage, options: ApplyOptions, written: dict[ObjectRef, Change]
+    ) -> ChangeSet:
+        planner = Planner(self._target, options, assumed=self._assumed)
+        try:
+            return await planner.plan_stage(stage, known=self._known)
+        except StageRejected as error:
+            applied = (*self._made(), *written.values())
+            raise StageRejected(failures=error.failures, applied=applied) from None
+
+    async def _store(self, change_set: ChangeSet) -> None:
+        union = self._stored.union(change_set.entries)
+        if change_set.writes and union.ids() != self._stored.ids():
+            await self._ahead(union)
+            self._stored = union
+
+    def _failed(
+        self, stage: Stage, error: StageFailed, written: dict[ObjectRef, Change]
+    ) -> ApplyError:
+        applied = (*self._made(), *written.values())
+        if error.failures:
+            return StageFailed(failures=error.failures, applied=applied)
+        text = f"objects of stage {stage.name} keep changing while they are being applied"
+        return StageFailed(text, applied=applied)
+
+    def _made(self) -> list[Change]:
+        return [one for one in self.changes if one.action in {Action.CREATED, Action.CONFIGURED}]
+
+    async def _wait(self, change_set: ChangeSet, changes: Sequence[Change]) -> None:
+        actions = {one.ref: one.action for one in changes}
+        waiting = [
+            one
+            for one in change_set.planned
+            if not one.ready and actions.get(one.change.ref) is not Action.SKIPPED
+        ]
+        failures = await _until_ready(self._target, waiting, self._options.stage_timeout)
+        if any(one.writes and one.change.ref.kind == _CRD for one in change_set.planned):
+            self._target.mapper.invalidate()
+        if failures:
+            raise StageNotReady(failures=failures, applied=self._made())
+
+
+async def _until_ready(
+    target: Target, waiting: list[PlannedChange], timeout: float
+) -> list[Failure]:
+    """Read what is not usable yet until it is; returns what is left at the deadline."""
+    deadline = target.clock.monotonic() + timeout
+    delay = _FIRST_DELAY
+    while waiting:
+        states = await map_bounded(
+            lambda one: _state(target, one), waiting, limit=target.concurrency, name="ready"
+        )
+        left = [(one, state) for one, state in zip(waiting, states, strict=True) if state]
+        if target.clock.monotonic() + delay > deadline:
+            return [_not_ready(one.change.ref, state, timeout) for one, state in left]
+        waiting = [one for one, _ in left]
+        if waiting:
+            await target.clock.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+    return []
+
+
+async def _state(target: Target, planned: PlannedChange) -> str:
+    """Why an object is not usable yet, or ``""``."""
+    if planned.resource is None:
+        return ""
+    try:
+        live = await target.client.get(planned.resource, planned.key)
+    except ApiError as error:
+        return target.masker.text(str(error))
+    health = compute_status(live, now=target.clock.now())
+    if health.status is HealthStatus.CURRENT:
+        return ""
+    return f"status is {health.status}: {health.message}"
+
+
+def _not_ready(ref: ObjectRef, state: str, timeout: float) -> Failure:
+    return Failure(ref, FailureReason.TIMEOUT, f"{ref} is not usable after {timeout:g}s: {state}")
 
 
 async def plan_set(
@@ -46,8 +213,22 @@ async def plan_set(
 ) -> tuple[ChangeSet, ...]:
     """Plan every stage without writing; for diff, preview and approvals.
 
+    Objects whose kind or namespace the set itself brings, and that is not there yet, count as
+    created without a check.
+
     Raises:
-        StageRejected: also where a stage needs an earlier one to be there first.
+        StageRejected: some objects cannot be applied; those of every stage are listed.
 
     """
-    raise NotImplementedError
+    options = replace(options, always_dry_run=True)
+    planner = Planner(target, options, assumed=Assumed.of(desired, applied=False))
+    sets: list[ChangeSet] = []
+    failures: list[Failure] = []
+    for stage in stages(desired, custom_kinds=options.custom_stage_kinds):
+        try:
+            sets.append(await planner.plan_stage(stage, known=known))
+        except StageRejected as error:
+            failures += error.failures
+    if failures:
+        raise StageRejected(failures=failures)
+    return tuple(sets)

@@ -1,0 +1,31 @@
+"""Hashes of objects: kept in memory to tell "as it was" from "changed", never published."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+
+from fluvial.objects import JsonObject
+
+__all__ = ["canonical", "desired_hash", "live_hash"]
+
+_VOLATILE = frozenset({"managedFields", "resourceVersion", "generation"})
+
+
+def canonical(obj: object) -> bytes:
+    """JSON with sorted keys: equal bytes are equal values."""
+    return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
+
+
+def desired_hash(obj: JsonObject) -> str:
+    """Hash of a desired object as it would be sent."""
+    return hashlib.blake2b(canonical(obj), digest_size=16).hexdigest()
+
+
+def live_hash(obj: JsonObject) -> str:
+    """Hash of a live object without status, managedFields, resourceVersion and generation."""
+    body = {key: value for key, value in obj.items() if key != "status"}
+    metadata = body.get("metadata") or {}
+    body["metadata"] = {key: metadata[key] for key in metadata if key not in _VOLATILE}
+    return hashlib.blake2b(canonical(body), digest_size=16).hexdigest()
