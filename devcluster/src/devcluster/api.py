@@ -14,17 +14,18 @@ import orjson
 import yaml
 
 from devcluster import errors
-from devcluster.deletes import DeleteOptions, Deleter
-from devcluster.gate import Gate, Strictness
+from devcluster.auth.reviews import Reviews
+from devcluster.deletes import DeleteOptions
+from devcluster.engine import Engine
+from devcluster.gate import Strictness
 from devcluster.identity import User
-from devcluster.kinds import Kind, Kinds
-from devcluster.reading import ListOptions, Reader
+from devcluster.kinds import Kind
+from devcluster.reading import ListOptions
 from devcluster.request import RequestInfo
-from devcluster.store import Store
 from devcluster.tables import TableMaker
 from devcluster.views import View, negotiate
 from devcluster.watching import Watch
-from devcluster.writes import Outcome, Target, WriteOptions, Writer
+from devcluster.writes import Outcome, Target, WriteOptions
 
 __all__ = ["Api", "Call", "Reply", "Stream"]
 
@@ -73,24 +74,15 @@ class Call:
 class Api:
     """The verbs on resources."""
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        kinds: Kinds,
-        gate: Gate,
-        writer: Writer,
-        reader: Reader,
-        deleter: Deleter,
-        tables: TableMaker,
-    ) -> None:
-        self._store = store
-        self._kinds = kinds
-        self._gate = gate
-        self._writer = writer
-        self._reader = reader
-        self._deleter = deleter
+    def __init__(self, engine: Engine, *, tables: TableMaker, reviews: Reviews) -> None:
+        self._store = engine.store
+        self._kinds = engine.kinds
+        self._gate = engine.gate
+        self._writer = engine.writer
+        self._reader = engine.reader
+        self._deleter = engine.deleter
         self._tables = tables
+        self._reviews = reviews
 
     def kind_of(self, info: RequestInfo) -> Kind | None:
         """The kind that a path names, or None (404)."""
@@ -169,7 +161,11 @@ class Api:
         )
 
     def _create(self, call: Call, target: Target) -> Reply:
+        if target.subresource == "token":
+            return Reply(201, orjson.dumps(self._reviews.issue(target, decode_body(call.body))))
         obj = self._decode_object(call, target.kind)
+        if not target.kind.stored:
+            return Reply(201, orjson.dumps(self._reviews.answer(target, obj, call.user)))
         options = self._options(call)
         return self._written(call, target, self._writer.create(target, obj, options))
 

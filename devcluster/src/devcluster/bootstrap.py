@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import resources
 
-from devcluster.kinds import Kinds
-from devcluster.writes import Target, WriteOptions, Writer
+import orjson
 
-__all__ = ["NAMESPACES", "create_namespaces"]
+from devcluster.engine import Engine
+
+__all__ = ["NAMESPACES", "fill"]
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
-def create_namespaces(writer: Writer, kinds: Kinds) -> None:
-    """The four namespaces that every cluster has."""
-    kind = kinds.for_kind("", "Namespace")
-    if kind is None:
-        raise LookupError("Namespace is not served")
-    options = WriteOptions(manager="kube-apiserver", strictness="Ignore")
+def fill(engine: Engine) -> None:
+    """Namespaces, and the roles and bindings that kube-apiserver and its controllers need."""
+    _create_namespaces(engine)
+    raw = resources.files("devcluster").joinpath("data/rbac.json").read_bytes()
+    for name, objects in orjson.loads(raw).items():
+        kind = engine.kind("rbac.authorization.k8s.io", name)
+        for obj in objects:
+            engine.create(kind, obj, manager="kube-apiserver")
+
+
+def _create_namespaces(engine: Engine) -> None:
+    kind = engine.kind("", "Namespace")
     for name in NAMESPACES:
-        obj: dict[str, Any] = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": name},
-        }
-        writer.create(Target(kind, name=name), obj, options)
+        engine.create(kind, {"metadata": {"name": name}}, manager="kube-apiserver")

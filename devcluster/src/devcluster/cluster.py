@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -11,20 +13,17 @@ from typing import Any, Self
 import structlog
 from aiohttp import web
 
-from devcluster import bootstrap, certs, errors
+from devcluster import bootstrap, certs
 from devcluster.api import Api
-from devcluster.deletes import Deleter
+from devcluster.auth.authenticate import Authenticator
+from devcluster.auth.reviews import Reviews
+from devcluster.auth.tokens import Tokens
+from devcluster.controllers.manager import Controllers
 from devcluster.discovery import Discovery
-from devcluster.gate import Gate
-from devcluster.hooks import standard_hooks
+from devcluster.engine import Engine
 from devcluster.identity import ADMIN, User
-from devcluster.kinds import Kinds
-from devcluster.reading import Reader
-from devcluster.request import RequestInfo
 from devcluster.server import ApiServer
-from devcluster.store import Store
 from devcluster.tables import TableMaker
-from devcluster.writes import Writer
 
 __all__ = ["DevCluster", "Options"]
 
@@ -37,6 +36,7 @@ class Options:
         host: a loopback address.
         port: 0 takes a free one.
         admin_token: the bearer token of ``system:masters``; made up when empty.
+        users: extra bearer tokens and the users they stand for.
         history_changes: how many changes watches can go back.
 
     """
@@ -44,6 +44,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     admin_token: str = field(default="", repr=False)
+    users: Mapping[str, User] = field(default_factory=dict, repr=False)
     history_changes: int = 20_000
 
 
@@ -56,30 +57,29 @@ class DevCluster:
         self._authority = certs.make_authority()
         self.ca_pem: bytes = self._authority.pem
         self.url = ""
-        self.kinds = Kinds()
-        self.store = Store(max_changes=self.options.history_changes)
-        self.gate = Gate()
-        self.deleter = Deleter(self.store)
-        self.writer = Writer(self.store, self.gate, hooks=standard_hooks(self.store))
-        self.writer.on_finalized(self.deleter.may_go)
-        self.reader = Reader(self.store)
-        self._discovery = Discovery(self.kinds)
+        self.engine = Engine(history_changes=self.options.history_changes)
+        self.tokens = Tokens()
+        static = {self.admin_token: ADMIN, **self.options.users}
+        self.authenticator = Authenticator(
+            store=self.engine.store, tokens=self.tokens, rbac=self.engine.rbac, static=static
+        )
+        reviews = Reviews(
+            store=self.engine.store,
+            rbac=self.engine.rbac,
+            authenticator=self.authenticator,
+            tokens=self.tokens,
+        )
+        self._discovery = Discovery(self.engine.kinds)
+        log = structlog.get_logger()
         self._server = ApiServer(
-            api=Api(
-                store=self.store,
-                kinds=self.kinds,
-                gate=self.gate,
-                writer=self.writer,
-                reader=self.reader,
-                deleter=self.deleter,
-                tables=TableMaker(),
-            ),
+            api=Api(self.engine, tables=TableMaker(), reviews=reviews),
             discovery=self._discovery,
-            authenticate=self._authenticate,
-            authorize=self._authorize,
-            log=structlog.get_logger(),
+            authenticator=self.authenticator,
+            rbac=self.engine.rbac,
+            log=log,
         )
         self._runner: web.ServerRunner | None = None
+        self._controllers = Controllers(self.engine, ca_pem=self.ca_pem, log=log)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -95,7 +95,8 @@ class DevCluster:
 
     async def start(self) -> None:
         """Fill the cluster and listen."""
-        bootstrap.create_namespaces(self.writer, self.kinds)
+        self._controllers.start()
+        bootstrap.fill(self.engine)
         server = web.Server(self._server.handle, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -112,11 +113,10 @@ class DevCluster:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._controllers.stop()
 
     def kubeconfig(self, user: str = "admin", *, token: str = "") -> dict[str, Any]:
         """A kubeconfig for ``user``; ``token`` overrides the admin's."""
-        import base64  # noqa: PLC0415
-
         return {
             "apiVersion": "v1",
             "kind": "Config",
@@ -135,12 +135,3 @@ class DevCluster:
             ],
             "current-context": "devcluster",
         }
-
-    def _authenticate(self, request: web.BaseRequest) -> User:
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Bearer" and secrets.compare_digest(token, self.admin_token):
-            return ADMIN
-        raise errors.unauthorized()
-
-    def _authorize(self, user: User, info: RequestInfo) -> None:
-        del user, info

@@ -123,15 +123,18 @@ class Deleter:
     def _mark(target: Target, obj: JsonObject, options: DeleteOptions) -> bool:
         """Set deletionTimestamp, finalizers and phase; whether anything changed."""
         meta = obj["metadata"]
+        held = meta.get("finalizers") or []
         finalizers = [
             name
-            for name in meta.get("finalizers") or ()
+            for name in held
             if not options.propagation or name not in {"foregroundDeletion", "orphan"}
         ]
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
         if wanted:
             finalizers.append(wanted)
-        changed = finalizers != (meta.get("finalizers") or [])
+        if target.kind.plural == "customresourcedefinitions" and not meta.get("deletionTimestamp"):
+            finalizers.append("customresourcecleanup.apiextensions.k8s.io")
+        changed = finalizers != held
         if finalizers:
             meta["finalizers"] = finalizers
         else:

@@ -120,7 +120,7 @@ def _plain(kind: Kind) -> list[JsonObject]:
     if kind.stored:
         entry["storageVersionHash"] = _storage_hash(kind)
     listed = [entry]
-    for sub in sorted(kind.subresources.values(), key=lambda sub: sub.name):
+    for sub in kind.subresources.values():
         row: JsonObject = {
             "name": f"{kind.plural}/{sub.name}",
             "singularName": "",
@@ -165,6 +165,6 @@ def _aggregated(kind: Kind) -> JsonObject:
                 "responseKind": _gvk(*((sub.group, sub.version) if sub.group else own), sub.kind),
                 "verbs": list(sub.verbs),
             }
-            for sub in sorted(kind.subresources.values(), key=lambda sub: sub.name)
+            for sub in kind.subresources.values()
         ]
     return entry

@@ -33,6 +33,10 @@ class Gate:
     def __init__(self) -> None:
         self._schemas: dict[tuple[str, str, str], Any] = {}
 
+    def learn_definition(self, crd: JsonObject, kinds: list[Kind]) -> None:
+        """Take in the schemas of a definition."""
+        del crd, kinds
+
     def learn(self, kind: Kind, schema: Any) -> None:
         """Use ``schema`` for a custom resource."""
         self._schemas[kind.group, kind.version, kind.kind] = schema

@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 def standard_hooks(store: Store) -> list[Hook]:
     """The steps in order."""
-    return [_NamespaceLifecycle(store), _namespace_fields, _secret_fields]
+    return [_NamespaceLifecycle(store), _namespace_fields, _secret_fields, _definition_fields]
 
 
 class _NamespaceLifecycle:
@@ -86,3 +86,24 @@ def _secret_fields(
         for key, value in plain.items():
             data[key] = base64.b64encode(value.encode()).decode()
     new.setdefault("type", "Opaque")
+
+
+def _definition_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    """A definition's derived names, and the status that a new one starts with."""
+    del options
+    if target.kind.plural != "customresourcedefinitions":
+        return
+    spec = new["spec"]
+    names = spec["names"]
+    names.setdefault("singular", names["kind"].lower())
+    names.setdefault("listKind", names["kind"] + "List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    if old is None:
+        stored = [v["name"] for v in spec["versions"] if v.get("storage")]
+        new["status"] = {
+            "conditions": None,
+            "acceptedNames": {"plural": "", "kind": ""},
+            "storedVersions": stored,
+        }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -16,15 +15,15 @@ from aiohttp import web
 
 from devcluster import errors
 from devcluster.api import Api, Call, Reply, Stream
+from devcluster.auth.authenticate import Authenticator, attributes_of, denied
+from devcluster.auth.rbac import Rbac
 from devcluster.discovery import Discovery, wants_aggregated
 from devcluster.identity import User
 from devcluster.request import RequestInfo, parse_path
 from fluvial.log import Logger
 
-__all__ = ["ApiServer", "Authenticator", "Authorizer"]
+__all__ = ["ApiServer"]
 
-Authenticator = Callable[[web.BaseRequest], User]
-Authorizer = Callable[[User, RequestInfo], None]
 _HEALTH = re.compile(r"^/(healthz|readyz|livez)(/.*)?$")
 
 VERSION = {
@@ -52,14 +51,14 @@ class ApiServer:
         *,
         api: Api,
         discovery: Discovery,
-        authenticate: Authenticator,
-        authorize: Authorizer,
+        authenticator: Authenticator,
+        rbac: Rbac,
         log: Logger,
     ) -> None:
         self._api = api
         self._discovery = discovery
-        self._authenticate = authenticate
-        self._authorize = authorize
+        self._authenticator = authenticator
+        self._rbac = rbac
         self._log = log
         self._streams: set[asyncio.Task[Any]] = set()
 
@@ -67,9 +66,8 @@ class ApiServer:
         """Answer one request."""
         call: Call | None = None
         try:
-            user = self._authenticate(request)
             info = parse_path(request.method, request.rel_url.raw_path, request.query)
-            self._authorize(user, info)
+            user = self._admit(request, info)
             if not info.is_resource:
                 return _respond(self._plain(request, info))
             body = await request.read()
@@ -85,6 +83,16 @@ class ApiServer:
         if isinstance(reply, Stream):
             return await self._stream(request, reply)
         return _respond(reply, call.warnings)
+
+    def _admit(self, request: web.BaseRequest, info: RequestInfo) -> User:
+        """Who the request acts as; raises 401 or 403."""
+        user = self._authenticator.user(request.headers)
+        user = self._authenticator.impersonated(user, request.headers, info) or user
+        asked = attributes_of(info)
+        decision = self._rbac.decide(user, asked)
+        if not decision.allowed:
+            raise denied(user, asked, decision.reason)
+        return user
 
     async def _stream(self, request: web.BaseRequest, reply: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -161,6 +169,3 @@ def _failed(failure: errors.ApiFailure) -> web.Response:
     response = _respond(reply)
     response.headers.update(failure.headers)
     return response
-
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -171,6 +171,7 @@ class Store:
         self._kept_bytes = 0
         self._listeners: list[Callable[[Table, Change], None]] = []
         self.by_owner: dict[str, set[tuple[Table, str]]] = {}
+        self.by_uid: dict[str, tuple[Table, str]] = {}
 
     def table(self, name: tuple[str, str]) -> Table:
         """The table of (group, plural), made on first use."""
@@ -207,6 +208,7 @@ class Store:
         if previous is None:
             insort(table.keys, key)
         table.by_key[key] = row
+        self.by_uid[row.uid] = (table, key)
         self._reindex(table, key, previous, row)
         self._commit(table, "MODIFIED" if previous else "ADDED", row, previous)
         return row
@@ -220,6 +222,7 @@ class Store:
         key = f"{namespace}/{name}" if namespace else name
         previous = table.by_key.pop(key)
         del table.keys[bisect_left(table.keys, key)]
+        self.by_uid.pop(previous.uid, None)
         body, meta_end = encode(obj)
         row = Row(
             namespace=namespace,

@@ -77,6 +77,10 @@ def merge_for(kind: Kind, new: JsonObject, old: JsonObject, subresource: str) ->
     """The object that results when ``new`` is written through ``subresource`` ("" = main)."""
     if subresource == "status":
         return _status_write(kind, new, old)
+    if subresource == "finalize":
+        return {**old, "spec": new.get("spec", {}), "metadata": {**old["metadata"]}}
+    if kind.table == ("", "namespaces") and "spec" in old:
+        new = {**new, "spec": old["spec"]}
     if has_status(kind):
         result = {k: v for k, v in new.items() if k != "status"}
         if "status" in old:

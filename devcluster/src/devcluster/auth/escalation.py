@@ -1,0 +1,85 @@
+"""Nobody grants what they do not hold: the checks on writing roles and bindings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devcluster import errors
+from devcluster.auth.rbac import Rbac
+from devcluster.auth.rules import FULL_AUTHORITY, Attributes, Rule, missing, parse_rules
+from devcluster.identity import User
+from devcluster.writes import Target, WriteOptions
+
+__all__ = ["EscalationCheck"]
+
+JsonObject = dict[str, Any]
+_GROUP = "rbac.authorization.k8s.io"
+
+
+class EscalationCheck:
+    """An admission hook for the four RBAC kinds."""
+
+    def __init__(self, rbac: Rbac) -> None:
+        self._rbac = rbac
+
+    def __call__(
+        self, target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+    ) -> None:
+        """Raises 403."""
+        kind = target.kind
+        if kind.group != _GROUP or "system:masters" in options.user.groups:
+            return
+        if kind.plural in {"roles", "clusterroles"}:
+            self._role(target, new, old, options.user)
+        else:
+            self._binding(target, new, old, options.user)
+
+    def _may(self, user: User, verb: str, resource: str, target: Target, name: str) -> bool:
+        asked = Attributes(
+            verb, _GROUP, resource, namespace=target.namespace, name=name, version="v1"
+        )
+        return self._rbac.decide(user, asked).allowed
+
+    def _role(self, target: Target, new: JsonObject, old: JsonObject | None, user: User) -> None:
+        aggregation = new.get("aggregationRule")
+        if old is not None and (old.get("rules") or [], old.get("aggregationRule")) == (
+            new.get("rules") or [],
+            aggregation,
+        ):
+            return
+        if self._may(user, "escalate", target.kind.plural, target, target.name):
+            return
+        self._confirm(target, user, parse_rules(new.get("rules")))
+        if aggregation:
+            self._confirm(target, user, FULL_AUTHORITY)
+
+    def _binding(self, target: Target, new: JsonObject, old: JsonObject | None, user: User) -> None:
+        reference = new["roleRef"]
+        if old is not None and (old["roleRef"], old.get("subjects") or []) == (
+            reference,
+            new.get("subjects") or [],
+        ):
+            return
+        plural = "roles" if reference["kind"] == "Role" else "clusterroles"
+        if self._may(user, "bind", plural, target, reference["name"]):
+            return
+        rules = self._rbac.role(reference["kind"], reference["name"], target.namespace)
+        if rules is None:
+            kind = target.kind
+            raise errors.not_found(group=kind.group, plural=kind.plural, name=reference["name"])
+        self._confirm(target, user, rules)
+
+    def _confirm(self, target: Target, user: User, wanted: tuple[Rule, ...]) -> None:
+        owned, lost = self._rbac.rules_for(user, target.namespace)
+        left = missing(owned, wanted)
+        if not left:
+            return
+        groups = " ".join(f'"{group}"' for group in user.groups)
+        text = (
+            f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not'
+            " currently held:\n" + "\n".join(left)
+        )
+        if lost:
+            text += f"; resolution errors: [{', '.join(lost)}]"
+        kind = target.kind
+        raise errors.forbidden(group=kind.group, plural=kind.plural, name=target.name, why=text)

@@ -1,0 +1,141 @@
+"""Service account tokens: signed with a key of this process, checked against live accounts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+
+from devcluster import clock
+
+__all__ = ["ISSUER", "Claims", "Issued", "Tokens"]
+
+ISSUER = "https://kubernetes.default.svc"
+_COORDINATE = 32  # bytes of each half of a P-256 signature in a JWT (RFC 7518 section 3.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A new token and when it ends."""
+
+    token: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a verified token says."""
+
+    namespace: str
+    name: str
+    uid: str
+    token_id: str
+    audiences: tuple[str, ...]
+    secret: Mapping[str, str] | None = None
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+class Tokens:
+    """Signs and verifies JWTs with ES256."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._key_id = _b64(hashlib.sha256(public).digest())
+        self._verified: dict[str, dict[str, Any]] = {}
+
+    def issue(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        uid: str,
+        audiences: Sequence[str],
+        seconds: int,
+        bound: Mapping[str, str] | None = None,
+    ) -> Issued:
+        """A token for a service account; ``bound`` is {kind, name, uid} of the object it ends with."""
+        start = clock.now()
+        expires = start + timedelta(seconds=seconds)
+        private: dict[str, Any] = {
+            "namespace": namespace,
+            "serviceaccount": {"name": name, "uid": uid},
+        }
+        if bound:
+            private[bound["kind"].lower()] = {"name": bound["name"], "uid": bound["uid"]}
+        claims = {
+            "aud": list(audiences),
+            "exp": int(expires.timestamp()),
+            "iat": int(start.timestamp()),
+            "iss": ISSUER,
+            "jti": str(uuid.uuid4()),
+            "kubernetes.io": private,
+            "nbf": int(start.timestamp()),
+            "sub": f"system:serviceaccount:{namespace}:{name}",
+        }
+        head = _b64(orjson.dumps({"alg": "ES256", "kid": self._key_id}))
+        signed = f"{head}.{_b64(orjson.dumps(claims))}"
+        der = self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+        r, s = utils.decode_dss_signature(der)
+        signature = r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
+        return Issued(f"{signed}.{_b64(signature)}", expires)
+
+    def verify(self, token: str) -> Claims | None:
+        """The claims of a token of ours that has not expired; None for anything else."""
+        claims = self._verified.get(token)
+        if claims is None:
+            claims = self._decode(token)
+            if claims is None:
+                return None
+            if len(self._verified) > 4096:
+                self._verified.clear()
+            self._verified[token] = claims
+        moment = clock.now().timestamp()
+        if not claims["nbf"] - 5 <= moment < claims["exp"]:
+            return None
+        private = claims["kubernetes.io"]
+        account = private["serviceaccount"]
+        return Claims(
+            namespace=private["namespace"],
+            name=account["name"],
+            uid=account["uid"],
+            token_id=claims["jti"],
+            audiences=tuple(claims["aud"]),
+            secret=private.get("secret"),
+        )
+
+    def _decode(self, token: str) -> dict[str, Any] | None:
+        try:
+            head, body, signature = token.split(".")
+            if orjson.loads(_unb64(head)) != {"alg": "ES256", "kid": self._key_id}:
+                return None
+            raw = _unb64(signature)
+            if len(raw) != 2 * _COORDINATE:
+                return None
+            der = utils.encode_dss_signature(
+                int.from_bytes(raw[:_COORDINATE], "big"), int.from_bytes(raw[_COORDINATE:], "big")
+            )
+            public = self._key.public_key()
+            public.verify(der, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
+            claims: dict[str, Any] = orjson.loads(_unb64(body))
+        except (ValueError, InvalidSignature):
+            return None
+        return claims

@@ -1,0 +1,197 @@
+"""Custom resource definitions: names accepted, established, served, and cleaned up.
+
+A definition is served from the moment its Established condition is written. When it is deleted,
+its objects go first; the kind is served (without create) until the last one is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from devcluster import clock
+from devcluster.engine import Engine
+from devcluster.kinds import Kind, Subresource
+from devcluster.store import Change, Table
+
+__all__ = ["FINALIZER", "Definitions", "kinds_of"]
+
+JsonObject = dict[str, Any]
+FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+_MANAGER = "kube-apiserver"
+_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+_SUB_VERBS = ("get", "patch", "update")
+
+
+def kinds_of(crd: Mapping[str, Any]) -> list[Kind]:
+    """The kinds that a definition serves, one for each served version."""
+    spec = crd["spec"]
+    names = crd.get("status", {}).get("acceptedNames") or spec["names"]
+    stored = next((v["name"] for v in spec["versions"] if v.get("storage")), "")
+    return [
+        Kind(
+            group=spec["group"],
+            version=version["name"],
+            kind=names["kind"],
+            plural=names["plural"],
+            singular=names.get("singular") or names["kind"].lower(),
+            namespaced=spec["scope"] == "Namespaced",
+            verbs=_VERBS,
+            short_names=tuple(names.get("shortNames") or ()),
+            categories=tuple(names.get("categories") or ()),
+            subresources=_subresources(version, names["kind"]),
+            list_kind=names.get("listKind") or names["kind"] + "List",
+            table=(spec["group"], names["plural"]),
+            stored_version=stored,
+            crd=crd["metadata"]["name"],
+        )
+        for version in spec["versions"]
+        if version.get("served")
+    ]
+
+
+def _subresources(version: Mapping[str, Any], kind: str) -> dict[str, Subresource]:
+    declared = version.get("subresources") or {}
+    found: dict[str, Subresource] = {}
+    if "status" in declared:
+        found["status"] = Subresource("status", kind, _SUB_VERBS)
+    if "scale" in declared:
+        found["scale"] = Subresource("scale", "Scale", _SUB_VERBS, "autoscaling", "v1")
+    return found
+
+
+class Definitions:
+    """The controller of CRDs.
+
+    Args:
+        engine: the cluster.
+        serve: told (definition, kinds) whenever what is served changes, before it does.
+
+    """
+
+    def __init__(self, engine: Engine, *, serve: Callable[[JsonObject, list[Kind]], None]) -> None:
+        self._engine = engine
+        self._kind = engine.kind("apiextensions.k8s.io", "CustomResourceDefinition")
+        self._serve = serve
+
+    def keys(self, table: Table, change: Change) -> list[str]:
+        """The definitions that a change concerns."""
+        if table.name == self._kind.table:
+            return [change.row.name]
+        if change.type == "DELETED":
+            kind = self._engine.kinds.preferred(*table.name)
+            if kind is not None and kind.crd:
+                return [kind.crd]
+        return []
+
+    def handle(self, name: str) -> float | None:
+        """Bring one definition's status and what is served in line with its spec."""
+        engine = self._engine
+        crd = engine.read(self._kind, name)
+        if crd is None:
+            engine.kinds.replace_crd(name, [])
+            return None
+        if crd["metadata"].get("deletionTimestamp"):
+            self._clean_up(crd)
+            return None
+        self._accept(crd)
+        if _established(crd):
+            kinds = kinds_of(crd)
+            self._serve(crd, kinds)
+            engine.kinds.replace_crd(name, kinds)
+        return None
+
+    def _accept(self, crd: JsonObject) -> None:
+        spec = crd["spec"]
+        status = crd.setdefault("status", {})
+        stored = status.get("storedVersions") or []
+        for version in spec["versions"]:
+            if version.get("storage") and version["name"] not in stored:
+                stored = [*stored, version["name"]]
+        taken = self._conflict(crd)
+        if taken:
+            accepted = ("False", taken, taken)
+            established = ("False", "NotAccepted", "not all names are accepted")
+        else:
+            status["acceptedNames"] = dict(spec["names"])
+            accepted = ("True", "NoConflicts", "no conflicts found")
+            established = (
+                "True",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            )
+        conditions = list(status.get("conditions") or [])
+        _set_condition(conditions, "NamesAccepted", *accepted)
+        if not (_established(crd) and taken):
+            _set_condition(conditions, "Established", *established)
+        status |= {"storedVersions": stored, "conditions": conditions}
+        status.setdefault("acceptedNames", {"plural": "", "kind": ""})
+        self._engine.update(self._kind, crd, manager=_MANAGER, subresource="status")
+
+    def _conflict(self, crd: JsonObject) -> str:
+        """The reason why names are taken by another definition of the group, or nothing."""
+        spec, own = crd["spec"], crd["metadata"]["name"]
+        for kind in self._engine.kinds:
+            if kind.group != spec["group"] or kind.crd == own:
+                continue
+            names = spec["names"]
+            if kind.kind == names["kind"] or kind.list_kind == names.get("listKind"):
+                return "KindConflict"
+            if kind.singular == names.get("singular") or kind.plural == names["plural"]:
+                return "PluralConflict"
+        return ""
+
+    def _clean_up(self, crd: JsonObject) -> None:
+        engine, name = self._engine, crd["metadata"]["name"]
+        if FINALIZER not in (crd["metadata"].get("finalizers") or ()):
+            return
+        left = self._delete_instances(crd)
+        conditions = crd["status"].setdefault("conditions", [])
+        if left:
+            _set_condition(
+                conditions,
+                "Terminating",
+                "True",
+                "InstanceDeletionInProgress",
+                "CustomResource deletion is in progress",
+            )
+            engine.update(self._kind, crd, manager=_MANAGER, subresource="status")
+            return
+        engine.kinds.replace_crd(name, [])
+        crd["metadata"]["finalizers"].remove(FINALIZER)
+        engine.update(self._kind, crd, manager=_MANAGER)
+
+    def _delete_instances(self, crd: JsonObject) -> int:
+        engine = self._engine
+        spec = crd["spec"]
+        table = engine.store.table((spec["group"], spec["names"]["plural"]))
+        kinds = kinds_of(crd)
+        if not kinds:
+            return len(table)
+        for row in list(table.rows()):
+            engine.delete(kinds[0], row.name, namespace=row.namespace)
+        return len(table)
+
+
+def _established(crd: Mapping[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or ()
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _set_condition(
+    conditions: list[JsonObject], kind: str, status: str, reason: str, message: str
+) -> None:
+    fresh = {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": clock.stamp(),
+        "reason": reason,
+        "message": message,
+    }
+    for at, old in enumerate(conditions):
+        if old["type"] == kind:
+            if old["status"] == status:
+                fresh["lastTransitionTime"] = old["lastTransitionTime"]
+            conditions[at] = fresh
+            return
+    conditions.append(fresh)

@@ -1,0 +1,77 @@
+"""Starts and stops the controllers, and tells them what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+from devcluster.controllers.accounts import Accounts
+from devcluster.controllers.definitions import Definitions
+from devcluster.controllers.garbage import Garbage
+from devcluster.controllers.namespaces import Namespaces
+from devcluster.controllers.worker import Worker
+from devcluster.engine import Engine
+from devcluster.kinds import Kind
+from devcluster.store import Change, Table
+from fluvial.log import Logger
+
+__all__ = ["Controller", "Controllers"]
+
+JsonObject = dict[str, Any]
+
+
+class Controller(Protocol):
+    """What a controller offers: which keys a change concerns, and the work for one key."""
+
+    def keys(self, table: Table, change: Change) -> Sequence[Hashable]: ...
+
+    @property
+    def handle(self) -> Callable[[Any], float | None]: ...
+
+
+class Controllers:
+    """All controllers of one cluster."""
+
+    def __init__(self, engine: Engine, *, ca_pem: bytes, log: Logger) -> None:
+        self._engine = engine
+        self._log = log
+        self._routes: list[tuple[Controller, Worker[Any]]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.add("definitions", Definitions(engine, serve=self._serve))
+        self.add("accounts", Accounts(engine, ca_pem=ca_pem))
+        self.add("namespaces", Namespaces(engine))
+        self.add("garbage", Garbage(engine))
+        engine.store.listen(self._changed)
+
+    def add(self, name: str, controller: Controller) -> None:
+        """Take a controller in; before ``start``."""
+        worker: Worker[Any] = Worker(name, controller.handle, log=self._log)
+        self._routes.append((controller, worker))
+
+    def _serve(self, crd: JsonObject, kinds: list[Kind]) -> None:
+        self._engine.gate.learn_definition(crd, kinds)
+
+    def _changed(self, table: Table, change: Change) -> None:
+        for controller, worker in self._routes:
+            for key in controller.keys(table, change):
+                worker.add(key)
+
+    def start(self) -> None:
+        """Run them all; needs a running loop."""
+        for _, worker in self._routes:
+            task = asyncio.create_task(worker.run(), name=f"devcluster-{worker.name}")
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """Cancel and await them."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def settle(self) -> None:
+        """Wait until no controller has anything to do now (timers aside)."""
+        while not all(worker.idle.is_set() for _, worker in self._routes):
+            for _, worker in self._routes:
+                await worker.idle.wait()
