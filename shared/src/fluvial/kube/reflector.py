@@ -1,0 +1,280 @@
+"""Keeps a ``Store`` equal to one resource of the server: list, then watch, for ever.
+
+Run by an ``Informer``. Invariants: the store changes only by what the server said, in the order
+it said it; an object that vanished while nobody watched is reported as deleted with its last
+known state; the version to watch from is never older than what the store holds; bookmarks move
+the version and reach nobody. A failure, whatever it is, is reported, waited out and tried again;
+what is in the store stays meanwhile, because "not allowed" and "not served" are not "deleted".
+
+    list pages -> replace with diff -> synced -> watch ----> server ends it: watch on
+         ^                                        |--------> silence: connection dropped, watch on
+         |                                        |--------> network, 5xx: back off, watch on
+         +---- Gone, 4xx, relist asked, bug <-----+
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from fluvial.clock import Clock
+from fluvial.kube.client import KubeClient, WatchEvent
+from fluvial.kube.errors import ApiError, Gone, ServerError, TooManyRequests, Unreachable
+from fluvial.kube.resource import Resource
+from fluvial.kube.store import Change, Store
+from fluvial.log import Logger
+from fluvial.objects import JsonObject, key_of
+
+__all__ = ["Reflector", "ReflectorTiming", "Selection", "Transform"]
+
+Transform = Callable[[JsonObject], JsonObject | None]
+"""Makes the object that is stored, or ``None`` to store nothing; may change its argument."""
+
+_PAGE = 500
+_SHORTEST_WATCH = 1.0
+_TRANSIENT = (Unreachable, ServerError, TooManyRequests)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects, and how much of each."""
+
+    resource: Resource
+    namespace: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    metadata_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReflectorTiming:
+    """How long things take, in seconds.
+
+    Attributes:
+        backoff: the first delay after a failure, doubled each time.
+        backoff_cap: the longest delay.
+        backoff_reset: a round that lasted this long starts the delays anew.
+        server_timeout: bounds of the random time after which the server ends a watch.
+        inactivity: silence after which a watch is taken for dead. Servers send bookmarks about
+            once a minute.
+
+    """
+
+    backoff: float = 0.8
+    backoff_cap: float = 30.0
+    backoff_reset: float = 120.0
+    server_timeout: tuple[int, int] = (300, 600)
+    inactivity: float = 150.0
+
+
+class Reflector:
+    """One list-and-watch loop."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        selection: Selection,
+        store: Store,
+        *,
+        on_change: Callable[[Change], None],
+        on_error: Callable[[Exception], None],
+        clock: Clock,
+        log: Logger,
+        on_list: Callable[[], Awaitable[None]],
+        transform: Transform | None = None,
+        timing: ReflectorTiming | None = None,
+    ) -> None:
+        """Prepare; ``run`` does the work.
+
+        Args:
+            client: whose identity lists and watches.
+            selection: what to keep.
+            store: written by this reflector alone.
+            on_change: told each change after the store has it; must not raise.
+            on_error: told each failure, before the delay.
+            clock: the time.
+            log: told failures.
+            on_list: awaited after a complete list is in the store and was told.
+            transform: applied to each object before it is stored.
+            timing: delays and limits.
+
+        """
+        self._client = client
+        self._selection = selection
+        self._store = store
+        self._on_change = on_change
+        self._on_error = on_error
+        self._clock = clock
+        self._log = log
+        self._on_list = on_list
+        self._transform = transform
+        self._timing = timing or ReflectorTiming()
+        self._version = ""
+        self._relist = False
+        self._watchdog: asyncio.Timeout | None = None
+        self._wake = asyncio.Event()
+        self._listing = False
+        self.lists = 0
+        self.error: Exception | None = None
+
+    def relist(self) -> int:
+        """Read everything again soon and report what the watch missed.
+
+        Returns:
+            the value of ``lists`` once a list that starts after this call is in the store.
+
+        """
+        self._relist = True
+        self._wake.set()
+        if self._watchdog is not None and not self._watchdog.expired():
+            self._watchdog.reschedule(asyncio.get_running_loop().time())
+        return self.lists + (2 if self._listing else 1)
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        failures = 0
+        while True:
+            started = self._clock.monotonic()
+            listed = False
+            try:
+                while not self._version or self._relist:
+                    await self._list()
+                    listed = True
+                await self._watch()
+            except Gone as error:
+                self._version = ""
+                if not listed:
+                    continue  # normal after a long silence
+                failure: Exception = error
+            except Exception as error:  # noqa: BLE001 - a loop that ends here would be blind for ever
+                failure = error
+            else:
+                failures = 0
+                continue
+            if self._clock.monotonic() - started >= self._timing.backoff_reset:
+                failures = 0
+            failures += 1
+            self._report(failure, failures)
+            await self._pause(failures)
+
+    def _report(self, failure: Exception, failures: int) -> None:
+        self.error = failure
+        if not isinstance(failure, _TRANSIENT):
+            self._version = ""  # what the store is worth is not known: list again
+        fields: dict[str, Any] = {
+            "resource": self._selection.resource.group_resource,
+            "namespace": self._selection.namespace,
+            "failures": failures,
+            "error": str(failure),
+        }
+        if isinstance(failure, ApiError):
+            self._log.info("cannot list or watch, will try again", **fields)
+        else:
+            self._log.error("unexpected failure of a watch", exc_info=failure, **fields)
+        self._on_error(failure)
+
+    async def _pause(self, failures: int) -> None:
+        timing = self._timing
+        delay = min(timing.backoff_cap, timing.backoff * float(2 ** min(failures - 1, 16)))
+        delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
+
+    async def _list(self) -> None:
+        self._relist = False
+        self._listing = True
+        try:
+            objects, version = await self._read_all()
+            for number, change in enumerate(self._store.replace(objects), start=1):
+                self._on_change(change)
+                if number % _PAGE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._listing = False
+        self._version = version
+        self.error = None
+        self.lists += 1
+        await self._on_list()
+
+    async def _read_all(self) -> tuple[list[JsonObject], str]:
+        selection = self._selection
+        objects: list[JsonObject] = []
+        token = ""
+        while True:
+            page = await self._client.list_page(
+                selection.resource,
+                namespace=selection.namespace,
+                label_selector=selection.label_selector,
+                field_selector=selection.field_selector,
+                metadata_only=selection.metadata_only,
+                limit=_PAGE,
+                continue_token=token,
+            )
+            objects += self._kept(page.items)
+            token = page.continue_token
+            if not token:
+                return objects, page.resource_version
+
+    def _kept(self, items: Iterable[JsonObject]) -> Iterable[JsonObject]:
+        if self._transform is None:
+            return items
+        return [kept for item in items if (kept := self._transform(item)) is not None]
+
+    async def _watch(self) -> None:
+        """Watch until the server ends it, silence ends it, or something fails."""
+        selection = self._selection
+        started, version = self._clock.monotonic(), self._version
+        try:
+            async with (
+                asyncio.timeout(self._timing.inactivity) as self._watchdog,
+                self._client.watch(
+                    selection.resource,
+                    namespace=selection.namespace,
+                    label_selector=selection.label_selector,
+                    field_selector=selection.field_selector,
+                    metadata_only=selection.metadata_only,
+                    resource_version=version,
+                    timeout_seconds=random.randint(*self._timing.server_timeout),  # noqa: S311 - jitter
+                ) as events,
+            ):
+                await self._follow(events, self._watchdog)
+        except TimeoutError:
+            return  # silence, or ``relist``; the version is still good
+        finally:
+            self._watchdog = None
+        lasted = self._clock.monotonic() - started
+        if lasted < _SHORTEST_WATCH and self._version == version and not self._relist:
+            raise Unreachable("the server ended the watch at once and without an event")
+
+    async def _follow(self, events: AsyncIterator[WatchEvent], watchdog: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
+        self.error = None
+        async for event in events:
+            if self._relist:
+                return
+            watchdog.reschedule(loop.time() + self._timing.inactivity)
+            self._take(event)
+
+    def _take(self, event: WatchEvent) -> None:
+        obj = event.object
+        version = (obj.get("metadata") or {}).get("resourceVersion")
+        if event.type != "BOOKMARK":
+            for change in self._changes(event.type, obj):
+                self._on_change(change)
+        if version:
+            self._version = str(version)
+
+    def _changes(self, kind: str, obj: JsonObject) -> list[Change]:
+        if kind not in {"ADDED", "MODIFIED", "DELETED"}:
+            raise ApiError(f"unknown watch event {kind[:32]!a}")
+        key = key_of(obj)
+        kept = obj if self._transform is None else self._transform(obj)
+        if kept is None:
+            return self._store.drop(key)
+        return self._store.remove(kept) if kind == "DELETED" else self._store.put(kept)
