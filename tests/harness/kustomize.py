@@ -1,0 +1,344 @@
+"""kustomize-controller in this process against devcluster, with artifacts packed by the test.
+
+The test plays source-controller: ``source`` packs files, serves them and writes the artifact into
+a GitRepository's status. Everything else is the real thing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from fluvial.build.builder import Builder
+
+from devcluster import DevCluster, Options
+from fluvial.api import crd
+from fluvial.artifact import tar
+from fluvial.artifact.fetcher import Fetcher
+from fluvial.artifact.server import FileServer
+from fluvial.clock import RealClock, format_time
+from fluvial.kube import config, kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.kube.informer import InformerFactory
+from fluvial.kube.resource import Resource
+from fluvial.log import get_logger
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.metrics import Metrics
+from kustomize_controller.assemble import KustomizeController, Parts, Settings
+from kustomize_controller.kustomization.rendering import Renderer
+
+__all__ = ["CONFIG_MAPS", "DEPLOYMENTS", "Harness", "configmap", "deployment", "ready_of"]
+
+CONFIG_MAPS = kinds.CONFIG_MAP
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+_MANAGER = "test"
+_TIMEOUT = 20.0
+
+
+class Harness:
+    """One cluster, one controller."""
+
+    def __init__(self, folder: Path, cluster: DevCluster, client: KubeClient) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        self.client = client
+        self.events: list[JsonObject] = []
+        self.address = ""
+        self.controller: KustomizeController | None = None
+        self._numbers = itertools.count(1)
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, folder: Path, *, settings: Settings | None = None, run: bool = True
+    ) -> AsyncIterator[Harness]:
+        """A cluster with the CRDs, and the controller unless ``run`` is false."""
+        async with AsyncExitStack() as stack:
+            cluster = await stack.enter_async_context(DevCluster(Options()))
+            kubeconfig = folder / "kubeconfig"
+            kubeconfig.write_bytes(orjson.dumps(cluster.kubeconfig()))
+            client = await stack.enter_async_context(
+                await config.load_client(kubeconfig=kubeconfig, user_agent="test")
+            )
+            for kind in crd.KINDS:
+                definition = crd.crd(kind)
+                key = ObjectKey("", definition["metadata"]["name"])
+                await client.apply(kinds.CRD, key, definition, field_manager=_MANAGER)
+            self = cls(folder, cluster, client)
+            (folder / "storage").mkdir()
+            server = FileServer(folder / "storage", log=get_logger("test"), algorithm="sha256")
+            host, port = await server.start("127.0.0.1:0")
+            stack.push_async_callback(server.stop)
+            self.address = f"http://{host}:{port}"
+            await stack.enter_async_context(self._stack)
+            if run:
+                await self.start_controller(settings or Settings())
+            yield self
+
+    async def start_controller(self, settings: Settings) -> None:
+        """Run the controller until the harness ends."""
+        stack = self._stack
+        clock, log = RealClock(), get_logger("kustomize-controller")
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        recorder = EventRecorder(
+            self.client,
+            controller="kustomize-controller",
+            events_addr="",
+            clock=clock,
+            http=http,
+            hostname="test",
+            log=log,
+        )
+        informers = InformerFactory(self.client, clock, log, verify=True)
+        renderer = Renderer(
+            Fetcher(
+                self.folder / f"cache-{next(self._numbers)}",
+                max_cache_bytes=2**28,
+                max_artifact_bytes=2**26,
+                http=http,
+                retries=0,
+                clock=clock,
+            ),
+            Builder(),
+        )
+        parts = Parts(self.client, informers, recorder, Metrics(), renderer, clock, log)
+        self.controller = KustomizeController(parts, settings)
+        events = asyncio.create_task(recorder.run(), name="events")
+        stack.push_async_callback(_cancelled, events)
+        await stack.enter_async_context(informers)
+        running = asyncio.create_task(self.controller.run(), name="controller")
+        stack.push_async_callback(_cancelled, running)
+
+    # --- making things ---------------------------------------------------------------------------
+
+    async def apply(self, obj: JsonObject, resource: Resource) -> JsonObject:
+        """Server-side apply as the admin."""
+        metadata = obj["metadata"]
+        key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
+        return await self.client.apply(resource, key, obj, field_manager=_MANAGER)
+
+    async def tenant(
+        self, namespace: str = "team", *, account: str = "deployer", role: str = "admin"
+    ) -> str:
+        """A namespace whose service account has a cluster role in it; returns the user's name."""
+        await self.apply(_named("v1", "Namespace", namespace), kinds.NAMESPACE)
+        await self.apply(_named("v1", "ServiceAccount", account, namespace), kinds.SERVICE_ACCOUNT)
+        rbac = "rbac.authorization.k8s.io"
+        binding = _named(f"{rbac}/v1", "RoleBinding", account, namespace) | {
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        }
+        bindings = Resource(rbac, "v1", "rolebindings", "RoleBinding", namespaced=True)
+        await self.apply(binding, bindings)
+        return f"system:serviceaccount:{namespace}:{account}"
+
+    async def source(
+        self,
+        files: Mapping[str, str],
+        *,
+        namespace: str = "team",
+        name: str = "src",
+        links: Mapping[str, str] | None = None,
+    ) -> str:
+        """A new artifact of a GitRepository, made if needed; returns the revision."""
+        number = next(self._numbers)
+        tree = self.folder / f"tree-{number}"
+        for path, text in files.items():
+            target = tree / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        for path, points_to in (links or {}).items():
+            (tree / path).symlink_to(points_to)
+        revision = f"main@sha1:{number:040x}"
+        path = f"gitrepository/{namespace}/{name}/{number:040x}.tar.gz"
+        out = io.BytesIO()
+        packed = tar.pack(tree, out, lambda _path, _folder: True)
+        stored = self.folder / "storage" / path
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        stored.write_bytes(out.getvalue())
+        await self.announce(
+            {
+                "path": path,
+                "url": f"{self.address}/{path}",
+                "revision": revision,
+                "digest": str(packed.digest),
+                "lastUpdateTime": format_time(RealClock().now()),
+                "size": packed.size,
+            },
+            namespace=namespace,
+            name=name,
+        )
+        return revision
+
+    async def announce(
+        self, artifact: JsonObject | None, *, namespace: str = "team", name: str = "src"
+    ) -> None:
+        """Write an artifact into a GitRepository's status, as source-controller does."""
+        obj = _named("source.toolkit.fluxcd.io/v1", "GitRepository", name, namespace)
+        spec = {"spec": {"url": "https://git.example.com/x.git", "interval": "1h"}}
+        await self.apply(obj | spec, kinds.GIT_REPOSITORY)
+        await self.client.patch(
+            kinds.GIT_REPOSITORY,
+            ObjectKey(namespace, name),
+            {"status": {"artifact": artifact}},
+            patch_type="merge",
+            field_manager=_MANAGER,
+            subresource="status",
+        )
+
+    async def kustomization(
+        self, name: str = "app", *, namespace: str = "team", **spec: Any
+    ) -> JsonObject:
+        """A Kustomization with sensible defaults; ``None`` leaves a field out."""
+        defaults: dict[str, Any] = {
+            "interval": "1h",
+            "retryInterval": "1h",
+            "prune": True,
+            "serviceAccountName": "deployer",
+            "sourceRef": {"kind": "GitRepository", "name": "src"},
+        }
+        merged = {k: v for k, v in (defaults | spec).items() if v is not None}
+        obj = _named("kustomize.toolkit.fluxcd.io/v1", "Kustomization", name, namespace)
+        return await self.apply(obj | {"spec": merged}, kinds.KUSTOMIZATION)
+
+    async def request(self, token: str, name: str = "app", *, namespace: str = "team") -> None:
+        """Ask for a reconcile by annotation."""
+        await self.client.patch(
+            kinds.KUSTOMIZATION,
+            ObjectKey(namespace, name),
+            {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}},
+            patch_type="merge",
+            field_manager=_MANAGER,
+        )
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    async def get(self, resource: Resource, name: str, namespace: str = "team") -> JsonObject:
+        """One object."""
+        return await self.client.get(resource, ObjectKey(namespace, name))
+
+    async def exists(self, resource: Resource, name: str, namespace: str = "team") -> bool:
+        """Whether an object is there."""
+        try:
+            await self.get(resource, name, namespace)
+        except NotFound:
+            return False
+        return True
+
+    async def until(
+        self,
+        done: Callable[[JsonObject], bool],
+        name: str = "app",
+        *,
+        namespace: str = "team",
+        resource: Resource = kinds.KUSTOMIZATION,
+    ) -> JsonObject:
+        """The object once ``done`` holds."""
+        last: JsonObject = {}
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                while True:
+                    selector = f"metadata.name={name}"
+                    async with self.client.watch(
+                        resource, namespace=namespace, field_selector=selector
+                    ) as stream:
+                        async for event in stream:
+                            last = event.object
+                            if event.type in {"ADDED", "MODIFIED"} and done(last):
+                                return last
+        except TimeoutError:
+            status = orjson.dumps(last.get("status"), option=orjson.OPT_INDENT_2).decode()
+            raise AssertionError(f"{resource.kind}/{name} did not get there: {status}") from None
+
+    async def applied(
+        self, revision: str, name: str = "app", *, namespace: str = "team"
+    ) -> JsonObject:
+        """The Kustomization once it is Ready at a revision."""
+        return await self.until(
+            lambda obj: (
+                ready_of(obj).get("status") == "True"
+                and obj["status"].get("lastAppliedRevision") == revision
+                and obj["status"].get("observedGeneration") == obj["metadata"]["generation"]
+            ),
+            name,
+            namespace=namespace,
+        )
+
+    async def failed(
+        self, reason: str, name: str = "app", *, namespace: str = "team"
+    ) -> JsonObject:
+        """The Kustomization once Ready is False for a reason."""
+        return await self.until(
+            lambda obj: (
+                ready_of(obj).get("status") == "False"
+                and ready_of(obj).get("reason") == reason
+                and ready_of(obj).get("observedGeneration") == obj["metadata"]["generation"]
+            ),
+            name,
+            namespace=namespace,
+        )
+
+    async def gone(self, resource: Resource, name: str, namespace: str = "team") -> None:
+        """Wait until an object is not there."""
+        async with asyncio.timeout(_TIMEOUT):
+            while await self.exists(resource, name, namespace):
+                await asyncio.sleep(0.02)
+
+    async def event(self, reason: str, *, text: str = "", name: str = "app") -> JsonObject:
+        """The core Event about a Kustomization with a reason and a text, once it is there."""
+        async with asyncio.timeout(_TIMEOUT):
+            while True:
+                page = await self.client.list_all(kinds.EVENT)
+                for event in page.items:
+                    about = event["involvedObject"]["name"] == name
+                    if about and event["reason"] == reason and text in event["message"]:
+                        return event
+                await asyncio.sleep(0.02)
+
+
+def ready_of(obj: JsonObject, kind: str = "Ready") -> dict[str, Any]:
+    """A condition, or an empty dict."""
+    found = (obj.get("status") or {}).get("conditions") or []
+    return next((c for c in found if c["type"] == kind), {})
+
+
+def configmap(name: str = "settings", namespace: str = "team", **data: str) -> str:
+    """A ConfigMap as YAML."""
+    return _yaml(_named("v1", "ConfigMap", name, namespace) | {"data": data or {"k": "v"}})
+
+
+def deployment(name: str = "web", namespace: str = "team", **annotations: str) -> str:
+    """A Deployment as YAML."""
+    obj = _named("apps/v1", "Deployment", name, namespace)
+    if annotations:
+        obj["metadata"]["annotations"] = annotations
+    labels = {"app": name}
+    container = {"name": "main", "image": "example.com/app:1"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return _yaml(obj | {"spec": spec})
+
+
+def _named(api_version: str, kind: str, name: str, namespace: str = "") -> JsonObject:
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def _yaml(obj: JsonObject) -> str:
+    """JSON is YAML."""
+    return orjson.dumps(obj, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

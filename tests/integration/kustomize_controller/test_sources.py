@@ -1,0 +1,104 @@
+"""Where the artifact comes from, and what is said when it does not come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fluvial.kube import kinds
+from fluvial.objects import ObjectKey
+from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
+from kustomize_controller.assemble import Settings
+
+
+@pytest.mark.shows("Kustomization/Ready/ArtifactFailed")
+async def test_a_missing_source_is_named_and_its_appearance_wakes(world: Harness) -> None:
+    await world.kustomization()
+    failed = await world.failed("ArtifactFailed")
+    assert "GitRepository/team/src" in ready_of(failed)["message"]
+    assert ready_of(failed, "Reconciling")["reason"] == "ProgressingWithRetry"
+    revision = await world.source({"a.yaml": configmap()})
+    await world.applied(revision)
+
+
+async def test_a_source_without_an_artifact_is_waited_for(world: Harness) -> None:
+    await world.announce(None)
+    await world.kustomization()
+    failed = await world.failed("ArtifactFailed")
+    assert "none yet" in ready_of(failed)["message"]
+    revision = await world.source({"a.yaml": configmap()})
+    await world.applied(revision)
+
+
+async def test_an_artifact_that_is_not_there_is_waited_for(world: Harness) -> None:
+    await world.source({"a.yaml": configmap()})
+    source = await world.client.get(kinds.GIT_REPOSITORY, ObjectKey("team", "src"))
+    artifact = source["status"]["artifact"]
+    await world.announce(artifact | {"url": artifact["url"] + ".missing"})
+    await world.kustomization()
+    failed = await world.failed("ArtifactFailed")
+
+    assert "not found" in ready_of(failed)["message"]
+
+
+async def test_an_altered_artifact_is_refused(world: Harness) -> None:
+    await world.source({"a.yaml": configmap()})
+    source = await world.client.get(kinds.GIT_REPOSITORY, ObjectKey("team", "src"))
+    artifact = source["status"]["artifact"]
+    await world.announce(artifact | {"digest": "sha256:" + "0" * 64})
+    await world.kustomization()
+    await world.failed("ArtifactFailed")
+
+    assert not await world.exists(CONFIG_MAPS, "settings")
+
+
+@pytest.mark.shows("field:Kustomization/spec.path")
+@pytest.mark.parametrize("path", ["./nowhere", "../../etc", "a.yaml"])
+async def test_a_path_that_is_no_folder_of_the_source_is_said(world: Harness, path: str) -> None:
+    await world.source({"a.yaml": configmap()})
+    await world.kustomization(path=path)
+    failed = await world.failed("ArtifactFailed")
+
+    assert path in ready_of(failed)["message"]
+    assert not await world.exists(CONFIG_MAPS, "settings")
+
+
+@pytest.mark.shows(
+    "Kustomization/Ready/AccessDenied", "field:Kustomization/spec.sourceRef.namespace"
+)
+async def test_other_namespaces_sources_can_be_blocked(tmp_path: Path) -> None:
+    async with Harness.start(tmp_path, settings=Settings(cross_namespace=False)) as world:
+        await world.tenant()
+        await world.tenant("other")
+        await world.source({"a.yaml": configmap()}, namespace="other")
+        ref = {"kind": "GitRepository", "name": "src", "namespace": "other"}
+        await world.kustomization(sourceRef=ref)
+        failed = await world.failed("AccessDenied")
+
+        assert ready_of(failed, "Stalled")["status"] == "True"
+        assert ready_of(failed, "Reconciling") == {}
+        assert failed["status"]["observedGeneration"] == failed["metadata"]["generation"]
+        assert not await world.exists(CONFIG_MAPS, "settings")
+
+
+async def test_other_namespaces_sources_work_where_they_are_allowed(world: Harness) -> None:
+    await world.tenant("other")
+    revision = await world.source({"a.yaml": configmap()}, namespace="other")
+    ref = {"kind": "GitRepository", "name": "src", "namespace": "other"}
+    await world.kustomization(sourceRef=ref)
+    await world.applied(revision)
+
+
+async def test_external_artifacts_are_behind_their_gate(world: Harness) -> None:
+    await world.kustomization(sourceRef={"kind": "ExternalArtifact", "name": "x"})
+    failed = await world.failed("AccessDenied")
+
+    assert "feature gate" in ready_of(failed)["message"]
+
+
+async def test_a_kind_that_the_cluster_does_not_serve_is_said(world: Harness) -> None:
+    await world.kustomization(sourceRef={"kind": "Bucket", "name": "x"})
+    failed = await world.failed("ArtifactFailed")
+
+    assert "does not serve Bucket" in ready_of(failed)["message"]
