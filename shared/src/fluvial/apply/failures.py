@@ -9,6 +9,7 @@ from fluvial.apply.errors import Failure, FailureReason
 from fluvial.apply.immutable import is_immutable
 from fluvial.apply.masking import Masker
 from fluvial.errors import FluvialError
+from fluvial.kube.discovery import NoMatch
 from fluvial.kube.errors import (
     ApiError,
     BadRequest,
@@ -91,9 +92,10 @@ def _hint(reason: FailureReason) -> str:
 
 
 def _reason(error: FluvialError) -> FailureReason:
+    if isinstance(error, NoMatch):
+        return FailureReason.KIND_NOT_FOUND
     if not isinstance(error, ApiError):
-        # Discovery's NoMatch carries the kind; the URL builder's UnsafeName does not.
-        return FailureReason.KIND_NOT_FOUND if hasattr(error, "gvk") else FailureReason.INVALID
+        return FailureReason.INVALID
     if isinstance(error, NotFound):
         return _not_found(error)
     for holds, reason in _TESTS:

@@ -11,8 +11,7 @@ from fluvial.apply.failures import failure_of
 from fluvial.apply.hashing import desired_hash
 from fluvial.apply.live import Wanted, scoped
 from fluvial.apply.model import Target
-from fluvial.errors import FluvialError
-from fluvial.kube.errors import ApiError
+from fluvial.kube.discovery import NoMatch
 from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName, object_path
 from fluvial.objects import JsonObject, ObjectRef, gvk_of, ref_of
@@ -89,9 +88,7 @@ async def _locate_one(target: Target, obj: JsonObject, *, assumed: Assumed) -> R
     ref = ref_of(obj)
     try:
         resource = await _resource_for(target, obj, assumed=assumed)
-    except ApiError:
-        raise
-    except FluvialError as error:
+    except NoMatch as error:
         if (ref.group, ref.kind) in assumed.kinds and not assumed.applied:
             return Awaited(obj, ref)
         return failure_of(ref, error, masker=target.masker, during="dry-run")
@@ -113,11 +110,8 @@ async def _resource_for(target: Target, obj: JsonObject, *, assumed: Assumed) ->
     while True:
         try:
             return await target.mapper.resource_for(gvk)
-        except ApiError:
-            raise
-        except FluvialError:
+        except NoMatch:
             expected = assumed.applied and (gvk.group, gvk.kind) in assumed.kinds
             if not expected or target.clock.monotonic() >= deadline:
                 raise
-        target.mapper.invalidate()
         await target.clock.sleep(_KIND_DELAY)

@@ -52,6 +52,10 @@ class Mapper(Protocol):
         """Forget what is cached: a definition has changed."""
         ...
 
+    def crd_appeared(self, group: str) -> None:
+        """A definition of a group was made or changed: believe no miss in it for a while."""
+        ...
+
     async def has_kind_fresh(self, group: str, kind: str) -> bool:
         """Whether a complete fresh discovery has the kind."""
         ...

@@ -21,7 +21,8 @@ from fluvial.apply.order import ref_sort_key
 from fluvial.apply.policy import prune_protection
 from fluvial.errors import FluvialError
 from fluvial.kube.client import Propagation
-from fluvial.kube.errors import ApiError, Conflict, NotFound
+from fluvial.kube.discovery import NoMatch
+from fluvial.kube.errors import Conflict, NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import ObjectKey, ObjectRef
 
@@ -163,9 +164,7 @@ class Pruner:
             return await self._target.mapper.resource_for_kind(
                 ref.group, ref.kind, version_hint=entry.v
             )
-        except ApiError:
-            raise
-        except FluvialError:
+        except NoMatch:
             if await self._served(ref):
                 raise
             return None

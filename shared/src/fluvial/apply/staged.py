@@ -164,10 +164,21 @@ class _SetRun:
             if not one.ready and actions.get(one.change.ref) is not Action.SKIPPED
         ]
         failures = await _until_ready(self._target, waiting, self._options.stage_timeout)
-        if any(one.writes and one.change.ref.kind == _CRD for one in change_set.planned):
-            self._target.mapper.invalidate()
+        self._announce(change_set)
         if failures:
             raise StageNotReady(failures=failures, applied=self._made())
+
+    def _announce(self, change_set: ChangeSet) -> None:
+        """Tell discovery of the kinds that were just defined."""
+        written = [
+            one.desired
+            for one in change_set.planned
+            if one.desired is not None and one.change.ref.kind == _CRD
+        ]
+        for group in {str((obj.get("spec") or {}).get("group") or "") for obj in written}:
+            self._target.mapper.crd_appeared(group)
+        if written:
+            self._target.mapper.invalidate()
 
 
 async def _until_ready(
