@@ -93,20 +93,19 @@ def _status_write(kind: Kind, new: JsonObject, old: JsonObject) -> JsonObject:
     result = {k: v for k, v in old.items() if k != "status"}
     if "status" in new:
         result["status"] = new["status"]
-    meta = dict(old["metadata"])
     if kind.crd:
-        # Custom resources: only managedFields and the version of the write come from the caller.
-        pass
+        meta = dict(old["metadata"])
+        _copy("managedFields", new["metadata"], meta)
+        _copy("resourceVersion", new["metadata"], meta)
     else:
-        for name in ("labels", "annotations"):
-            _copy(new["metadata"], meta, name)
-    for name in ("managedFields", "resourceVersion"):
-        _copy(new["metadata"], meta, name)
+        meta = dict(new["metadata"])
+        if kind.group == "apps":
+            _copy("labels", old["metadata"], meta)
     result["metadata"] = meta
     return result
 
 
-def _copy(source: Mapping[str, Any], target: JsonObject, name: str) -> None:
+def _copy(name: str, source: Mapping[str, Any], target: JsonObject) -> None:
     if name in source:
         target[name] = source[name]
     else:

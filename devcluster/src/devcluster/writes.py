@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from devcluster import clock, errors, strategies
 from devcluster.conversion import from_stored, to_stored
 from devcluster.gate import Gate, Strictness, Written
@@ -114,7 +116,7 @@ class Writer:
         self._prepare_new(kind, obj)
         obj = self._gate.default(kind, obj)
         by = Written(options.manager, now=clock.stamp())
-        obj = self._gate.track(kind, None, obj, by=by)
+        obj = _fresh(self._gate.track(kind, None, obj, by=by))
         return self._insert(target, obj, options)
 
     def _insert(self, target: Target, obj: JsonObject, options: WriteOptions) -> Outcome:
@@ -195,6 +197,8 @@ class Writer:
             if not target.subresource and strategies.may_create_on_update(kind):
                 return self.create(target, obj, options)
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
+        if not obj["metadata"].get("resourceVersion") and not strategies.is_unconditional(kind):
+            raise _version_required(target)
         return self._replace(target, obj, old, options)
 
     def patch(
@@ -205,8 +209,7 @@ class Writer:
     ) -> Outcome:
         """Replace by what ``change`` makes of the live object."""
         old = self.must_live(target)
-        new = change(_copy(old))
-        new.setdefault("metadata", {})
+        new = _fresh(change(old))
         new, warnings = self._gate.check(target.kind, new, mode=options.strictness, raw=options.raw)
         options.warnings += warnings
         self._named(target, new)
@@ -222,23 +225,23 @@ class Writer:
         new = self._gate.default(kind, new)
         by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
         new = self._gate.track(kind, old, new, by=by)
-        return self._store_changed(target, new, old, options)
+        if new is old:
+            return Outcome(old)
+        return self._store_changed(target, _fresh(new), old, options)
 
     def apply(self, target: Target, applied: JsonObject, options: WriteOptions) -> Outcome:
         """Server-side apply; creates the object when there is none."""
         kind = target.kind
-        applied, warnings = self._gate.check(
-            kind, applied, mode=options.strictness, raw=options.raw
-        )
-        options.warnings += warnings
         self._named(target, applied)
         old = self.live(target)
         by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
         if old is None:
             return self._apply_new(target, applied, options, by)
         self._check_versions(target, applied, old)
-        applied["metadata"].pop("uid", None)
         new = self._gate.apply(kind, old, applied, by=by, force=options.force)
+        if new is old:
+            return Outcome(old)
+        new = _fresh(new)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -258,7 +261,7 @@ class Writer:
                 why=f"uid mismatch: the provided object specified uid {applied['metadata']['uid']},"
                 " and no existing object was found",
             )
-        obj = self._gate.apply(kind, None, applied, by=by, force=options.force)
+        obj = _fresh(self._gate.apply(kind, None, applied, by=by, force=options.force))
         self._prepare_new(kind, obj)
         return self._insert(target, self._gate.default(kind, obj), options)
 
@@ -314,17 +317,21 @@ class Writer:
         return Outcome(obj, created=created, row=row)
 
 
-def _copy(obj: JsonObject) -> JsonObject:
-    """A deep copy of JSON data."""
-    return {k: _copy_value(v) for k, v in obj.items()}
+def _version_required(target: Target) -> errors.ApiFailure:
+    kind = target.kind
+    cause = {
+        "reason": "FieldValueInvalid",
+        "message": "Invalid value: 0: must be specified for an update",
+        "field": "metadata.resourceVersion",
+    }
+    return errors.invalid(group=kind.group, kind=kind.plural, name=target.name, causes=[cause])
 
 
-def _copy_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _copy_value(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_copy_value(v) for v in value]
-    return value
+def _fresh(obj: JsonObject) -> JsonObject:
+    """A copy that shares nothing, so that hooks may change it in place."""
+    copied: JsonObject = orjson.loads(orjson.dumps(obj))
+    copied.setdefault("metadata", {})
+    return copied
 
 
 def _same(new: JsonObject, old: JsonObject) -> bool:

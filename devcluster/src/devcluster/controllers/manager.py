@@ -50,7 +50,7 @@ class Controllers:
         self._routes.append((controller, worker))
 
     def _serve(self, crd: JsonObject, kinds: list[Kind]) -> None:
-        self._engine.gate.learn_definition(crd, kinds)
+        self._engine.gate.learn(crd, kinds)
 
     def _changed(self, table: Table, change: Change) -> None:
         for controller, worker in self._routes:
