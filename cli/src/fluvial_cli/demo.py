@@ -13,13 +13,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fluvial.kube.discovery import RestMapper
 from rich.console import Console
 
 from fluvial.build import yaml
 from fluvial.clock import RealClock, format_time
 from fluvial.errors import FluvialError
 from fluvial.kube import kinds
+from fluvial.kube.discovery import RestMapper
 from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, gvk_of, key_of

@@ -117,6 +117,10 @@ class Processes:
             )
         return process.pid
 
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {child.program.name: child.process.pid for child in self._children}
+
     async def restart(
         self, name: str, *, is_ready: Callable[[bytes], bool], timeout: float = 60.0
     ) -> int:

@@ -1,0 +1,1 @@
+"""Measurements. They are kept apart from the tests, which never depend on speed."""
