@@ -180,12 +180,20 @@ class GuardedClient:
         )
 
     async def request(
-        self, method: str, path: str, *, body: JsonObject | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: JsonObject | None = None,
+        accept: str = "application/json",
+        idempotent: bool | None = None,
     ) -> JsonObject:
-        """Ask for anything else; methods that write only if allowed."""
-        if method.upper() not in {"GET", "HEAD", "OPTIONS"}:
+        """Ask for anything else; what may write (a review does not) only if allowed."""
+        if method.upper() not in {"GET", "HEAD", "OPTIONS"} and idempotent is not True:
             self._check()
-        return await self._client.request(method, path, body=body)
+        return await self._client.request(
+            method, path, body=body, accept=accept, idempotent=idempotent
+        )
 
     def impersonate(self, user: str, groups: tuple[str, ...] = ()) -> GuardedClient:
         """A guarded view that acts as ``user``."""
