@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fluvial.kube.discovery import RestMapper
-
 from fluvial.apply import ApplyOptions, HealthWaiter
 from fluvial.clock import Clock
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
+from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
@@ -49,6 +49,7 @@ class Settings:
         concurrency: Kustomizations at once (``--concurrent``).
         concurrency_apply: requests in flight for one of them (``--concurrent-ssa``).
         requeue_dependency: seconds until the next look at what is not ready.
+        retry_delays: first and longest wait in seconds after an unexpected failure.
         cross_namespace: the opposite of ``--no-cross-namespace-refs``.
         fail_fast: end a health check at the first failed object.
         namespace: the only namespace that is watched; ``""`` for all.
@@ -61,6 +62,7 @@ class Settings:
     concurrency: int = 4
     concurrency_apply: int = 4
     requeue_dependency: float = 30.0
+    retry_delays: tuple[float, float] = (0.75, 900.0)
     cross_namespace: bool = True
     external_artifacts: bool = False
     fail_fast: bool = True
@@ -75,7 +77,12 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the controller is given."""
+    """What the controller is given.
+
+    Attributes:
+        guard: wraps clients of remote clusters so that they stop writing with a lost lease.
+
+    """
 
     client: KubeClient
     informers: InformerFactory
@@ -84,16 +91,26 @@ class Parts:
     renderer: Renderer
     clock: Clock
     log: Logger
+    guard: Callable[[KubeClient], KubeClient] = lambda client: client
 
 
 class KustomizeController:
-    """Everything that runs; ``run`` until cancelled, ``queue.shut_down`` to drain."""
+    """Everything that runs: a runnable for the manager."""
+
+    name = "kustomization"
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
-        self.queue: WorkQueue[ObjectKey] = WorkQueue()
+        base, cap = settings.retry_delays
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            backoff=Backoff(base, cap), observer=parts.metrics.queue(self.name, parts.clock)
+        )
         self.mapper = RestMapper(parts.client)
         self._tenants = Tenants(
-            parts.client, self.mapper, rules=settings.tenants, user_agent=settings.user_agent
+            parts.client,
+            self.mapper,
+            rules=settings.tenants,
+            user_agent=settings.user_agent,
+            guard=parts.guard,
         )
         self._own = parts.informers.informer(
             kinds.KUSTOMIZATION,
@@ -112,7 +129,8 @@ class KustomizeController:
         )
         self._reconciler = self._make_reconciler(parts, settings)
         self._controller: Controller[ObjectKey] = Controller(
-            name="kustomization",
+            name=self.name,
+            group=kinds.KUSTOMIZATION.group,
             kind=kinds.KUSTOMIZATION.kind,
             queue=self.queue,
             reconcile=self._reconciler.reconcile,
@@ -129,8 +147,12 @@ class KustomizeController:
             config_selector=settings.config_selector,
         )
 
+    def stop(self) -> None:
+        """Take no new key; ``run`` returns when those in hand are done."""
+        self._controller.stop()
+
     async def run(self) -> None:
-        """Wait for the caches, then reconcile until the queue is shut down or we are cancelled."""
+        """Wait for the caches, then reconcile until ``stop`` or until cancelled."""
         try:
             await self._own.wait_synced()
             await self._everyone.wait_synced()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fluvial.runtime.events import EventRecorder
-
 from fluvial.apply import (
     ApplyError,
     ApplyOptions,
@@ -21,6 +19,7 @@ from fluvial.apply import (
 )
 from fluvial.clock import Clock
 from fluvial.objects import JsonObject
+from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.run import Run, StatusWriter

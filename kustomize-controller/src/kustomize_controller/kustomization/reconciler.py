@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.kube.store import Store
-from fluvial.runtime.patcher import StatusPatcher
-
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
@@ -22,10 +19,12 @@ from fluvial.errors import FluvialError
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
+from fluvial.kube.store import Store
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
 from fluvial.runtime.outcome import Result
+from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config

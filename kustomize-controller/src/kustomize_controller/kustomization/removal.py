@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.runtime.events import EventRecorder
-from fluvial.runtime.patcher import StatusPatcher
-
 from fluvial.api.kustomize import Kustomization
 from fluvial.apply import (
     Inventory,
@@ -23,7 +20,9 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
+from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed
+from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.run import Run, StatusWriter

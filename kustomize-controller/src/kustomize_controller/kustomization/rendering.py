@@ -9,14 +9,14 @@ from pathlib import Path
 
 import orjson
 from fluvial.build.builder import Builder, BuildSpec
-from fluvial.build.errors import BuildError
-from fluvial.build.postbuild import apply_substitutions
 
 from fluvial.api.kustomize import KustomizationSpec
 from fluvial.apply import Masker, prepare
 from fluvial.apply.masking import is_secret
 from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
 from fluvial.artifact.fetcher import ExtractedTree, Fetcher
+from fluvial.build.errors import BuildError
+from fluvial.build.postbuild import apply_substitutions
 from fluvial.objects import JsonObject
 from fluvial.paths import secure_join
 from fluvial.runtime.outcome import Failed, Waiting

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from fluvial.kube.discovery import RestMapper
 
 from fluvial.api.kustomize import Kustomization
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.discovery import RestMapper
 from fluvial.kube.errors import ApiError, NotFound
 from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
@@ -70,12 +70,20 @@ class Tenants:
     """Makes tenants; keeps one connection per remote cluster and kubeconfig version."""
 
     def __init__(
-        self, client: KubeClient, mapper: RestMapper, *, rules: TenantRules, user_agent: str
+        self,
+        client: KubeClient,
+        mapper: RestMapper,
+        *,
+        rules: TenantRules,
+        user_agent: str,
+        guard: Callable[[KubeClient], KubeClient],
     ) -> None:
+        """``guard`` wraps clients of remote clusters, so that a lost lease stops their writes."""
         self._client = client
         self._mapper = mapper
         self._rules = rules
         self._user_agent = user_agent
+        self._guard = guard
         self._remotes: OrderedDict[ObjectKey, _Remote] = OrderedDict()
 
     async def tenant_of(self, kustomization: Kustomization) -> Tenant:
@@ -89,7 +97,7 @@ class Tenants:
         client, mapper, remote = self._client, self._mapper, False
         if kustomization.spec.kube_config is not None:
             found = await self._remote(kustomization)
-            client, mapper, remote = found.client, found.mapper, True
+            client, mapper, remote = self._guard(found.client), found.mapper, True
         user = self.user_of(kustomization)
         acting = client.impersonate(user) if user else client
         return Tenant(acting, mapper, client, user, remote)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fluvial.kube.informer import Informer, InformerFactory
-
 from fluvial.kube import kinds
+from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (

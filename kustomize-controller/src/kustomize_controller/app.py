@@ -1,0 +1,176 @@
+"""Composition root of kustomize-controller: the only place that reads flags and environment."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluvial.build.builder import Builder
+
+from fluvial.apply import ApplyOptions
+from fluvial.artifact.fetcher import Fetcher
+from fluvial.log import get_logger, setup_logging
+from fluvial.runtime.flags import FlagSet
+from fluvial.runtime.manager import Manager
+from fluvial.runtime.options import (
+    IDENTITY_GATE,
+    CommonOptions,
+    Gate,
+    common_options,
+    read_common_options,
+)
+from kustomize_controller.assemble import KustomizeController, Parts, Settings
+from kustomize_controller.kustomization.rendering import Renderer
+from kustomize_controller.kustomization.tenant import TenantRules
+
+__all__ = ["Options", "main", "read_options"]
+
+NAME = "kustomize-controller"
+VERSION = "0.1.0"
+_MIB = 2**20
+_GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
+
+GATES: Mapping[str, Gate] = {
+    "AdditiveCELDependencyCheck": Gate(settable=False),
+    "CacheSecretsAndConfigMaps": Gate(settable=False),
+    "CancelHealthCheckOnNewRevision": Gate(settable=False),
+    "DirectSourceFetch": Gate(settable=False),
+    "DisableConfigWatchers": Gate(),
+    "DisableFailFastBehavior": Gate(),
+    "DisableStatusPollerCache": Gate(default=True),
+    "ExternalArtifact": Gate(),
+    "GroupChangeLog": Gate(settable=False),
+    "MigrateAPIVersion": Gate(settable=False),
+    "StrictPostBuildSubstitutions": Gate(default=True),
+    IDENTITY_GATE: Gate(settable=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The common options and this controller's own.
+
+    Attributes:
+        concurrent_ssa: requests in flight for one Kustomization.
+        custom_stage_kinds: ``group/Kind`` that are applied before the rest.
+        cache_path: folder of the artifact cache; ``""`` makes a temporary one.
+        cache_max_bytes: bound on extracted artifacts that nobody uses.
+        artifact_max_bytes: largest artifact.
+        artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
+
+    """
+
+    common: CommonOptions
+    concurrent_ssa: int
+    custom_stage_kinds: tuple[str, ...]
+    cache_path: str
+    cache_max_bytes: int
+    artifact_max_bytes: int
+    artifact_host: str
+
+
+def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Read the command line and set up logging.
+
+    Raises:
+        FlagError: a flag is unknown, has a bad value or is not supported yet.
+        HelpRequested: ``--help``.
+
+    """
+    flags = FlagSet(NAME)
+    common_options(flags, environ=environ)
+    flags.integer("concurrent-ssa", 4, "Requests in flight for one Kustomization.", minimum=1)
+    flags.switch("no-remote-bases", "Refuse remote bases; they are always refused today.")
+    flags.strings("custom-apply-stage-kinds", (), "group/Kind that are applied before the rest.")
+    flags.string("cache-path", "", "Folder of the artifact cache; a temporary one by default.")
+    flags.integer("cache-max-size", 1024, "Size of the artifact cache in MiB.", minimum=1)
+    flags.integer("artifact-max-size", 512, "Largest artifact in MiB.", minimum=1)
+    parsed = flags.parse(arguments)
+    options = Options(
+        common=read_common_options(parsed, gates=GATES, environ=environ),
+        concurrent_ssa=parsed["concurrent-ssa"],
+        custom_stage_kinds=parsed["custom-apply-stage-kinds"],
+        cache_path=parsed["cache-path"],
+        cache_max_bytes=parsed["cache-max-size"] * _MIB,
+        artifact_max_bytes=parsed["artifact-max-size"] * _MIB,
+        artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
+    )
+    setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
+    return options
+
+
+async def main(options: Options) -> int:
+    """Run the controller; its exit code."""
+    log = get_logger(NAME)
+    with ExitStack() as stack:
+        cache = Path(
+            options.cache_path
+            or stack.enter_context(tempfile.TemporaryDirectory(prefix="fluvial-artifacts-"))
+        )
+        async with Manager(
+            options.common, name=NAME, version=VERSION, log=log, grace=_GRACE
+        ) as manager:
+            parts = Parts(
+                client=manager.client,
+                informers=manager.informers,
+                events=manager.events,
+                metrics=manager.metrics,
+                renderer=_renderer(options, manager, cache),
+                clock=manager.clock,
+                log=log,
+                guard=manager.guard,
+            )
+            manager.add(KustomizeController(parts, settings_of(options)))
+            return await manager.run()
+
+
+def settings_of(options: Options) -> Settings:
+    """What the flags say, as the controller takes it."""
+    common = options.common
+    spread = common.interval_jitter_percentage / 100
+    watches_configs = not common.gates["DisableConfigWatchers"]
+    return Settings(
+        concurrency=common.concurrent,
+        concurrency_apply=options.concurrent_ssa,
+        requeue_dependency=common.requeue_dependency,
+        retry_delays=(common.min_retry_delay, common.max_retry_delay),
+        cross_namespace=not common.no_cross_namespace_refs,
+        external_artifacts=common.gates["ExternalArtifact"],
+        fail_fast=not common.gates["DisableFailFastBehavior"],
+        namespace=common.watch_namespace,
+        label_selector=common.watch_label_selector,
+        config_selector=common.watch_configs_label_selector if watches_configs else "",
+        tenants=TenantRules(
+            default_service_account=common.default_service_account,
+            insecure_kubeconfig_exec=common.insecure_kubeconfig_exec,
+            insecure_kubeconfig_tls=common.insecure_kubeconfig_tls,
+        ),
+        apply=ApplyOptions(
+            override_managers=common.override_managers,
+            custom_stage_kinds=options.custom_stage_kinds,
+        ),
+        jitter=lambda seconds: seconds * random.uniform(1 - spread, 1 + spread),  # noqa: S311 - spreads load
+        user_agent=f"{NAME}/{VERSION}",
+    )
+
+
+def _renderer(options: Options, manager: Manager, cache: Path) -> Renderer:
+    fetcher = Fetcher(
+        cache,
+        max_cache_bytes=options.cache_max_bytes,
+        max_artifact_bytes=options.artifact_max_bytes,
+        http=manager.http,
+        retries=options.common.http_retry,
+        clock=manager.clock,
+        host_override=options.artifact_host,
+    )
+    return Renderer(
+        fetcher,
+        Builder(),
+        strict_substitution=options.common.gates["StrictPostBuildSubstitutions"],
+        requeue_dependency=options.common.requeue_dependency,
+    )
