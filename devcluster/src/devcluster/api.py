@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import yaml
 
 from devcluster import errors
 from devcluster.auth.reviews import Reviews
@@ -25,6 +24,8 @@ from devcluster.request import RequestInfo
 from devcluster.tables import TableMaker
 from devcluster.views import View, negotiate
 from devcluster.watching import Watch
+from devcluster.wire import bodies
+from devcluster.wire.protobuf import MAGIC
 from devcluster.writes import Outcome, Target, WriteOptions
 
 __all__ = ["Api", "Call", "Reply", "Stream"]
@@ -34,7 +35,6 @@ _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-_BODY_TYPES = ("application/json", "application/yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,10 @@ class Call:
     @property
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "").partition(";")[0].strip()
+
+    def decoded(self) -> JsonObject:
+        """The body as an object; 400 or 415."""
+        return bodies.decode(self.body, self.content_type)
 
 
 class Api:
@@ -156,13 +160,13 @@ class Api:
             dry_run=_dry_run(query),
             strictness=strictness,
             force=query.get("force", "") in {"true", "1"},
-            raw=call.body,
+            raw=b"" if call.body.startswith(MAGIC) else call.body,
             warnings=call.warnings,
         )
 
     def _create(self, call: Call, target: Target) -> Reply:
         if target.subresource == "token":
-            return Reply(201, orjson.dumps(self._reviews.issue(target, decode_body(call.body))))
+            return Reply(201, orjson.dumps(self._reviews.issue(target, call.decoded())))
         obj = self._decode_object(call, target.kind)
         if not target.kind.stored:
             return Reply(201, orjson.dumps(self._reviews.answer(target, obj, call.user)))
@@ -180,7 +184,7 @@ class Api:
         if kind == _APPLY:
             if not call.query.get("fieldManager"):
                 raise _manager_required()
-            applied = decode_body(call.body)
+            applied = call.decoded()
             return self._written(call, target, self._writer.apply(target, applied, options))
         change = self._change(kind, target.kind, call.body)
         return self._written(call, target, self._writer.patch(target, change, options))
@@ -190,13 +194,13 @@ class Api:
     ) -> Callable[[JsonObject], JsonObject]:
         gate = self._gate
         if content_type == _JSON_PATCH:
-            ops = _decode_json(body)
+            ops = bodies.json_value(body)
             return lambda obj: gate.json_patch(obj, ops)
         if content_type == _MERGE_PATCH:
-            patch = decode_body(body)
+            patch = bodies.json_value(body)
             return lambda obj: gate.merge_patch(obj, patch)
         if content_type == _STRATEGIC and not kind.crd:
-            patch = decode_body(body)
+            patch = bodies.json_value(body)
             return lambda obj: gate.strategic(kind, obj, patch)
         accepted = [_JSON_PATCH, _MERGE_PATCH]
         accepted += [_APPLY] if kind.crd else [_STRATEGIC, _APPLY]
@@ -207,11 +211,7 @@ class Api:
         return Reply(201 if outcome.created else 200, body)
 
     def _decode_object(self, call: Call, kind: Kind) -> JsonObject:
-        if call.content_type not in {"", *_BODY_TYPES}:
-            raise errors.unsupported_media_type(
-                [*_BODY_TYPES, "application/vnd.kubernetes.protobuf"]
-            )
-        obj = decode_body(call.body)
+        obj = call.decoded()
         given = (obj.get("apiVersion", ""), obj.get("kind", ""))
         expected = (kind.api_version, kind.kind)
         if any(given) and given != expected:
@@ -224,7 +224,7 @@ class Api:
     # --- deletes ------------------------------------------------------------------------------
 
     def _delete_options(self, call: Call) -> DeleteOptions:
-        body = decode_body(call.body) if call.body.strip() else {}
+        body = call.decoded() if call.body.strip() else {}
         return DeleteOptions.parse(body, dict(call.query))
 
     def _delete(self, call: Call, target: Target) -> Reply:
@@ -287,24 +287,3 @@ def _manager_required() -> errors.ApiFailure:
             }
         ],
     )
-
-
-def _decode_json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"error decoding patch: {error}") from error
-
-
-def decode_body(body: bytes) -> JsonObject:
-    """An object from JSON or YAML; 400 when it is neither."""
-    try:
-        obj = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        try:
-            obj = yaml.load(body, Loader=yaml.CSafeLoader)
-        except yaml.YAMLError as error:
-            raise errors.bad_request(f"error decoding body: {error}") from error
-    if not isinstance(obj, dict):
-        raise errors.bad_request("the body is not a JSON object")
-    return obj
