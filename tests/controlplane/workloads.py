@@ -12,19 +12,45 @@ import asyncio
 import contextlib
 import json
 import ssl as tls
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 import aiohttp
 
 from fluvial.clock import RealClock, format_time
 
-__all__ = ["FAIL_LABEL", "PENDING_LABEL", "Workloads", "pod_status"]
+__all__ = ["FAIL_LABEL", "PENDING_LABEL", "Workloads", "pod_status", "workloads"]
 
 PENDING_LABEL = "fluvial.dev/stay-pending"
 FAIL_LABEL = "fluvial.dev/fail"
 _RETRY_SECONDS = 0.2
 _WATCH_SECONDS = 300
 Json = dict[str, Any]
+
+
+class Server(Protocol):
+    """What the stand-in needs to know of an API server."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def admin_token(self) -> str: ...
+
+    def ssl_context(self) -> tls.SSLContext: ...
+
+
+@asynccontextmanager
+async def workloads(server: Server) -> AsyncIterator[None]:
+    """Run the stand-in beside ``server`` for as long as the context lasts."""
+    stand_in = Workloads(url=server.url, token=server.admin_token, ssl=server.ssl_context())
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(stand_in.run(), name="workloads")
+        try:
+            yield
+        finally:
+            task.cancel()
 
 
 class Workloads:

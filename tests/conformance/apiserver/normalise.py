@@ -4,6 +4,7 @@ That is: uids, resource versions, times, generated name suffixes, addresses and 
 becomes a placeholder, numbered by first appearance where equality means something: ``<rv:1>`` in
 two answers says that nothing was written between them. What the scenario itself sent is never
 replaced. Entries of managedFields are ordered by time on the server, so they are sorted here.
+The causes of a conflict with several managers come in an order that varies: sorted, too.
 The prose in a Table's column descriptions is documentation, and left out.
 """
 
@@ -22,6 +23,7 @@ _IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _ENDPOINT = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d+")
 _TOO_OLD = re.compile(r"(too old resource version: )\d+( \()\d+(\))")
 _TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
+_VERSION_IN_TEXT = re.compile(r'(ResourceVersion in [a-z ]+\(|resourceVersion\\*":\\*")(\d+)')
 _AGE = re.compile(r"(\d+[smhdy])+")
 _WORKLOAD_MANAGERS = ("kube-controller-manager", "stand-in-kubelet")
 _REVISION = "deployment.kubernetes.io/revision"
@@ -52,7 +54,9 @@ class Normaliser:
             return self._map(value)
         if isinstance(value, list):
             items = [self._value(key, item, in_list=True) for item in value]
-            return sorted(items, key=_manager_order) if key == "managedFields" else items
+            if key == "managedFields":
+                return sorted(items, key=_manager_order)
+            return sorted(items, key=_cause_order) if _are_conflicts(key, items) else items
         return self._text(key, value) if isinstance(value, str) else value
 
     def _map(self, value: Json) -> Json:
@@ -84,6 +88,7 @@ class Normaliser:
         text = _ENDPOINT.sub("<address>", text)
         text = _TOO_OLD.sub(r"\1<rv>\2<rv>\3", text)
         text = _TOO_NEW.sub(r"\1\2\3<rv>", text)
+        text = _VERSION_IN_TEXT.sub(lambda m: m[1] + self._known_version(m[2]), text)
         if _IPV4.fullmatch(text):
             text = self._unless_sent("address", text)
         for name, placeholder in self._generated.items():
@@ -94,6 +99,10 @@ class Normaliser:
         if text in ("", "0"):
             return text
         return "<rv>" if self._workload else self._number("rv", text)
+
+    def _known_version(self, text: str) -> str:
+        number = self._numbers.get(("rv", text))
+        return f"<rv:{number}>" if number else text
 
     def _learn_names(self, body: Any) -> None:
         """Remember the names that the server made from generateName."""
@@ -130,6 +139,14 @@ def _forget_version(meta: Json) -> None:
 
 def _bare_columns(columns: list[Json]) -> list[Json]:
     return [{k: v for k, v in column.items() if k != "description"} for column in columns]
+
+
+def _are_conflicts(key: str, items: list[Any]) -> bool:
+    return key == "causes" and all(c.get("reason") == "FieldManagerConflict" for c in items)
+
+
+def _cause_order(cause: Json) -> tuple[str, str]:
+    return (cause["message"], cause["field"])
 
 
 def _manager_order(entry: Any) -> tuple[str, ...]:

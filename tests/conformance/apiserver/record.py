@@ -16,6 +16,7 @@ from conformance.apiserver.recordings import read_topic, write_topic
 from conformance.apiserver.runner import ScenarioBroken, Target, run_scenario
 from conformance.apiserver.scenario import Scenario, load_all
 from controlplane.start import ControlPlane
+from controlplane.workloads import workloads
 
 __all__ = ["main", "run_many"]
 
@@ -54,7 +55,7 @@ async def run_many(
 async def _record(names: list[str]) -> int:
     everything = load_all()
     chosen = [s for s in everything if not names or s.id in names or s.topic in names]
-    async with ControlPlane() as plane:
+    async with ControlPlane() as plane, workloads(plane):
         target = Target(url=plane.url, token=plane.admin_token, ssl=plane.ssl_context())
         results = await run_many(chosen, target)
         version = plane.version

@@ -22,6 +22,7 @@ __all__ = ["ScenarioBroken", "Target", "run_scenario"]
 Json = dict[str, Any]
 _WAIT_SECONDS = 20.0
 _POLL_SECONDS = 0.05
+_ANY = "$ANY"
 _QUIET = ("Content-Type", "Accept-Encoding")
 _PATCHES = {
     "apply": "application/apply-patch+yaml",
@@ -243,7 +244,7 @@ def _unmet(until: Json, status: int, body: Any) -> str:
     """The first condition that does not hold, in words."""
     for pointer, wanted in until.items():
         got = status if pointer == "status" else pick(body, pointer)
-        if got != wanted:
+        if got != wanted and (wanted != _ANY or got is NOTHING):
             return f"{pointer} is {got!r}, not {wanted!r}"
     return ""
 

@@ -38,7 +38,7 @@ class Request:
         content_type: of the body; the words apply, merge, json and strategic stand for patches.
         body: sent as JSON; ``raw`` is sent as it stands.
         save: variable name to JSON pointer into the answer.
-        until: ask again until ``status`` and the values at JSON pointers are these.
+        until: ask again until ``status`` and the values at JSON pointers are these; ``$ANY`` is any.
         only: JSON pointers; the rest of the answer is not recorded.
         record: False for preparation that is no expectation.
 
