@@ -72,8 +72,7 @@ def apply_patch(
     if bare is not old and self in result:
         result[self].time = now
     bare = _synced_last_applied(bare, applied, self)
-    if schema.builtin:
-        bare = _written(bare, old, schema)
+    bare = _written(bare, old, schema)
     out = managed.with_managed(bare, managed.encode(result))
     return out if live is None else managed.settle(live, out)
 
@@ -230,7 +229,11 @@ def _without(merged: JsonObject, fields: PathSet | None, schema: TypeSchema) -> 
 
 def _written(bare: JsonObject, old: JsonObject, schema: TypeSchema) -> JsonObject:
     try:
-        written: JsonObject = as_written(bare, schema.root, old)
+        if schema.builtin:
+            written: JsonObject = as_written(bare, schema.root, old)
+        else:
+            meta, node = bare.get("metadata"), schema.root.fields["metadata"]
+            written = {**bare, "metadata": as_written(meta, node, old.get("metadata"))}
     except ValueError as problem:
         name = bare.get("metadata") or {}
         raise FieldsError(

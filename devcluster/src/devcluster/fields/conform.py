@@ -26,7 +26,7 @@ def _value(value: Any, node: Node, path: str, found: list[str]) -> None:
         _map(value, node, path, found)
     elif isinstance(value, list) and node.is_list:
         _list(value, node, path, found)
-    elif value is None:
+    elif value is None or (node.scalar == "untyped" and not isinstance(value, dict | list)):
         return
     elif node.is_map:
         found.append(_say(path, f"expected map, got &{{{go_value(value)}}}"))

@@ -18,7 +18,7 @@ from devcluster.fields import quantity
 from devcluster.fields.encoding import canonical_time
 from devcluster.fields.schema import JsonObject, Node
 
-__all__ = ["Mismatch", "check_types", "duplicate_fields", "unknown_fields"]
+__all__ = ["Mismatch", "check_types", "duplicate_fields", "key_order", "unknown_fields"]
 
 
 class Mismatch(ValueError):
@@ -26,7 +26,7 @@ class Mismatch(ValueError):
 
 
 def check_types(value: JsonObject, node: Node, kind: str) -> None:
-    """Refuse values of the wrong type.
+    """Refuse values of the wrong type; ``kind`` owns the fields of the first level.
 
     Raises:
         Mismatch: the first one, in the order of the document.
@@ -218,9 +218,16 @@ def duplicate_fields(raw: bytes) -> list[str]:
     """Paths of keys that a JSON document repeats within one object, in its order."""
     if not _may_repeat(raw):
         return []
-    found: list[str] = []
-    _Scanner(raw.decode("utf-8", "replace"), found).value("")
-    return found
+    scanner = _Scanner(raw)
+    scanner.value("")
+    return scanner.repeated
+
+
+def key_order(raw: bytes) -> dict[str, int]:
+    """Every key's path and its place in the document."""
+    scanner = _Scanner(raw)
+    scanner.value("")
+    return scanner.order
 
 
 _KEY = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*:')
@@ -246,16 +253,17 @@ def _count_keys(value: Any) -> int:
 
 
 class _Scanner:
-    """Walks well-formed JSON text and notes repeated keys."""
+    """Walks well-formed JSON text and notes its keys, and which of them are repeated."""
 
     _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
     _SPACE = re.compile(r"[\s,:]*")
     _SCALAR = re.compile(r"[^\s,\]}]+")
 
-    def __init__(self, text: str, found: list[str]) -> None:
-        self._text = text
+    def __init__(self, raw: bytes) -> None:
+        self._text = raw.decode("utf-8", "replace")
         self._at = 0
-        self._found = found
+        self.repeated: list[str] = []
+        self.order: dict[str, int] = {}
 
     def value(self, path: str) -> None:
         self._skip()
@@ -276,8 +284,10 @@ class _Scanner:
             key = orjson.loads(self._string())
             inner = f"{path}.{key}" if path else key
             if key in seen:
-                self._found.append(inner)
+                self.repeated.append(inner)
+                self.order[inner] = self._at
             seen.add(key)
+            self.order.setdefault(inner, self._at)
             self.value(inner)
         self._at += 1
 

@@ -58,7 +58,9 @@ def _struct(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
                 new = next((zero for name, zero in node.always if name == key), None)
         else:
             new = as_written(item, fields[key], before.get(key))
-            keep = not (rule == "o" and (not new or (rule == "z" and new is None)))
+            keep = not (rule == "o" and not new)
+            if rule == "a" and (new == [] or new == {}):
+                new = None
         if keep and new is item:
             continue
         if out is None:
@@ -129,6 +131,11 @@ def canonical_time(text: str, *, micro: bool = False) -> str:
     if match is None:
         raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
     day, clock, fraction, zone = match.groups()
+    if micro and len(fraction or "") != 7:
+        raise ValueError(
+            f'parsing time "{text}" as "{layout}": cannot parse "{fraction or ""}{zone}"'
+            ' as ".000000"'
+        )
     offset = "+00:00" if zone in "Zz" else zone
     moment = datetime.datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(datetime.UTC)
     base = moment.strftime("%Y-%m-%dT%H:%M:%S")

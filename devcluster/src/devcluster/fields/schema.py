@@ -47,7 +47,8 @@ class Node:
     """One type at one place. Frozen once it has been built; several places may share one.
 
     Attributes:
-        name: the Go or OpenAPI type, for messages.
+        name: the Go type, for messages.
+        type: the OpenAPI type, for the tables of the built-in kinds.
         form: the JSON form to decode: ``struct``, ``map``, ``list``, ``object`` (free-form),
             ``any``, or a scalar's name (``string``, ``bytes``, ``time``, ``duration``,
             ``quantity``, ``int-or-string``, ``int32``, ``int64``, ``number``, ``boolean``).
@@ -70,6 +71,7 @@ class Node:
     """
 
     name: str = ""
+    type: str = ""
     form: str = "any"
     scalar: str | None = None
     is_map: bool = False
@@ -199,7 +201,7 @@ class _Builder:
     def named(self, name: str) -> Node:
         node = self._named.get(name)
         if node is None:
-            node = Node(name=name.rsplit(".", 1)[1])
+            node = Node(name=name.rsplit(".", 1)[1], type=name)
             self._named[name] = node
             self._fill(node, name)
         return node

@@ -35,7 +35,7 @@ def strategic_merge(obj: JsonObject, patch: Any, schema: TypeSchema) -> JsonObje
         raise FieldsError(
             "the body of the request was in an unknown format - accepted media types include:"
             " application/json-patch+json, application/merge-patch+json,"
-            " application/apply-patch+yaml, application/apply-patch+cbor",
+            " application/apply-patch+yaml",
             status=415,
             reason="UnsupportedMediaType",
         )

@@ -1,0 +1,253 @@
+"""What a request's object must be: decoding, defaults, validation.
+
+The server calls, in this order, ``decode_checks`` (not for server-side apply, whose object is
+checked against the schema by ``apply_patch``), ``default``, and after admission ``validate_create``
+or ``validate_update``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import orjson
+
+from devcluster.fields import crdschema, decode
+from devcluster.fields.builtin import defaults, rules
+from devcluster.fields.builtin.meta import check_meta, check_meta_update
+from devcluster.fields.builtin.checker import Checker
+from devcluster.fields.crvalidate import BLOCKING, NOT_CHECKED, list_causes, schema_causes
+from devcluster.fields.encoding import as_written
+from devcluster.fields.errors import Cause, FieldsError, bad_request, invalid
+from devcluster.fields.patches import patched_object_refused
+from devcluster.fields.schema import JsonObject, Node, TypeSchema, object_meta
+from devcluster.fields.typed import ABSENT
+
+__all__ = ["Mode", "decode_checks", "default", "validate_create", "validate_update"]
+
+Mode = Literal["Strict", "Warn", "Ignore"]
+_HEAD = ("apiVersion", "kind", "metadata")
+_EMBEDDED = "x-kubernetes-embedded-resource"
+
+
+def decode_checks(
+    obj: JsonObject,
+    schema: TypeSchema,
+    mode: Mode,
+    raw: bytes,
+    *,
+    patch: Any = None,
+    patched: bool = False,
+) -> tuple[JsonObject, list[str]]:
+    """The object as its kind can hold it, and what is to be warned of.
+
+    Args:
+        obj: the decoded JSON.
+        schema: its kind.
+        mode: the request's ``fieldValidation``.
+        raw: the bytes that were sent, for duplicate keys; empty if there are none to look at.
+        patch: the strategic merge patch that made the object; for the words of the refusal.
+        patched: whether the object came out of a JSON or merge patch; for the same.
+
+    Raises:
+        FieldsError: 400, or 422 for a patch: a value of the wrong type, or under ``Strict`` an
+            unknown or repeated field.
+
+    """
+    try:
+        return _decoded(obj, schema, mode, raw)
+    except decode.Mismatch as problem:
+        text = str(problem)
+    if patch is not None or patched:
+        raise patched_object_refused(text, patched=obj if patched else None, patch=patch)
+    kind, version = schema.kind, schema.version
+    raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {text}')
+
+
+def _decoded(
+    obj: JsonObject, schema: TypeSchema, mode: Mode, raw: bytes
+) -> tuple[JsonObject, list[str]]:
+    repeated = decode.duplicate_fields(raw) if raw and mode != "Ignore" else []
+    if schema.openapi is None:
+        decode.check_types(obj, schema.root, schema.kind)
+        unknown = list(decode.unknown_fields(obj, schema.root)) if mode != "Ignore" else []
+        obj = as_written(obj, schema.root)
+    else:
+        obj, unknown = _decoded_custom(obj, schema.openapi, schema.kind)
+    problems = [f'duplicate field "{path}"' for path in repeated]
+    problems += [f'unknown field "{path}"' for path in unknown]
+    if repeated and unknown:
+        order = decode.key_order(raw)
+        problems.sort(key=lambda text: order.get(text.split('"')[1], len(order)))
+    if problems and mode == "Strict":
+        raise decode.Mismatch(f"strict decoding error: {', '.join(problems)}")
+    return obj, problems if mode == "Warn" else []
+
+
+def _decoded_custom(
+    obj: JsonObject, openapi: JsonObject, kind: str
+) -> tuple[JsonObject, list[str]]:
+    meta_node = object_meta()
+    unknown: list[str] = []
+    meta = obj.get("metadata")
+    body = {key: value for key, value in obj.items() if key not in _HEAD}
+    root = openapi if openapi.get("type") else {**openapi, "type": "object"}
+    body = crdschema.prune(body, root, unknown)
+    unknown.sort()
+    out = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
+    if meta is not None:
+        out["metadata"] = _custom_meta(meta, meta_node, "metadata", unknown)
+    embedded = _embedded_meta(body, openapi, "", unknown)
+    del kind
+    return {**out, **embedded}, unknown
+
+
+def _custom_meta(meta: Any, node: Node, path: str, unknown: list[str]) -> Any:
+    if not isinstance(meta, dict):
+        kind = "array" if isinstance(meta, list) else "string"
+        raise decode.Mismatch(f"json: cannot unmarshal {kind} into Go value of type v1.ObjectMeta")
+    decode.check_types(meta, node, "ObjectMeta")
+    unknown += decode.unknown_fields(meta, node, path)
+    return as_written(meta, node)
+
+
+def _embedded_meta(value: Any, schema: JsonObject, path: str, unknown: list[str]) -> Any:
+    """Metadata of embedded resources is decoded as metadata is."""
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        extra = schema.get("additionalProperties")
+        out = value
+        for key, item in value.items():
+            inner = f"{path}.{key}" if path else key
+            new = item
+            if key == "metadata" and schema.get(_EMBEDDED) and isinstance(item, dict):
+                new = _checked_embedded(item, inner, unknown)
+            elif isinstance(item, dict | list):
+                below = properties.get(key, extra)
+                if isinstance(below, dict):
+                    new = _embedded_meta(item, below, inner, unknown)
+            if new is not item:
+                out = dict(out) if out is value else out
+                out[key] = new
+        return out
+    items = schema.get("items")
+    if isinstance(value, list) and isinstance(items, dict):
+        out_list = [
+            _embedded_meta(item, items, f"{path}[{at}]", unknown) for at, item in enumerate(value)
+        ]
+        same = all(new is old for new, old in zip(out_list, value, strict=True))
+        return value if same else out_list
+    return value
+
+
+def _checked_embedded(meta: JsonObject, path: str, unknown: list[str]) -> JsonObject:
+    node = object_meta()
+    try:
+        out: JsonObject = _custom_meta(meta, node, path, unknown)
+    except decode.Mismatch as problem:
+        shown = orjson.dumps(meta).decode()
+        raise decode.Mismatch(f"{path}: Invalid value: {shown}: {problem}") from problem
+    return out
+
+
+def default(obj: JsonObject, schema: TypeSchema) -> JsonObject:
+    """A private copy of the object with the defaults of its kind."""
+    out: JsonObject = orjson.loads(orjson.dumps(obj))
+    if schema.openapi is None:
+        for key, zero in schema.root.always:
+            if key not in out:
+                out[key] = orjson.loads(orjson.dumps(zero))
+        defaults.fill(out, schema)
+    else:
+        crdschema.fill_defaults(out, schema.openapi)
+    return out
+
+
+# --- validation ----------------------------------------------------------------------------------
+
+
+def validate_create(obj: JsonObject, schema: TypeSchema) -> None:
+    """Refuse an object that may not be created.
+
+    Raises:
+        FieldsError: 422 with the causes.
+
+    """
+    checker = Checker()
+    check_meta(checker, obj["metadata"], schema)
+    if schema.openapi is None:
+        rules.check_create(checker, obj, schema)
+        causes = checker.causes
+    else:
+        causes = _custom_causes(checker.causes, obj, schema.openapi, ABSENT)
+    _refuse(causes, obj, schema)
+
+
+def validate_update(new: JsonObject, old: JsonObject, schema: TypeSchema) -> None:
+    """Refuse a change that may not be made.
+
+    Raises:
+        FieldsError: 422 with the causes.
+
+    """
+    checker = Checker()
+    check_meta_update(checker, new["metadata"], old["metadata"], schema)
+    if schema.openapi is None:
+        rules.check_update(checker, new, old, schema)
+        causes = checker.causes
+    else:
+        causes = _custom_causes(checker.causes, new, schema.openapi, old)
+    _refuse(causes, new, schema)
+
+
+def _custom_causes(
+    causes: list[Cause], obj: JsonObject, openapi: JsonObject, old: Any
+) -> list[Cause]:
+    body = {key: value for key, value in obj.items() if key not in _HEAD}
+    out = [*causes, *schema_causes(body, openapi), *list_causes(body, openapi)]
+    if old is not ABSENT and out:
+        out = _not_inherited(out, old, openapi)
+    if not _rules_in(openapi):
+        return out
+    from devcluster.fields import celrules  # noqa: PLC0415  50 MB that few clusters need
+
+    if any(cause.reason in BLOCKING for cause in out):
+        return [*out, NOT_CHECKED]
+    return [*out, *celrules.rule_causes(obj, openapi, old)]
+
+
+def _not_inherited(causes: list[Cause], old: JsonObject, openapi: JsonObject) -> list[Cause]:
+    """Ratcheting (KEP-4008): what was wrong in the same way before is let through."""
+    body = {key: value for key, value in old.items() if key not in _HEAD}
+    known = {*schema_causes(body, openapi), *list_causes(body, openapi)}
+    return [cause for cause in causes if cause not in known]
+
+
+def _rules_in(openapi: JsonObject) -> bool:
+    key = id(openapi)
+    found = _RULES_IN.get(key)
+    if found is None or found[0] is not openapi:
+        found = (openapi, _has_rules(openapi))
+        _RULES_IN[key] = found
+    return found[1]
+
+
+_RULES_IN: dict[int, tuple[JsonObject, bool]] = {}
+
+
+def _has_rules(schema: JsonObject) -> bool:
+    if schema.get("x-kubernetes-validations"):
+        return True
+    below = [*(schema.get("properties") or {}).values()]
+    below += [schema.get("items"), schema.get("additionalProperties")]
+    return any(isinstance(part, dict) and _has_rules(part) for part in below)
+
+
+def _refuse(causes: list[Cause], obj: JsonObject, schema: TypeSchema) -> None:
+    if causes:
+        error: FieldsError = invalid(
+            group=schema.group,
+            kind=schema.kind,
+            name=obj["metadata"].get("name", ""),
+            causes=causes,
+        )
+        raise error

@@ -1,0 +1,359 @@
+"""Structural validation of custom resources, with the server's texts and cause reasons.
+
+Types, enums, patterns, bounds, formats, required fields, ``allOf``/``anyOf``/``oneOf``/``not``, and
+the uniqueness that list types promise. CEL rules are in ``celrules``; they are skipped, and said to
+be, when an error makes them pointless (``blocking``).
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import ipaddress
+import re
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import re2
+
+from devcluster.fields.errors import Cause
+from devcluster.fields.gotext import go_quote
+from devcluster.fields.schema import JsonObject
+from devcluster.fields.typed import equal
+
+__all__ = ["BLOCKING", "NOT_CHECKED", "list_causes", "schema_causes"]
+
+BLOCKING = frozenset(
+    {
+        "FieldValueRequired",
+        "FieldValueTypeInvalid",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueNotSupported",
+    }
+)
+NOT_CHECKED = Cause(
+    field="<nil>",
+    message="Invalid value: null: some validation rules were not checked because the object was"
+    " invalid; correct the existing errors to complete validation",
+    reason="FieldValueInvalid",
+)
+_INVALID = "FieldValueInvalid"
+_TYPE = "FieldValueTypeInvalid"
+
+
+def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
+    """What is wrong with the value; the path is that of its field, empty for the object itself."""
+    if value is None and schema.get("nullable"):
+        return []
+    wrong = _type_cause(value, schema, path)
+    if wrong is not None:
+        return [wrong]
+    out = _combined(value, schema, path)
+    if isinstance(value, str):
+        out += _text_causes(value, schema, path)
+    elif isinstance(value, bool):
+        pass
+    elif isinstance(value, int | float):
+        out += _number_causes(value, schema, path)
+    elif isinstance(value, list):
+        out += _list_item_causes(value, schema, path)
+    if "enum" in schema and not any(equal(value, item) for item in schema["enum"]):
+        shown = ", ".join(_json(item) for item in schema["enum"])
+        out.append(
+            Cause(
+                field=path or "<nil>",
+                message=f"Unsupported value: {_json(value)}: supported values: {shown}",
+                reason="FieldValueNotSupported",
+            )
+        )
+    if isinstance(value, dict):
+        out += _object_causes(value, schema, path)
+    return out
+
+
+def _invalid(path: str, shown: str, why: str) -> Cause:
+    return Cause(
+        field=path or "<nil>",
+        message=f"Invalid value: {shown}: {path or '<nil>'} in body {why}",
+        reason=_INVALID,
+    )
+
+
+def _bare(message: str) -> Cause:
+    return Cause(field="<nil>", message=f'Invalid value: "": {message}', reason=_INVALID)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _type_of(value: Any) -> str:
+    kinds: list[tuple[type, str]] = [
+        (bool, "boolean"),
+        (str, "string"),
+        (int, "integer"),
+        (float, "number"),
+        (list, "array"),
+        (dict, "object"),
+    ]
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
+
+
+def _type_cause(value: Any, schema: JsonObject, path: str) -> Cause | None:
+    wanted = schema.get("type")
+    actual = _type_of(value)
+    if schema.get("x-kubernetes-int-or-string"):
+        return None if actual in {"integer", "string"} else _wrong_type(path, "integer,string", actual)
+    if not wanted or actual == wanted or (wanted == "number" and actual == "integer"):
+        return None
+    if wanted == "integer" and isinstance(value, float):
+        wanted = schema.get("format") or "integer"
+        actual = "float64" if schema.get("format") else "number"
+    return _wrong_type(path, wanted, actual)
+
+
+def _wrong_type(path: str, wanted: str, shown: str) -> Cause:
+    return Cause(
+        field=path or "<nil>",
+        message=f'Invalid value: "{shown}": {path} in body must be of type {wanted}: "{shown}"',
+        reason=_TYPE,
+    )
+
+
+# --- scalars -------------------------------------------------------------------------------------
+
+
+def _text_causes(value: str, schema: JsonObject, path: str) -> list[Cause]:
+    out: list[Cause] = []
+    shown = go_quote(value)
+    limit = schema.get("maxLength")
+    if limit is not None and len(value) > limit:
+        text = f"Too long: may not be more than {limit} bytes"
+        out.append(Cause(field=path, message=text, reason="FieldValueTooLong"))
+    least = schema.get("minLength")
+    if least is not None and len(value) < least:
+        out.append(_invalid(path, shown, f"should be at least {least} chars long"))
+    pattern = schema.get("pattern")
+    if pattern and not _compiled(pattern).search(value):
+        out.append(_invalid(path, shown, f"should match '{pattern}'"))
+    name = schema.get("format", "")
+    check = _FORMATS.get(name)
+    if check is not None and not check(value):
+        text = f"Invalid value: {shown}: {path} in body must be of type {name}: {shown}"
+        out.append(Cause(field=path, message=text, reason=_TYPE))
+    return out
+
+
+@functools.lru_cache(maxsize=512)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error:
+        return re.compile("")
+
+
+def _number_causes(value: float, schema: JsonObject, path: str) -> list[Cause]:
+    out: list[Cause] = []
+    shown = _json(value)
+    bits = {"int32": 31, "int64": 63}.get(schema.get("format", ""))
+    if bits and schema.get("type") == "integer" and not -(1 << bits) <= value < 1 << bits:
+        kind = schema["format"]
+        out.append(_bare(f"Checked value must be of type integer with format {kind} in {path}"))
+    factor = schema.get("multipleOf")
+    if factor and not float(value / factor).is_integer():
+        out.append(_invalid(path, shown, f"should be a multiple of {_json(factor)}"))
+    most, least = schema.get("maximum"), schema.get("minimum")
+    if most is not None and schema.get("exclusiveMaximum") and value >= most:
+        out.append(_invalid(path, shown, f"should be less than {_json(most)}"))
+    elif most is not None and value > most:
+        out.append(_invalid(path, shown, f"should be less than or equal to {_json(most)}"))
+    if least is not None and schema.get("exclusiveMinimum") and value <= least:
+        out.append(_invalid(path, shown, f"should be greater than {_json(least)}"))
+    elif least is not None and value < least:
+        out.append(_invalid(path, shown, f"should be greater than or equal to {_json(least)}"))
+    return out
+
+
+# --- lists and objects ---------------------------------------------------------------------------
+
+
+def _too_many(path: str, count: int, limit: int) -> Cause:
+    text = f"Too many: {count}: must have at most {limit} items"
+    return Cause(field=path, message=text, reason="FieldValueTooMany")
+
+
+def _list_item_causes(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
+    out: list[Cause] = []
+    items = schema.get("items")
+    if isinstance(items, dict):
+        for at, item in enumerate(value):
+            out += schema_causes(item, items, f"{path}[{at}]")
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    if least is not None and len(value) < least:
+        out.append(_invalid(path, str(len(value)), f"should have at least {least} items"))
+    if most is not None and len(value) > most:
+        out.append(_too_many(path, len(value), most))
+    if schema.get("uniqueItems") and any(
+        equal(item, other) for at, item in enumerate(value) for other in value[:at]
+    ):
+        out.append(_invalid(path, _json(value), "shouldn't contain duplicates"))
+    return out
+
+
+def _object_causes(value: JsonObject, schema: JsonObject, path: str) -> list[Cause]:
+    out: list[Cause] = []
+    least, most = schema.get("minProperties"), schema.get("maxProperties")
+    if least is not None and len(value) < least:
+        out.append(_invalid(path, str(len(value)), f"should have at least {least} properties"))
+    if most is not None and len(value) > most:
+        out.append(_too_many(path, len(value), most))
+    prefix = f"{path}." if path else ""
+    required = list(schema.get("required") or ())
+    if schema.get("x-kubernetes-embedded-resource"):
+        required += ["apiVersion", "kind"]
+    for key in required:
+        if value.get(key) in (None, "") and (key not in value or value[key] is None or key in _TYPED):
+            reason = "FieldValueRequired"
+            out.append(Cause(field=prefix + key, message="Required value", reason=reason))
+    properties = schema.get("properties") or {}
+    extra = schema.get("additionalProperties")
+    for key, item in value.items():
+        below = properties.get(key, extra)
+        if isinstance(below, dict) and not (item is None and key in required):
+            out += schema_causes(item, below, prefix + key)
+    return out
+
+
+_TYPED = frozenset({"apiVersion", "kind"})
+
+
+def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
+    out: list[Cause] = []
+    for part in schema.get("allOf") or ():
+        out += schema_causes(value, part, path)
+    any_of = schema.get("anyOf") or ()
+    if any_of and not schema.get("x-kubernetes-int-or-string"):
+        results = [schema_causes(value, part, path) for part in any_of]
+        if all(results):
+            out.append(_bare(f'"{path}" must validate at least one schema (anyOf)'))
+            out += min(results, key=len)
+    one_of = schema.get("oneOf") or ()
+    if one_of:
+        results = [schema_causes(value, part, path) for part in one_of]
+        valid = sum(1 for result in results if not result)
+        text = f'"{path}" must validate one and only one schema (oneOf).'
+        if valid == 0:
+            out.append(_bare(f"{text} Found none valid"))
+            out += results[0]
+        elif valid > 1:
+            out.append(_bare(f"{text} Found {valid} valid alternatives"))
+    if "not" in schema and not schema_causes(value, schema["not"], path):
+        out.append(_bare(f'"{path}" must not validate the schema (not)'))
+    return out
+
+
+def list_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
+    """Duplicates in lists that are sets or maps."""
+    out: list[Cause] = []
+    if isinstance(value, list):
+        items = schema.get("items") or {}
+        out += _duplicates(value, schema, path)
+        for at, item in enumerate(value):
+            out += list_causes(item, items, f"{path}[{at}]")
+    elif isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        extra = schema.get("additionalProperties")
+        for key, item in value.items():
+            below = properties.get(key, extra)
+            if isinstance(below, dict):
+                out += list_causes(item, below, f"{path}.{key}" if path else key)
+    return out
+
+
+def _duplicates(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
+    kind = schema.get("x-kubernetes-list-type")
+    if kind not in {"set", "map"}:
+        return []
+    keys = sorted(schema.get("x-kubernetes-list-map-keys") or ())
+    out: list[Cause] = []
+    seen: set[str] = set()
+    for at, item in enumerate(value):
+        identity = item
+        if kind == "map":
+            if not isinstance(item, dict):
+                continue
+            identity = {key: item[key] for key in keys if key in item}
+        text = _json(identity)
+        if text in seen:
+            message = f"Duplicate value: {text}"
+            out.append(
+                Cause(field=f"{path}[{at}]", message=message, reason="FieldValueDuplicate")
+            )
+        seen.add(text)
+    return out
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+_DURATION = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)?"
+                       r"((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$")
+_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
+_DATE_TIME = re.compile(
+    r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$"
+)
+_BASE64 = re.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")
+_HOSTNAME = re.compile(
+    r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*$"
+)
+
+
+def _accepts(parse: Any) -> Any:
+    def check(text: str) -> bool:
+        try:
+            parse(text)
+        except ValueError:
+            return False
+        return True
+
+    return check
+
+
+def _duration(text: str) -> bool:
+    return text == "0" or (_DURATION.match(text) is not None and not text[-1].isdigit())
+
+
+def _uri(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme) or text.startswith("/")
+
+
+def _cidr(text: str) -> bool:
+    return "/" in text and _accepts(functools.partial(ipaddress.ip_network, strict=False))(text)
+
+
+def _moment(text: str) -> bool:
+    return _DATE_TIME.match(text) is not None and _accepts(datetime.datetime.fromisoformat)(text)
+
+
+_FORMATS: dict[str, Any] = {
+    "date-time": _moment,
+    "datetime": _moment,
+    "date": _accepts(datetime.date.fromisoformat),
+    "duration": _duration,
+    "uri": _uri,
+    "email": lambda text: _EMAIL.match(text) is not None,
+    "hostname": lambda text: _HOSTNAME.match(text) is not None,
+    "ipv4": _accepts(ipaddress.IPv4Address),
+    "ipv6": _accepts(ipaddress.IPv6Address),
+    "cidr": _cidr,
+    "uuid": _accepts(uuid.UUID),
+    "byte": lambda text: _BASE64.match(text) is not None,
+}
