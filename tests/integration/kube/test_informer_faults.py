@@ -59,7 +59,7 @@ def watching(*chunks: bytes, then: str = "stay") -> Callable[..., Any]:
             await asyncio.sleep(0)
         if then == "stay":
             assert request.transport is not None
-            while not request.transport.is_closing():  # noqa: ASYNC110 - has no event for it
+            while not request.transport.is_closing():
                 await asyncio.sleep(0.01)
         elif then == "cut":
             assert request.transport is not None
@@ -105,7 +105,7 @@ async def running(
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SECONDS):
-        while not condition():  # noqa: ASYNC110 - any condition of a test
+        while not condition():
             await asyncio.sleep(0.002)
 
 

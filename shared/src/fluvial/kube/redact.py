@@ -18,13 +18,14 @@ import orjson
 __all__ = ["mask_secret_text"]
 
 _MASK = "***"
+_SHORTEST = 4  # shorter values would blot out ordinary words; where quoted they go all the same
 _QUOTED_VALUES = (
     (re.compile(r"got &value\.valueUnstructured\{.*", re.DOTALL), "got another type (***)"),
     (
         re.compile(r'(Invalid value|Unsupported value|Duplicate value): ("(?:[^"\\]|\\.)*"|[^:]+)'),
         r"\1: ***",
     ),
-    (re.compile(r"(cannot unmarshal \w+) \S+"), r"\1 ***"),
+    (re.compile(r"(cannot unmarshal \w+) (?!into )\S+"), r"\1 ***"),
 )
 
 
@@ -51,13 +52,15 @@ def _values(sent: bytes | None) -> Iterator[str]:
     except orjson.JSONDecodeError:
         return
     for text in _strings(body, inside=False):
+        if len(text) < _SHORTEST:
+            continue
         yield text
         yield orjson.dumps(text).decode()[1:-1]
         try:
             decoded = base64.b64decode(text, validate=True).decode()
         except (binascii.Error, ValueError):
             continue
-        if decoded:
+        if len(decoded) >= _SHORTEST:
             yield decoded
 
 

@@ -3,14 +3,17 @@
     answer               idempotent verbs          POST (may have had an effect)
     429                  after the delay           after the delay: it was not processed
     503 + Retry-After    after the delay           after the delay: the server asks for it
-    500, 502, 503, 504   after the delay           no
+    502, 503, 504        after the delay           no
+    500                  the same, 3 attempts      no
     not connected        after the delay           after the delay: nothing was sent
     reset, cut, timeout  after the delay           no
     401                  once, at once, if there are other credentials
 
 Idempotent are GET, PUT, DELETE, PATCH but for JSON patches, and everything with dry run. A DELETE
 that is repeated may answer NotFound although it was ours; a merge patch with a resourceVersion
-may answer Conflict although it was ours: both make the caller read again.
+may answer Conflict although it was ours: both make the caller read again. A 500 is mostly a
+verdict (a webhook that fails, a field of the wrong type under server-side apply), sometimes a
+moment of weakness: hence few attempts.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from fluvial.clock import Clock
 __all__ = ["RateLimiter", "RetryPolicy", "retry_after_seconds", "should_retry_status"]
 
 _REPEATABLE = frozenset({500, 502, 503, 504})
+_ATTEMPTS_AFTER_500 = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,13 @@ class RetryPolicy:
         return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
-def should_retry_status(status: int, *, idempotent: bool, retry_after: float | None) -> bool:
-    """True if an answer invites the same request again."""
+def should_retry_status(
+    status: int, *, attempt: int, idempotent: bool, retry_after: float | None
+) -> bool:
+    """True if an answer to attempt number ``attempt`` (from 1) invites the same request again."""
     if status == 429:
         return True
-    if status not in _REPEATABLE:
+    if status not in _REPEATABLE or (status == 500 and attempt >= _ATTEMPTS_AFTER_500):
         return False
     return idempotent or (status == 503 and retry_after is not None)
 

@@ -225,7 +225,10 @@ class Transport:
             again = not error.permanent and (call.idempotent or not error.may_have_happened)
         else:
             again = should_retry_status(
-                error.status, idempotent=call.idempotent, retry_after=error.retry_after
+                error.status,
+                attempt=number,
+                idempotent=call.idempotent,
+                retry_after=error.retry_after,
             )
         if not again:
             return None
