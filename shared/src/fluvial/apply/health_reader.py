@@ -1,0 +1,118 @@
+"""Reading the status of one object, as the tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.apply.health import Health, HealthStatus, compute_status, with_pods
+from fluvial.apply.live import version_of
+from fluvial.apply.model import Target
+from fluvial.errors import FluvialError
+from fluvial.kube.discovery import NoMatch
+from fluvial.kube.errors import ApiError, NotFound
+from fluvial.kube.resource import Resource
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef
+
+__all__ = ["PODS", "Reading", "read_health", "read_pods"]
+
+PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
+_POD_LIMIT = 100
+_POD_OWNERS = frozenset(
+    {("apps", "StatefulSet"), ("apps", "ReplicaSet"), ("extensions", "ReplicaSet")}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at an object found.
+
+    Attributes:
+        health: its status.
+        resource: where it is served; ``None`` if its kind is not.
+        version: its resourceVersion, ``""`` if it is not there.
+        pods: label selector of its pods if they tell more than it does, else ``""``.
+
+    """
+
+    health: Health
+    resource: Resource | None = None
+    version: str = ""
+    pods: str = ""
+
+
+async def read_health(target: Target, ref: ObjectRef, *, absent_is_success: bool) -> Reading:
+    """GET one object, and its pods where they tell more; never raises for the API's errors.
+
+    Args:
+        target: reads as the tenant.
+        ref: the object.
+        absent_is_success: a Job that deletes itself after its end.
+
+    """
+    try:
+        resource = await target.mapper.resource_for_kind(ref.group, ref.kind)
+    except NoMatch as error:
+        return Reading(Health(HealthStatus.NOT_FOUND, str(error)))
+    except FluvialError as error:
+        return Reading(_unknown(target, error))
+    if resource.namespaced and not ref.namespace:
+        text = "the namespace is not specified"
+        return Reading(Health(HealthStatus.UNKNOWN, text), resource)
+    key = ObjectKey(ref.namespace if resource.namespaced else "", ref.name)
+    try:
+        live = await target.client.get(resource, key)
+    except NotFound as error:
+        return Reading(_absent(error, absent_is_success=absent_is_success), resource)
+    except FluvialError as error:
+        return Reading(_unknown(target, error), resource)
+    health = compute_status(live, now=target.clock.now())
+    pods = _pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
+    if pods:
+        health = await read_pods(target, health, namespace=ref.namespace, selector=pods)
+    return Reading(health, resource, version_of(live), pods)
+
+
+async def read_pods(target: Target, own: Health, *, namespace: str, selector: str) -> Health:
+    """Status in view of the pods, if the tenant may list them."""
+    if own.status is not HealthStatus.IN_PROGRESS:
+        return own
+    try:
+        page = await target.client.list_page(
+            PODS, namespace=namespace, label_selector=selector, limit=_POD_LIMIT
+        )
+    except ApiError:
+        return own
+    return with_pods(own, page.items, now=target.clock.now())
+
+
+def _absent(error: NotFound, *, absent_is_success: bool) -> Health:
+    if absent_is_success and not error.is_resource:
+        return Health(HealthStatus.CURRENT, "the Job has ended and was cleaned up")
+    return Health(HealthStatus.NOT_FOUND, "the object is not there")
+
+
+def _unknown(target: Target, error: FluvialError) -> Health:
+    return Health(HealthStatus.UNKNOWN, target.masker.text(str(error)))
+
+
+def _pod_selector(live: JsonObject) -> str:
+    selector = (live.get("spec") or {}).get("selector") or {}
+    labels = selector.get("matchLabels") or {}
+    parts = [f"{key}={value}" for key, value in sorted(labels.items())]
+    parts += [_expression(rule) for rule in selector.get("matchExpressions") or []]
+    return ",".join(part for part in parts if part)
+
+
+def _expression(rule: JsonObject) -> str:
+    key, values = str(rule.get("key") or ""), ",".join(map(str, rule.get("values") or []))
+    match rule.get("operator"):
+        case "In":
+            return f"{key} in ({values})"
+        case "NotIn":
+            return f"{key} notin ({values})"
+        case "Exists":
+            return key
+        case "DoesNotExist":
+            return f"!{key}"
+        case _:
+            return ""
