@@ -1,0 +1,94 @@
+"""The controller's side of the git job: which worker may do it, and what its failures mean."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from fluvial.log import Logger
+from fluvial.workers.errors import WorkerError, WorkerTimeout
+from fluvial.workers.pool import WorkerPool
+from source_controller.git.model import Checkout, CheckoutRequest
+
+__all__ = ["EmptyRepository", "GitClient", "GitError", "git_pool"]
+
+_TARGET = "source_controller.git.job:run"
+_MEMORY_BYTES = 1 << 30
+_FILE_BYTES = 2 << 30
+_MAX_JOBS = 200
+_GRACE_SECONDS = 5.0
+_INTERNAL = frozenset({"Internal", "WorkerStartFailed", "WorkerBusy", "Closed", "TrustDomain"})
+
+
+class GitError(Exception):
+    """A fetch failed; the text is for the object's status."""
+
+
+class EmptyRepository(GitError):
+    """The repository has no references at all."""
+
+
+def git_pool(*, size: int, log: Logger) -> WorkerPool:
+    """The pool that ``GitClient`` works with; use it as a context manager.
+
+    Args:
+        size: fetches at once, each a process of about 40 MB at rest.
+        log: for process ends.
+
+    """
+    return WorkerPool(
+        target=_TARGET,
+        size=size,
+        memory_bytes=_MEMORY_BYTES,
+        file_bytes=_FILE_BYTES,
+        max_jobs=_MAX_JOBS,
+        log=log,
+    )
+
+
+class GitClient:
+    """Fetches repositories in worker processes.
+
+    Args:
+        pool: from ``git_pool``.
+
+    """
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+
+    async def checkout(self, request: CheckoutRequest, *, namespace: str) -> Checkout:
+        """Fetch a commit and write its files to ``<request.work>/tree``.
+
+        Args:
+            request: what and where to; its ``work`` folder exists and is empty.
+            namespace: of the object; with the credentials it makes the worker's trust domain.
+
+        Raises:
+            EmptyRepository: there is nothing to check out.
+            GitError: anything else, with a text that a person can act on.
+
+        """
+        try:
+            answer = await self._pool.call(
+                "checkout",
+                msgspec.to_builtins(request),
+                timeout=request.timeout + _GRACE_SECONDS,
+                trust_domain=_trust_domain(namespace, request),
+                retry_timeout=False,
+            )
+        except WorkerTimeout as error:
+            raise GitError(f"the fetch took longer than {request.timeout:g}s") from error
+        except WorkerError as error:
+            if error.code == "EmptyRepository":
+                raise EmptyRepository(error.message) from error
+            prefix = "the git worker failed: " if error.code in _INTERNAL else ""
+            raise GitError(prefix + error.message) from error
+        return msgspec.convert(answer, Checkout)
+
+
+def _trust_domain(namespace: str, request: CheckoutRequest) -> str:
+    """A name for (namespace, credentials, trust) that tells nothing about them."""
+    packed = msgspec.json.encode((namespace, request.auth))
+    return hashlib.sha256(packed).hexdigest()

@@ -1,0 +1,215 @@
+"""The job that runs in a worker process: fetch a reference of a repository and write its files.
+
+It is the only importer of libgit2. A call connects once: it lists the remote's heads, stops there
+if the known revision is still current, and otherwise fetches over the same connection, only the
+last commit where that is enough.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pygit2
+
+from fluvial.objects import JsonObject
+from fluvial.workers.errors import WorkerError
+from source_controller.git import library, refs, submodules
+from source_controller.git import remote as remotes
+from source_controller.git.model import Checkout, CheckoutRequest, revision_of
+from source_controller.git.tree import Gitlink, TreeWriter
+
+__all__ = ["run"]
+
+_MAX_NESTING = 10
+_MAX_SUBJECT = 200
+
+library.configure()
+
+
+def run(method: str, payload: JsonObject) -> JsonObject:
+    """The worker's target; ``method`` is ``checkout``.
+
+    Raises:
+        WorkerError: codes ``EmptyRepository``, ``ReferenceNotFound``, ``InvalidReference``,
+            ``SparseCheckout``, ``AuthenticationRefused``, ``CertificateRefused``,
+            ``RemoteFailed``, ``RepositoryTooLarge``, ``UnsafeRepository``, ``UnsafeSubmodule``,
+            ``InvalidURL``, ``InvalidCA``, ``Timeout``, ``TrustDomain``.
+
+    """
+    if method != "checkout":
+        raise WorkerError("Internal", f"unknown method {method!r}")
+    request = msgspec.convert(payload, CheckoutRequest)
+    os.umask(0o077)
+    result: JsonObject = msgspec.to_builtins(_Job(request).checkout())
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A commit in a local repository."""
+
+    repo: Any
+    commit: Any
+    label: str
+
+
+class _Job:
+    def __init__(self, request: CheckoutRequest) -> None:
+        self._request = request
+        self._work = Path(request.work)
+        self._deadline = remotes.Deadline(request.timeout)
+        self._repositories = 0
+
+    def checkout(self) -> Checkout:
+        request = self._request
+        library.trust_ca(request.auth.ca, self._work)
+        target = self._target(request.url, request.user, request.auth)
+        fetched = self._fetch(target)
+        if isinstance(fetched, Checkout):
+            return fetched
+        self._write(fetched)
+        commit = str(fetched.commit.id)
+        return Checkout(revision_of(fetched.label, commit), commit, _subject(fetched.commit))
+
+    def _target(self, url: str, user: str, auth: Any) -> remotes.Target:
+        library.set_timeouts(self._deadline.left)
+        return remotes.Target(
+            url, user=user, auth=auth, deadline=self._deadline, limits=self._request.limits
+        )
+
+    def _fetch(self, target: remotes.Target) -> _Fetched | Checkout:
+        repo = self._new_repository()
+        with remotes.connected(repo, target, self._work / "home") as (remote, callbacks):
+            heads = remotes.list_heads(remote)
+            if not heads:
+                raise WorkerError("EmptyRepository", "git repository is empty")
+            wanted = refs.choose(self._request.reference, heads)
+            revision = revision_of(wanted.label, wanted.commit)
+            if wanted.commit and revision == self._request.known_revision:
+                return Checkout(revision, wanted.commit, unchanged=True)
+            remotes.fetch(remote, callbacks, target, wanted.refs, deep=wanted.deep)
+        return self._resolve(repo, wanted)
+
+    def _resolve(self, repo: Any, wanted: refs.Wanted) -> _Fetched:
+        if wanted.deep:
+            commit = _find_commit(repo, wanted.commit)
+            if commit is None:
+                where = f" of branch {wanted.label!r}" if wanted.label else ""
+                raise WorkerError(
+                    "ReferenceNotFound",
+                    f"commit {wanted.commit!r} is not in the history{where}: check spec.ref",
+                )
+            return _Fetched(repo, commit, wanted.label)
+        found = [(_peel(repo, ref), ref) for ref in wanted.refs]
+        commit, ref = max(found, key=lambda item: (item[0].commit_time, item[1]))
+        if wanted.commit and str(commit.id) != wanted.commit:
+            raise WorkerError("RemoteFailed", f"{ref!r} moved while it was fetched")
+        label = wanted.label if len(found) == 1 else ref.removeprefix("refs/tags/")
+        return _Fetched(repo, commit, label)
+
+    def _write(self, fetched: _Fetched) -> None:
+        request = self._request
+        root = self._work / "tree"
+        root.mkdir()
+        writer = TreeWriter(root, request.limits, self._deadline, request.sparse)
+        links = writer.write(fetched.repo, fetched.commit.tree)
+        if request.submodules:
+            self._write_submodules(writer, fetched, links, url=request.url, prefix="", nesting=0)
+        missing = next(writer.missing(), None)
+        if missing is not None:
+            raise WorkerError(
+                "SparseCheckout",
+                f"sparse checkout directory {missing!r} does not exist in the repository",
+            )
+
+    def _write_submodules(
+        self,
+        writer: TreeWriter,
+        parent: _Fetched,
+        links: list[Gitlink],
+        *,
+        url: str,
+        prefix: str,
+        nesting: int,
+    ) -> None:
+        if links and nesting >= _MAX_NESTING:
+            raise WorkerError("UnsafeSubmodule", "submodules are nested too deeply")
+        modules = submodules.parse_modules(_gitmodules(parent.commit.tree)) if links else {}
+        for link in links:
+            module = modules.get(link.path[len(prefix) :])
+            if module is None:
+                raise WorkerError(
+                    "UnsafeSubmodule", f"no url for submodule {link.path!r} in .gitmodules"
+                )
+            address, user = submodules.resolve_url(module.url, parent=url)
+            auth = submodules.auth_for(address, parent=self._request.url, auth=self._request.auth)
+            fetched = self._fetch_commit(self._target(address, user, auth), link)
+            inner = writer.write(fetched.repo, fetched.commit.tree, link.path)
+            self._write_submodules(
+                writer,
+                fetched,
+                inner,
+                url=address,
+                prefix=f"{link.path}/",
+                nesting=nesting + 1,
+            )
+
+    def _fetch_commit(self, target: remotes.Target, link: Gitlink) -> _Fetched:
+        repo = self._new_repository()
+        with remotes.connected(repo, target, self._work / "home") as (remote, callbacks):
+            heads = remotes.list_heads(remote)
+            names = [n for n in heads if n.startswith(("refs/heads/", "refs/tags/"))]
+            names = [n for n in names if not n.endswith(refs.PEELED)]
+            tip = next(
+                (n for n in names if heads.get(n + refs.PEELED, heads[n]) == link.commit), ""
+            )
+            wanted = (tip,) if tip else tuple(names)
+            if not wanted:
+                raise WorkerError("EmptyRepository", f"submodule {link.path!r} is empty")
+            remotes.fetch(remote, callbacks, target, wanted, deep=not tip)
+        commit = _find_commit(repo, link.commit)
+        if commit is None:
+            raise WorkerError(
+                "ReferenceNotFound",
+                f"commit {link.commit} of submodule {link.path!r} is in none of its branches",
+            )
+        return _Fetched(repo, commit, "")
+
+    def _new_repository(self) -> Any:
+        self._repositories += 1
+        if self._repositories > self._request.limits.max_submodules + 1:
+            raise WorkerError("UnsafeSubmodule", "the repository has too many submodules")
+        path = self._work / f"repository-{self._repositories}"
+        repo = pygit2.init_repository(str(path), bare=True)
+        # libgit2 still follows within the same host, also from http to https.
+        repo.config["http.followRedirects"] = "false"
+        return repo
+
+
+def _find_commit(repo: Any, commit: str) -> Any | None:
+    found = repo.get(commit)
+    return found if isinstance(found, pygit2.Commit) else None
+
+
+def _peel(repo: Any, ref: str) -> Any:
+    try:
+        return repo.lookup_reference(ref).peel(pygit2.Commit)
+    except (KeyError, pygit2.GitError, ValueError):
+        raise WorkerError("RemoteFailed", f"{ref!r} does not lead to a commit") from None
+
+
+def _gitmodules(tree: Any) -> bytes:
+    if ".gitmodules" not in tree:
+        return b""
+    blob = tree[".gitmodules"]
+    data: bytes = blob.data if isinstance(blob, pygit2.Blob) else b""
+    return data
+
+
+def _subject(commit: Any) -> str:
+    text = commit.raw_message.decode(errors="replace").strip().partition("\n")[0]
+    return "".join(char for char in text[:_MAX_SUBJECT] if char.isprintable())

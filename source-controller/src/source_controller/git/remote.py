@@ -1,0 +1,218 @@
+"""One connection to a Git server: list its heads, fetch what is wanted, within limits."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pygit2
+from pygit2.enums import CredentialType
+
+from fluvial.workers.errors import WorkerError
+from source_controller.git import hostkeys
+from source_controller.git.model import Auth, Limits
+
+__all__ = ["Deadline", "Target", "connected", "fetch", "list_heads"]
+
+_SAFE_SCHEMES = frozenset({"http", "https", "ssh"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+class Deadline:
+    """A point in time that all parts of a job share."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds  # a child process has no event loop
+
+    @property
+    def left(self) -> float:
+        """Seconds left, at least a moment, for settings that mean "for ever" by 0."""
+        return max(0.05, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """Raise once it has passed.
+
+        Raises:
+            WorkerError: code ``Timeout``.
+
+        """
+        if time.monotonic() >= self._end:
+            raise WorkerError("Timeout", f"the fetch took longer than {self.seconds:g}s")
+
+
+class Target:
+    """Where to connect, and with what.
+
+    Raises:
+        WorkerError: code ``InvalidURL`` for any other scheme than http, https and ssh.
+
+    """
+
+    def __init__(
+        self, url: str, *, user: str, auth: Auth, deadline: Deadline, limits: Limits
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in _SAFE_SCHEMES or not parts.hostname:
+            raise WorkerError("InvalidURL", f"unsupported URL scheme {parts.scheme!r}")
+        self.url = url
+        self.scheme = parts.scheme
+        self.host = parts.hostname
+        self.port = parts.port or {"http": 80, "https": 443, "ssh": 22}[parts.scheme]
+        self.user = user
+        self.auth = auth
+        self.deadline = deadline
+        self.limits = limits
+
+    @property
+    def library_url(self) -> str:
+        """The URL for libgit2, which takes the SSH user from it."""
+        if self.scheme != "ssh":
+            return self.url
+        return self.url.replace("ssh://", f"ssh://{self.user or 'git'}@", 1)
+
+
+class _Callbacks(pygit2.RemoteCallbacks):
+    """Credentials once, trust by rule, and an eye on time and size."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._target = target
+        self._asked = False
+
+    def credentials(self, _url: str, _user: str | None, allowed: CredentialType) -> Any:
+        auth, user = self._target.auth, self._target.user or "git"
+        if allowed & CredentialType.USERNAME and not allowed & CredentialType.SSH_MEMORY:
+            return pygit2.Username(user)
+        if self._asked:
+            raise WorkerError("AuthenticationRefused", self._refusal())
+        self._asked = True
+        if self._target.scheme == "ssh" and allowed & CredentialType.SSH_MEMORY and auth.identity:
+            return pygit2.KeypairFromMemory(user, "", auth.identity, auth.identity_password)
+        raise WorkerError("AuthenticationRefused", self._refusal())
+
+    def custom_headers(self) -> list[str] | None:
+        auth = self._target.auth
+        if self._target.scheme == "ssh":
+            return None
+        if auth.bearer:
+            return [f"Authorization: Bearer {auth.bearer}"]
+        if auth.username:
+            pair = f"{auth.username}:{auth.password}".encode()
+            return [f"Authorization: Basic {base64.b64encode(pair).decode()}"]
+        return None
+
+    def transfer_progress(self, stats: Any) -> None:
+        self._target.deadline.check()
+        if stats.received_bytes > self._target.limits.max_transfer_bytes:
+            raise WorkerError(
+                "RepositoryTooLarge",
+                f"the repository is larger than {self._target.limits.max_transfer_bytes} bytes",
+            )
+
+    def sideband_progress(self, _text: str) -> None:
+        self._target.deadline.check()
+
+    def check_x509(self, *, valid: bool) -> None:
+        if not valid:
+            raise WorkerError(
+                "CertificateRefused",
+                f"the TLS certificate of {self._target.host} is not trusted: check the host name,"
+                " or put the issuing CA into ca.crt of the referenced Secret",
+            )
+
+    def check_host_key(self, blob: bytes) -> None:
+        target = self._target
+        known = target.auth.known_hosts
+        problem = hostkeys.check_host_key(known, target.host, target.port, blob)
+        if problem:
+            raise WorkerError("CertificateRefused", problem)
+
+    def _refusal(self) -> str:
+        has_any = bool(self._target.auth.secrets() or self._target.auth.username)
+        what = "are refused" if has_any else "are required"
+        return f"authentication required: credentials for {self._target.host} {what}"
+
+
+@contextmanager
+def connected(repo: Any, target: Target, home: Path) -> Iterator[tuple[Any, _Callbacks]]:
+    """A connected anonymous remote and its callbacks.
+
+    Raises:
+        WorkerError: with a code and a text for people; the URL's secrets are in neither.
+
+    """
+    callbacks = _Callbacks(target)
+    if target.scheme == "ssh":
+        _prefer_known_keys(target, home)
+    with _translated(target):
+        remote = repo.remotes.create_anonymous(target.library_url)
+        remote.connect(callbacks=callbacks, proxy=None)
+    yield remote, callbacks
+
+
+def list_heads(remote: Any) -> dict[str, str]:
+    """The remote's references by full name; ``refs/tags/x^{}`` is what the tag object leads to."""
+    return {
+        head.name: str(head.oid)
+        for head in remote.list_heads(connect=False)
+        if head.name.startswith("refs/")
+    }
+
+
+def fetch(
+    remote: Any, callbacks: _Callbacks, target: Target, refs: tuple[str, ...], *, deep: bool
+) -> None:
+    """Fetch references under their own names, with the last commit only unless ``deep``."""
+    with _translated(target):
+        remote.fetch(
+            [f"+{ref}:{ref}" for ref in refs],
+            callbacks=callbacks,
+            proxy=None,
+            depth=0 if deep else 1,
+        )
+
+
+def _prefer_known_keys(target: Target, home: Path) -> None:
+    """Show libgit2 which kinds of host key are known, so that it asks the server for one."""
+    folder = home / ".ssh"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = hostkeys.preference_file(target.auth.known_hosts, target.host, target.port)
+    (folder / "known_hosts").write_text(text)
+    pygit2.settings.homedir = str(home)
+
+
+@contextmanager
+def _translated(target: Target) -> Iterator[None]:
+    """Turn libgit2's errors into the job's, without secrets and control characters."""
+    try:
+        yield
+    except (pygit2.GitError, KeyError, ValueError, OSError) as error:
+        target.deadline.check()
+        text = str(error.args[0]) if error.args else type(error).__name__
+        raise WorkerError("RemoteFailed", _clean(_explain(text), target.auth)) from error
+
+
+def _explain(text: str) -> str:
+    if "redirect" in text:
+        return (
+            "the server redirects to another host, which is refused:"
+            " set spec.url to the final address"
+        )
+    if "status code: 404" in text:
+        return "repository not found (404): check spec.url and the credentials"
+    if re.search(r"status code: 40[13]", text):
+        return f"authentication required: the server refuses the credentials ({text})"
+    return text
+
+
+def _clean(text: str, auth: Auth) -> str:
+    for secret in auth.secrets():
+        text = text.replace(secret, "*****")
+    return _CONTROL.sub(" ", text)[:2000]

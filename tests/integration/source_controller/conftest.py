@@ -1,0 +1,49 @@
+"""Git servers, workers and repositories for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fluvial.log import get_logger
+from fluvial.workers.pool import WorkerPool
+from gitservers.http import GitHttpServer
+from gitservers.repos import Repo
+from gitservers.ssh import GitSshServer, sshd_path
+from source_controller.git.client import GitClient, git_pool
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[WorkerPool]:
+    async with git_pool(size=2, log=get_logger("test")) as pool:
+        yield pool
+
+
+@pytest.fixture
+def git_client(pool: WorkerPool) -> GitClient:
+    return GitClient(pool)
+
+
+@pytest.fixture
+async def http_server(tmp_path: Path) -> AsyncIterator[GitHttpServer]:
+    async with GitHttpServer(tmp_path / "repos") as server:
+        yield server
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    repo = Repo(tmp_path / "repos", "app.git")
+    repo.commit({"app.yaml": "v1\n", "deploy/run.sh": "#!/bin/sh\n"})
+    return repo
+
+
+@pytest.fixture
+async def ssh_server(tmp_path: Path) -> AsyncIterator[GitSshServer]:
+    if not sshd_path():
+        pytest.skip("sshd is not installed: bash tests/setup.sh")
+    async with GitSshServer(
+        tmp_path / "sshd", host_key_kinds=("ed25519", "ecdsa", "rsa")
+    ) as server:
+        yield server
