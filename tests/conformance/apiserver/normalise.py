@@ -25,6 +25,7 @@ _TOO_OLD = re.compile(r"(too old resource version: )\d+( \()\d+(\))")
 _TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
 _VERSION_IN_TEXT = re.compile(r'(ResourceVersion in [a-z ]+\(|resourceVersion\\*":\\*")(\d+)')
 _AGE = re.compile(r"(\d+[smhdy])+")
+_SOME_VERSION = "<rv>"
 _WORKLOAD_MANAGERS = ("kube-controller-manager", "stand-in-kubelet")
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -47,13 +48,13 @@ class Normaliser:
     def answer(self, body: Any) -> Any:
         """``body``, parsed JSON or text, with placeholders."""
         self._learn_names(body)
-        return self._value("", body, in_list=False)
+        return self._value("", body)
 
-    def _value(self, key: str, value: Any, *, in_list: bool) -> Any:
+    def _value(self, key: str, value: Any) -> Any:
         if isinstance(value, dict):
             return self._map(value)
         if isinstance(value, list):
-            items = [self._value(key, item, in_list=True) for item in value]
+            items = [self._value(key, item) for item in value]
             if key == "managedFields":
                 return sorted(items, key=_manager_order)
             return sorted(items, key=_cause_order) if _are_conflicts(key, items) else items
@@ -64,14 +65,11 @@ class Normaliser:
             value = _without_controllers(value)
         if value.get("columnDefinitions"):
             value = {**value, "columnDefinitions": _bare_columns(value["columnDefinitions"])}
-        is_list = isinstance(value.get("items", value.get("rows")), list)
-        is_bookmark = value.get("type") == "BOOKMARK"
-        result = {self._text("", k): self._value(k, v, in_list=False) for k, v in value.items()}
-        if (is_list or is_bookmark) and isinstance(result.get("metadata"), dict):
-            _forget_version(result["metadata"])
-        if is_bookmark:
-            _forget_version(result.get("object", {}).get("metadata", {}))
-        return result
+        if isinstance(value.get("items", value.get("rows")), list):
+            value = _without_version(value)
+        if value.get("type") == "BOOKMARK":
+            value = {**value, "object": _without_version(value["object"])}
+        return {self._text("", k): self._value(k, v) for k, v in value.items()}
 
     def _text(self, key: str, text: str) -> str:
         if key == "resourceVersion":
@@ -96,9 +94,9 @@ class Normaliser:
         return text
 
     def _version(self, text: str) -> str:
-        if text in ("", "0"):
+        if text in ("", "0", _SOME_VERSION):
             return text
-        return "<rv>" if self._workload else self._number("rv", text)
+        return _SOME_VERSION if self._workload else self._number("rv", text)
 
     def _known_version(self, text: str) -> str:
         number = self._numbers.get(("rv", text))
@@ -131,10 +129,12 @@ class Normaliser:
         return f"<{kind}:{number}>"
 
 
-def _forget_version(meta: Json) -> None:
-    """A collection's version also counts what others wrote meanwhile."""
-    if meta.get("resourceVersion") not in (None, "", "0"):
-        meta["resourceVersion"] = "<rv>"
+def _without_version(value: Json) -> Json:
+    """A collection's version also counts what others wrote meanwhile, so it gets no number."""
+    meta = value.get("metadata") or {}
+    if meta.get("resourceVersion") in (None, "", "0"):
+        return value
+    return {**value, "metadata": {**meta, "resourceVersion": _SOME_VERSION}}
 
 
 def _bare_columns(columns: list[Json]) -> list[Json]:
@@ -160,7 +160,7 @@ def _manager_order(entry: Any) -> tuple[str, ...]:
 def _without_controllers(value: Json) -> Json:
     """``value`` without what workload controllers write to a whole object."""
     meta = value.get("metadata")
-    if "spec" not in value or not isinstance(meta, dict):
+    if "spec" not in value or not isinstance(meta, dict) or value.get("kind") == "Scale":
         return value
     kept = {key: item for key, item in value.items() if key != "status"}
     kept["metadata"] = dict(meta)
