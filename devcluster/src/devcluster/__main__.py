@@ -1,6 +1,6 @@
 """``devcluster --kubeconfig FILE``: run until SIGINT or SIGTERM.
 
-Prints ``ready`` and the bound addresses on one line of JSON each, once everything serves.
+Prints ``address URL``, ``control URL`` if there is one, and ``ready`` once everything serves.
 """
 
 from __future__ import annotations
@@ -45,11 +45,20 @@ async def _run(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with DevCluster(Options(host=arguments.host, port=arguments.port)) as cluster:
+    options = Options(
+        host=arguments.host,
+        port=arguments.port,
+        control_port=arguments.control_port,
+        request_log=arguments.request_log,
+        audit_log=arguments.audit_log,
+    )
+    async with DevCluster(options) as cluster:
         # JSON is YAML: every kubeconfig reader takes it.
         config = orjson.dumps(cluster.kubeconfig(), option=orjson.OPT_INDENT_2)
         write_private(arguments.kubeconfig, config)
         print(f"address {cluster.url}")  # noqa: T201 (the command's contract with scripts)
+        if cluster.control_url:
+            print(f"control {cluster.control_url}")  # noqa: T201
         print("ready", flush=True)  # noqa: T201
         await stop.wait()
 

@@ -97,6 +97,13 @@ class Api:
             return None
         return kind
 
+    def is_write(self, call: Call) -> bool:
+        """Whether the request means to change what is stored."""
+        if call.method in {"GET", "HEAD"} or call.query.get("dryRun"):
+            return False
+        kind = self.kind_of(call.info)
+        return kind is not None and kind.stored and call.info.subresource != "token"
+
     def handle(self, call: Call) -> Reply | Stream:
         """Answer; raises ApiFailure."""
         info = call.info

@@ -7,6 +7,7 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,9 @@ from devcluster.api import Api
 from devcluster.auth.authenticate import Authenticator
 from devcluster.auth.reviews import Reviews
 from devcluster.auth.tokens import Tokens
+from devcluster.control.control import Control
+from devcluster.control.endpoint import ControlEndpoint
+from devcluster.control.journal import Journal
 from devcluster.controllers.manager import Controllers
 from devcluster.discovery import Discovery
 from devcluster.engine import Engine
@@ -38,6 +42,10 @@ class Options:
         admin_token: the bearer token of ``system:masters``; made up when empty.
         users: extra bearer tokens and the users they stand for.
         history_changes: how many changes watches can go back.
+        workloads: run the stand-in that makes workloads healthy (see ``workloads``).
+        control_port: serve the control endpoint there (0: a free port); None serves none.
+        request_log: append every request as a JSON line.
+        audit_log: append every request as an audit event of the API server's form.
 
     """
 
@@ -46,6 +54,10 @@ class Options:
     admin_token: str = field(default="", repr=False)
     users: Mapping[str, User] = field(default_factory=dict, repr=False)
     history_changes: int = 20_000
+    workloads: bool = True
+    control_port: int | None = None
+    request_log: Path | None = None
+    audit_log: Path | None = None
 
 
 class DevCluster:
@@ -71,15 +83,24 @@ class DevCluster:
         )
         self._discovery = Discovery(self.engine.kinds)
         log = structlog.get_logger()
+        self._journal = Journal(
+            request_log=self.options.request_log, audit_log=self.options.audit_log
+        )
+        self.control = Control(self.engine.store, self._journal)
+        self._endpoint = ControlEndpoint(self.control)
         self._server = ApiServer(
             api=Api(self.engine, tables=TableMaker(), reviews=reviews),
             discovery=self._discovery,
             authenticator=self.authenticator,
             rbac=self.engine.rbac,
+            control=self.control,
+            journal=self._journal,
             log=log,
         )
         self._runner: web.ServerRunner | None = None
-        self._controllers = Controllers(self.engine, ca_pem=self.ca_pem, log=log)
+        self._controllers = Controllers(
+            self.engine, ca_pem=self.ca_pem, workloads=self.options.workloads, log=log
+        )
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -97,7 +118,7 @@ class DevCluster:
         """Fill the cluster and listen."""
         self._controllers.start()
         bootstrap.fill(self.engine)
-        server = web.Server(self._server.handle, access_log=None)
+        server = web.Server(self._server.handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         context = certs.server_context(self._authority, host=self.options.host)
@@ -106,14 +127,23 @@ class DevCluster:
         host, port = listener.getsockname()[:2]
         self.url = f"https://{host}:{port}"
         self._discovery.address = f"{host}:{port}"
+        if self.options.control_port is not None:
+            await self._endpoint.start(self.options.control_port)
 
     async def stop(self) -> None:
         """End watches, close the server."""
+        await self._endpoint.stop()
         self._server.stop_streams()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         await self._controllers.stop()
+        self._journal.close()
+
+    @property
+    def control_url(self) -> str:
+        """Where the control endpoint listens; empty when it is off."""
+        return self._endpoint.url
 
     def kubeconfig(self, user: str = "admin", *, token: str = "") -> dict[str, Any]:
         """A kubeconfig for ``user``; ``token`` overrides the admin's."""

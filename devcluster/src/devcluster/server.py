@@ -8,15 +8,19 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from devcluster import errors
+from devcluster import clock, errors
 from devcluster.api import Api, Call, Reply, Stream
 from devcluster.auth.authenticate import Authenticator, attributes_of, denied
 from devcluster.auth.rbac import Rbac
+from devcluster.control.control import Control
+from devcluster.control.journal import Entry, Journal
+from devcluster.control.rules import ConnectionCut
 from devcluster.discovery import Discovery, wants_aggregated
 from devcluster.identity import User
 from devcluster.request import RequestInfo, parse_path
@@ -43,6 +47,18 @@ VERSION = {
 }
 
 
+@dataclass(slots=True)
+class _Job:
+    """One request on its way."""
+
+    request: web.BaseRequest
+    info: RequestInfo
+    entry: Entry
+    user: User | None = None
+    impersonated: User | None = None
+    streamed: bool = False
+
+
 class ApiServer:
     """Handles requests for ``aiohttp.web.Server``."""
 
@@ -53,57 +69,100 @@ class ApiServer:
         discovery: Discovery,
         authenticator: Authenticator,
         rbac: Rbac,
+        control: Control,
+        journal: Journal,
         log: Logger,
     ) -> None:
         self._api = api
         self._discovery = discovery
         self._authenticator = authenticator
         self._rbac = rbac
+        self._control = control
+        self._journal = journal
         self._log = log
         self._streams: set[asyncio.Task[Any]] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        call: Call | None = None
+        url = request.rel_url
+        info = parse_path(request.method, url.raw_path, request.query)
+        agent = request.headers.get("User-Agent", "")
+        entry = self._journal.begin(request.method, info, url.raw_query_string, agent)
+        job = _Job(request, info, entry)
+        began = clock.loop_time()
         try:
-            info = parse_path(request.method, request.rel_url.raw_path, request.query)
-            user = self._admit(request, info)
-            if not info.is_resource:
-                return _respond(self._plain(request, info))
-            body = await request.read()
-            call = Call(info, request.method, request.query, request.headers, body, user)
-            reply = self._api.handle(call)
+            return await self._answer(job)
         except errors.ApiFailure as failure:
-            return _failed(failure)
+            return self._noted(job, _failed(failure))
+        except ConnectionCut:
+            return self._cut(job)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 (one bad request must not end the server)
             self._log.exception("request failed", method=request.method, path=request.path)
-            return _failed(errors.internal(f"{type(error).__name__}"))
-        if isinstance(reply, Stream):
-            return await self._stream(request, reply)
-        return _respond(reply, call.warnings)
+            return self._noted(job, _failed(errors.internal(f"{type(error).__name__}")))
+        finally:
+            entry.seconds = entry.seconds or clock.loop_time() - began
+            if not job.streamed:
+                self._journal.end(entry, info, (job.user, job.impersonated))
 
-    def _admit(self, request: web.BaseRequest, info: RequestInfo) -> User:
+    async def _answer(self, job: _Job) -> web.StreamResponse:
+        request, info = job.request, job.info
+        user = self._admit(job)
+        if not info.is_resource:
+            return self._noted(job, _respond(self._plain(request, info)))
+        call = Call(info, request.method, request.query, request.headers, b"", user)
+        call.body = await request.read()
+        job.entry.write = self._api.is_write(call)
+        hold = await self._control.before(job.entry)
+        reply = self._api.handle(call)
+        await self._control.after(job.entry, hold)
+        if isinstance(reply, Stream):
+            return await self._stream(job, reply)
+        return self._noted(job, _respond(reply, call.warnings))
+
+    @staticmethod
+    def _noted(job: _Job, response: web.Response) -> web.Response:
+        job.entry.status = response.status
+        job.entry.sent = response.content_length or 0
+        return response
+
+    @staticmethod
+    def _cut(job: _Job) -> web.Response:
+        """Close the connection; the response is for nobody."""
+        if job.request.transport is not None:
+            job.request.transport.abort()
+        return web.Response(status=500)
+
+    def _admit(self, job: _Job) -> User:
         """Who the request acts as; raises 401 or 403."""
-        user = self._authenticator.user(request.headers)
-        user = self._authenticator.impersonated(user, request.headers, info) or user
+        headers, info = job.request.headers, job.info
+        job.user = self._authenticator.user(headers)
+        job.entry.user = job.user.name
+        job.impersonated = self._authenticator.impersonated(job.user, headers, info)
+        user = job.impersonated or job.user
+        if job.impersonated is not None:
+            job.entry.impersonated = user.name
         asked = attributes_of(info)
         decision = self._rbac.decide(user, asked)
         if not decision.allowed:
             raise denied(user, asked, decision.reason)
         return user
 
-    async def _stream(self, request: web.BaseRequest, reply: Stream) -> web.StreamResponse:
+    async def _stream(self, job: _Job, reply: Stream) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.enable_chunked_encoding()
-        await response.prepare(request)
-        task = asyncio.current_task()
+        await response.prepare(job.request)
+        entry, task = job.entry, asyncio.current_task()
+        entry.status, job.streamed = 200, True
+        self._journal.end(entry, job.info, (job.user, job.impersonated))
         if task is not None:
             self._streams.add(task)
         try:
-            async for chunk in reply.watch.lines():
-                await response.write(chunk)
+            with self._control.watching(reply.watch, entry):
+                async for chunk in reply.watch.lines():
+                    entry.sent += len(chunk)
+                    await response.write(chunk)
             await response.write_eof()
         finally:
             if task is not None:

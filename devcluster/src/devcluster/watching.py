@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -23,7 +23,7 @@ _BOOKMARK_INTERVAL = 60.0
 _DEFAULT_TIMEOUT = 1800.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Watch:
     """One stream; iterate ``lines()`` for chunks of encoded events."""
 
@@ -32,6 +32,13 @@ class Watch:
     view: View
     selection: Selection
     options: ListOptions
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: str = ""
+
+    def end(self, *, expired: bool = False) -> None:
+        """End the stream now, with a 410 event or without a word."""
+        self._ending = "expired" if expired else "cut"
+        self._wake.set()
 
     def start(self) -> tuple[bytes, int]:
         """The first bytes and the position that the stream continues from."""
@@ -62,17 +69,20 @@ class Watch:
             yield first
         if position < 0:
             return
-        wake = asyncio.Event()
-        self.table.subscribe(wake)
+        self.table.subscribe(self._wake)
         try:
-            async for chunk in self._follow(position, wake):
+            async for chunk in self._follow(position):
                 yield chunk
         finally:
-            self.table.unsubscribe(wake)
+            self.table.unsubscribe(self._wake)
 
-    async def _follow(self, position: int, wake: asyncio.Event) -> AsyncIterator[bytes]:
+    async def _follow(self, position: int) -> AsyncIterator[bytes]:
         end = clock.loop_time() + (self.options.timeout or _DEFAULT_TIMEOUT)
         while True:
+            if self._ending:
+                if self._ending == "expired":
+                    yield self._too_old(0)
+                return
             changes = self.table.since(position)
             if changes is None:
                 yield self._too_old(0)
@@ -84,7 +94,10 @@ class Watch:
             left = end - clock.loop_time()
             if left <= 0:
                 break
-            if not await _woken(wake, min(left, _BOOKMARK_INTERVAL)) and self.options.bookmarks:
+            if (
+                not await _woken(self._wake, min(left, _BOOKMARK_INTERVAL))
+                and self.options.bookmarks
+            ):
                 yield self.view.bookmark(self.store.revision)
 
     def _encode(self, change: Change) -> bytes:

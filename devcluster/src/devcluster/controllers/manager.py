@@ -14,6 +14,7 @@ from devcluster.controllers.worker import Worker
 from devcluster.engine import Engine
 from devcluster.kinds import Kind
 from devcluster.store import Change, Table
+from devcluster.workloads import Workloads
 from fluvial.log import Logger
 
 __all__ = ["Controller", "Controllers"]
@@ -33,7 +34,7 @@ class Controller(Protocol):
 class Controllers:
     """All controllers of one cluster."""
 
-    def __init__(self, engine: Engine, *, ca_pem: bytes, log: Logger) -> None:
+    def __init__(self, engine: Engine, *, ca_pem: bytes, workloads: bool, log: Logger) -> None:
         self._engine = engine
         self._log = log
         self._routes: list[tuple[Controller, Worker[Any]]] = []
@@ -42,6 +43,8 @@ class Controllers:
         self.add("accounts", Accounts(engine, ca_pem=ca_pem))
         self.add("namespaces", Namespaces(engine))
         self.add("garbage", Garbage(engine))
+        if workloads:
+            self.add("workloads", Workloads(engine))
         engine.store.listen(self._changed)
 
     def add(self, name: str, controller: Controller) -> None:
