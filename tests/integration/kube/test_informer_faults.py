@@ -338,6 +338,22 @@ async def test_a_relist_finds_what_the_watch_lost(server: Scripted, client: Http
     assert versions(server) == ["list", "5", "list", "9"]
 
 
+async def test_a_failed_informer_can_be_told_to_try_at_once(
+    server: Scripted, client: HttpKubeClient
+) -> None:
+    server.will(refusal(404))
+    slow = ReflectorTiming(backoff=60.0, backoff_cap=60.0)
+    async with running(client, timing=slow) as (informer, _, errors):
+        await until(lambda: bool(errors))
+        server.will(listing(5, obj("a", 1)), watching())
+        informer.retry_now()
+        await informer.wait_synced(SECONDS)
+
+        assert len(informer.store) == 1
+        informer.retry_now()
+    assert versions(server).count("list") == 2
+
+
 async def test_a_transform_decides_what_is_stored(server: Scripted, client: HttpKubeClient) -> None:
     def ours(each: JsonObject) -> JsonObject | None:
         if each["metadata"].get("labels", {}).get("owner") != "me":

@@ -54,7 +54,10 @@ def write(path: Path, *, name: str = "it", cluster: Any = None, user: Any = None
     return path
 
 
-async def test_files_are_found_next_to_the_kubeconfig(tmp_path: Path) -> None:
+async def test_files_are_found_next_to_the_kubeconfig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes_asyncio.client", None)  # must not be imported
     (tmp_path / "ca.pem").write_bytes(CERTIFICATES.ca)
     (tmp_path / "client.pem").write_bytes(CERTIFICATES.certificate)
     (tmp_path / "key.pem").write_bytes(CERTIFICATES.key)
@@ -72,7 +75,6 @@ async def test_files_are_found_next_to_the_kubeconfig(tmp_path: Path) -> None:
     assert await connection.auth.header() == "Bearer first"
     assert connection.tls is not None
     assert len(connection.tls.get_ca_certs()) == 1
-    assert "kubernetes_asyncio" not in sys.modules
 
 
 async def test_the_first_of_several_files_wins(tmp_path: Path) -> None:
@@ -98,6 +100,17 @@ async def test_what_is_missing_is_said(tmp_path: Path) -> None:
         await load_client(kubeconfig=path, user_agent="t", environ={}, context="other")
     with pytest.raises(NoConfiguration, match="cannot read"):
         await load_client(kubeconfig=path, user_agent="t", environ={})
+
+
+@pytest.mark.slow
+async def test_an_auth_provider_is_left_to_kubernetes_asyncio(tmp_path: Path) -> None:
+    config = {"access-token": "from-provider", "expiry": "2126-01-01T00:00:00Z"}
+    user = {"auth-provider": {"name": "gcp", "config": config}}
+    path = write(tmp_path / "config", user=user)
+
+    client = await load_client(kubeconfig=path, user_agent="t", environ={})
+
+    assert await client._transport._connection.auth.header() == "Bearer from-provider"
 
 
 async def test_impersonation_of_an_own_kubeconfig_is_not_silently_dropped(tmp_path: Path) -> None:

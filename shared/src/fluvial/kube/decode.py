@@ -1,4 +1,4 @@
-"""From bytes to objects, without holding the event loop.
+"""From bytes to objects and back, without holding the event loop.
 
 A list is split into its items first (fast, nothing is built) and then decoded item by item, with
 a pause for others after every 256 KiB. Watch lines are split from chunks of bounded size.
@@ -7,18 +7,18 @@ a pause for others after every 256 KiB. Watch lines are split from chunks of bou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Any
 
 import msgspec
 import orjson
 
 from fluvial.kube.client import ListPage
-from fluvial.kube.errors import ApiError
+from fluvial.kube.errors import ApiError, BadRequest
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject
 
-__all__ = ["MAX_LINE", "complete", "decode_list", "decode_object", "iter_lines"]
+__all__ = ["MAX_LINE", "complete", "decode_list", "decode_object", "encode_object", "iter_lines"]
 
 MAX_LINE = 64 * 1024 * 1024
 _SLICE = 256 * 1024
@@ -48,6 +48,19 @@ def decode_object(body: bytes | memoryview) -> JsonObject:
     if not isinstance(value, dict):
         raise ApiError("the server's answer is not a JSON object")
     return value
+
+
+def encode_object(value: JsonObject | list[JsonObject]) -> bytes:
+    """JSON for a request.
+
+    Raises:
+        BadRequest: something in it is no JSON, such as a key that is a number.
+
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        raise BadRequest(f"the object cannot be sent as JSON: {error}") from None
 
 
 def complete(obj: JsonObject, resource: Resource, *, metadata_only: bool) -> JsonObject:
@@ -87,7 +100,7 @@ async def decode_list(body: bytes, resource: Resource, *, metadata_only: bool) -
 
 async def iter_lines(
     chunks: AsyncIterable[bytes], *, limit: int = MAX_LINE
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Lines without their newline; empty lines are left out, a last line need not end in one.
 
     Raises:

@@ -8,18 +8,17 @@ is ``fluvial.kube.retry``'s; names become URLs in ``fluvial.kube.urls`` only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-import orjson
 from multidict import CIMultiDict
 
 from fluvial.clock import Clock, RealClock
 from fluvial.kube.client import ListPage, PatchType, Propagation, WatchEvent
 from fluvial.kube.connection import Connection
-from fluvial.kube.decode import complete, decode_list, decode_object, iter_lines
+from fluvial.kube.decode import complete, decode_list, decode_object, encode_object, iter_lines
 from fluvial.kube.errors import ApiError, Gone, error_from_status
 from fluvial.kube.resource import Resource
 from fluvial.kube.retry import RateLimiter, RetryPolicy
@@ -242,7 +241,7 @@ class HttpKubeClient:
         call = self._call(
             "POST",
             collection_path(resource, namespace) + query_string(query),
-            body=orjson.dumps(obj),
+            body=encode_object(obj),
             content=_JSON,
             idempotent=dry_run,
             resource=resource,
@@ -270,7 +269,7 @@ class HttpKubeClient:
         call = self._call(
             "PATCH",
             object_path(resource, key, subresource) + query_string(query),
-            body=body if isinstance(body, bytes) else orjson.dumps(body),
+            body=body if isinstance(body, bytes) else encode_object(body),
             content=_APPLY,
             resource=resource,
         )
@@ -291,7 +290,7 @@ class HttpKubeClient:
         call = self._call(
             "PATCH",
             object_path(resource, key, subresource) + query_string(query),
-            body=orjson.dumps(body),
+            body=encode_object(body),
             content=_PATCHES[patch_type],
             idempotent=dry_run or patch_type == "merge",
             resource=resource,
@@ -322,7 +321,7 @@ class HttpKubeClient:
         call = self._call(
             "DELETE",
             object_path(resource, key),
-            body=orjson.dumps(options),
+            body=encode_object(options),
             content=_JSON,
             resource=resource,
         )
@@ -359,8 +358,11 @@ class HttpKubeClient:
     async def _watch(
         self, call: Call, resource: Resource, *, metadata_only: bool
     ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
-        async with self._transport.stream(call) as chunks:
-            yield _events(chunks, resource, metadata_only=metadata_only)
+        async with (
+            self._transport.stream(call) as chunks,
+            aclosing(_events(chunks, resource, metadata_only=metadata_only)) as events,
+        ):
+            yield events
 
     async def request(
         self,
@@ -376,7 +378,7 @@ class HttpKubeClient:
             method,
             path,
             accept=accept,
-            body=None if body is None else orjson.dumps(body),
+            body=None if body is None else encode_object(body),
             content="" if body is None else _JSON,
             idempotent=method in _SAFE_TO_REPEAT if idempotent is None else idempotent,
             secret=True,  # nobody knows what is in it
@@ -418,16 +420,17 @@ class HttpKubeClient:
 
 async def _events(
     chunks: AsyncIterator[bytes], resource: Resource, *, metadata_only: bool
-) -> AsyncIterator[WatchEvent]:
-    async for line in iter_lines(chunks):
-        event = decode_object(line)
-        kind, obj = str(event.get("type") or ""), event.get("object")
-        if not isinstance(obj, dict):
-            raise ApiError("a watch event has no object")
-        if kind == "ERROR":
-            code = obj.get("code")
-            raise error_from_status(code if isinstance(code, int) else 500, obj)
-        yield WatchEvent(kind, complete(obj, resource, metadata_only=metadata_only))
+) -> AsyncGenerator[WatchEvent, None]:
+    async with aclosing(iter_lines(chunks)) as lines:
+        async for line in lines:
+            event = decode_object(line)
+            kind, obj = str(event.get("type") or ""), event.get("object")
+            if not isinstance(obj, dict):
+                raise ApiError("a watch event has no object")
+            if kind == "ERROR":
+                code = obj.get("code")
+                raise error_from_status(code if isinstance(code, int) else 500, obj)
+            yield WatchEvent(kind, complete(obj, resource, metadata_only=metadata_only))
 
 
 def _dry(dry_run: bool) -> str:  # noqa: FBT001 - one argument

@@ -128,6 +128,11 @@ class Informer:
                 f"{self.resource.group_resource} were not listed within {seconds:g} s{why}"
             ) from self.error
 
+    def retry_now(self) -> None:
+        """If lists or watches fail, try again at once instead of after the delay."""
+        if self.error is not None:
+            self._reflector.relist()
+
     async def run(self) -> None:
         """Follow the server until cancelled."""
         await self._reflector.run()
@@ -275,6 +280,12 @@ class InformerFactory:
         task = self._tasks.pop(informer, None)
         if task is not None:
             task.cancel()
+
+    def retry_now(self, group: str) -> None:
+        """A CustomResourceDefinition of the group appeared: informers that failed try at once."""
+        for informer in self._uses:
+            if informer.resource.group == group:
+                informer.retry_now()
 
     async def wait_synced(self, timeout: float = 60.0) -> None:
         """Wait for the first list of every informer that there is now.

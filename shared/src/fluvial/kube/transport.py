@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -36,7 +36,7 @@ WarningHook = Callable[[str], None]
 """Called with the text of each ``Warning: 299`` header."""
 
 _CONNECT_SECONDS = 10.0
-_KEEPALIVE_SECONDS = 60.0
+_KEEPALIVE_SECONDS = 60.0  # API servers drop idle connections after 90
 _MAX_BODY = 256 * 1024 * 1024
 _MAX_ERROR_BODY = 1024 * 1024
 _SHOWN_BODY = 256
@@ -165,10 +165,12 @@ class Transport:
             return response
 
         response = await self._repeat(call, attempt)
+        chunks = self._chunks(response)
         try:
-            yield self._chunks(response)
+            yield chunks
         finally:
             response.close()
+            await chunks.aclose()
 
     def _session(self, limit: int, buffer: int) -> aiohttp.ClientSession:
         if self._closed:
@@ -295,7 +297,7 @@ class Transport:
         error.retry_after = retry_after_seconds(response.headers, self.options.clock.now())
         raise error
 
-    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         with self._translated():
             async for chunk in response.content.iter_any():
                 yield chunk
