@@ -376,8 +376,7 @@ class RuntimeScenarios:
         held = await admin.get(LEASE, key)
         waiting = asyncio.create_task(second.acquire(), name="second")
         await asyncio.sleep(0.05)
-        assert first.is_leader
-        assert not second.is_leader
+        before = (first.is_leader, second.is_leader)
         await first.release()
         async with asyncio.timeout(SECONDS):
             await waiting
@@ -388,8 +387,8 @@ class RuntimeScenarios:
         assert taken["spec"]["holderIdentity"] == second.identity
         assert taken["spec"]["leaseTransitions"] == 1
         assert taken["spec"]["leaseDurationSeconds"] == 35
-        assert not first.is_leader
-        assert second.is_leader
+        assert before == (True, False)
+        assert (first.is_leader, second.is_leader) == (False, True)
 
     async def test_a_leader_that_finds_another_holder_is_one_no_more(
         self, admin: HttpKubeClient, namespace: str
