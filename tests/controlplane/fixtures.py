@@ -6,17 +6,16 @@ reason; with ``FLUVIAL_REQUIRE_CONTROL_PLANE=1``, which CI sets once it has buil
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from controlplane.build import ControlPlaneMissing, find_binaries
 from controlplane.start import ControlPlane
-from controlplane.workloads import Workloads
+from controlplane.threads import in_thread
+from controlplane.workloads import workloads
 
 __all__ = [
     "REQUIRE",
@@ -30,7 +29,6 @@ __all__ = [
 REQUIRE = "FLUVIAL_REQUIRE_CONTROL_PLANE"
 _FIXTURE = "real_control_plane"
 _PROPERTY = "control-plane"
-_THREAD_SECONDS = 90.0
 
 
 @pytest.fixture(scope="session")
@@ -42,34 +40,14 @@ def real_control_plane() -> Iterator[ControlPlane]:
         if os.environ.get(REQUIRE) == "1":
             pytest.fail(f"{REQUIRE}=1, and {error}")
         pytest.skip(str(error))
-    plane = ControlPlane(binaries=binaries)
-    ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    # A loop of its own: the session outlives the loop of every test.
-    thread = threading.Thread(
-        target=lambda: asyncio.run(_serve(plane, ready)), name=_FIXTURE, daemon=True
-    )
-    thread.start()
-    loop, stop = ready.result(timeout=_THREAD_SECONDS)
-    yield plane
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(timeout=_THREAD_SECONDS)
+    with in_thread(lambda: _with_workloads(ControlPlane(binaries=binaries))) as plane:
+        yield plane
 
 
-async def _serve(
-    plane: ControlPlane, ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
-) -> None:
-    stop = asyncio.Event()
-    try:
-        async with plane, asyncio.TaskGroup() as group:
-            stand_in = Workloads(url=plane.url, token=plane.admin_token, ssl=plane.ssl_context())
-            task = group.create_task(stand_in.run(), name="workloads")
-            ready.set_result((asyncio.get_running_loop(), stop))
-            await stop.wait()
-            task.cancel()
-    except Exception as error:
-        if ready.done():
-            raise
-        ready.set_exception(error)
+@asynccontextmanager
+async def _with_workloads(plane: ControlPlane) -> AsyncIterator[ControlPlane]:
+    async with plane, workloads(plane):
+        yield plane
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,8 +12,10 @@ from typing import Any
 from controlplane.build import Binaries
 from controlplane.certs import Authority, KeyPair, new_key_pem, public_key_pem
 
-__all__ = ["Files", "Ports", "apiserver_command", "etcd_command", "manager_command", "write_files"]
+__all__ = ["ADMIN", "Files", "Ports", "apiserver_command", "etcd_command", "manager_command", "write_files"]
 
+ADMIN = "kubernetes-admin"
+"""The admin's user name, as kubeadm has it."""
 # 8,190 addresses: a benchmark has 5,000 Services.
 _SERVICE_RANGE = "10.0.0.0/19"
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -65,7 +67,7 @@ def write_files(folder: Path, *, port: int, audit_log: Path) -> Files:
     server = authority.server(
         hosts=("127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "10.0.0.1")
     )
-    admin = authority.client(user="admin", groups=("system:masters",))
+    admin = authority.client(user=ADMIN, groups=("system:masters",))
     manager = authority.client(user="system:kube-controller-manager")
     proxy = front.client(user="front-proxy-client")
     signing = new_key_pem()
@@ -77,7 +79,7 @@ def write_files(folder: Path, *, port: int, audit_log: Path) -> Files:
         _write(folder, f"{name}.key", pair.key)
     _write(folder, "accounts.key", signing)
     _write(folder, "accounts.pub", public_key_pem(signing))
-    _write(folder, "tokens.csv", f'{token},admin,admin,"system:masters"\n'.encode())
+    _write(folder, "tokens.csv", f'{token},{ADMIN},{ADMIN},"system:masters"\n'.encode())
     _write(folder, "audit.json", json.dumps(_AUDIT_POLICY).encode())
     _write(folder, "manager.kubeconfig", json.dumps(_manager_kubeconfig(folder, port)).encode())
     return Files(

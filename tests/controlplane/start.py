@@ -79,7 +79,7 @@ class ControlPlane:
 
     @property
     def admin_token(self) -> str:
-        """A bearer token of user ``admin`` in group ``system:masters``."""
+        """A bearer token of user ``kubernetes-admin`` in group ``system:masters``."""
         return self._started().admin_token
 
     @property

@@ -1,8 +1,8 @@
 """``python -m conformance.apiserver.compare [TOPIC[/NAME]…]``: devcluster against the recordings.
 
-Runs every scenario against a fresh ``devcluster`` and prints, per scenario that differs, the path,
-what was recorded and what came. ``known-differences.yaml`` lists scenarios that are known to differ,
-each with its reason; a listed one that agrees is an error too, so that the list only shrinks.
+Runs every scenario against a fresh ``devcluster`` and prints, per step that differs, the path, what
+was recorded and what came. ``known-differences.yaml`` lists the steps that are known to differ, with
+a reason per scenario; a listed step that agrees is an error too, so that the list only shrinks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import json
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from conformance.apiserver.recordings import read_topic
 from conformance.apiserver.runner import ScenarioBroken, Target
 from conformance.apiserver.scenario import Scenario, load_all
 from devcluster import DevCluster
+from fluvial.log import setup_logging
 
 __all__ = [
     "KNOWN_DIFFERENCES",
     "Difference",
+    "Known",
     "Outcome",
     "compare",
     "judge",
@@ -52,14 +54,24 @@ _ABSENT = _Absent()
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One value that is not as recorded; ``path`` is readable, as in ``create.body.data.k``."""
+    """One value of one step that is not as recorded; ``path`` is as in ``body.data.k``."""
 
+    step: str
     path: str
     recorded: Any
     got: Any
 
     def __str__(self) -> str:
-        return f"{self.path}\n    recorded: {_clip(self.recorded)}\n    got:      {_clip(self.got)}"
+        where = f"{self.step}: {self.path}"
+        return f"{where}\n    recorded: {_clip(self.recorded)}\n    got:      {_clip(self.got)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The steps of one scenario that are known to differ, and why; ``*`` means any, or none."""
+
+    reason: str
+    steps: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,10 @@ class Outcome:
 
     scenario: str
     problem: str
+    differing: frozenset[str] = frozenset()
+
+
+_NONE_KNOWN = Known("", frozenset())
 
 
 def compare(recorded: list[Json], got: list[Json]) -> list[Difference]:
@@ -75,47 +91,54 @@ def compare(recorded: list[Json], got: list[Json]) -> list[Difference]:
     steps = [answer["step"] for answer in recorded]
     came = [answer["step"] for answer in got]
     if steps != came:
-        return [Difference("steps", steps, came)]
-    return [
-        difference
-        for left, right in zip(recorded, got, strict=True)
-        for difference in _differences(left["step"], left, right)
-    ]
+        return [Difference("*", "steps", steps, came)]
+    found: list[Difference] = []
+    for left, right in zip(recorded, got, strict=True):
+        step = left["step"]
+        if left.get("status") != right.get("status"):
+            found.append(Difference(step, "status", _gist(left), _gist(right)))
+        else:
+            found += [Difference(step, *rest) for rest in _differences("", left, right)]
+    return found
 
 
 def judge(
-    scenario: Scenario, got: list[Json] | ScenarioBroken, known: dict[str, str]
+    scenario: Scenario, got: list[Json] | ScenarioBroken, known: Mapping[str, Known]
 ) -> Outcome:
     """Compare one run with its recording, in the light of the known differences."""
     recorded = read_topic(scenario.topic).get(scenario.name)
     if recorded is None:
-        return Outcome(scenario.id, "not recorded: run `make record`")
+        return Outcome(scenario.id, "not recorded; python -m conformance.apiserver.record")
     if isinstance(got, ScenarioBroken):
-        text = str(got)
+        differences = [Difference("*", "ran to its end", True, str(got))]
     else:
         differences = compare(recorded, got)
-        text = "\n".join(str(difference) for difference in differences[:_SHOWN])
-        if len(differences) > _SHOWN:
-            text += f"\n… and {len(differences) - _SHOWN} more"
-    if scenario.id in known:
-        reason = known[scenario.id]
-        agreed = f"agrees now; take it off {KNOWN_DIFFERENCES.name} (it was there for: {reason})"
-        return Outcome(scenario.id, "" if text else agreed)
-    return Outcome(scenario.id, text)
+    differing = frozenset(difference.step for difference in differences)
+    listed = known.get(scenario.id, _NONE_KNOWN)
+    shown = [d for d in differences if d.step not in listed.steps]
+    lines = [str(difference) for difference in shown[:_SHOWN]]
+    if len(shown) > _SHOWN:
+        lines.append(f"… and {len(shown) - _SHOWN} more")
+    for step in sorted(listed.steps - differing):
+        lines.append(f"{step}: agrees now; take it off {KNOWN_DIFFERENCES.name}")
+    return Outcome(scenario.id, "\n".join(lines), differing)
 
 
-def read_known(file: Path = KNOWN_DIFFERENCES) -> dict[str, str]:
-    """Scenario id to the reason why it differs.
+def read_known(file: Path = KNOWN_DIFFERENCES) -> dict[str, Known]:
+    """Scenario id to what is known to differ.
 
     Raises:
-        ValueError: an entry has no reason.
+        ValueError: an entry has no reason or no steps.
 
     """
-    entries: dict[str, str] = yaml.safe_load(file.read_text()) or {}
-    empty = [name for name, reason in entries.items() if not str(reason or "").strip()]
-    if empty:
-        raise ValueError(f"{file.name}: no reason for {', '.join(empty)}")
-    return entries
+    entries = yaml.safe_load(file.read_text()) or {}
+    known: dict[str, Known] = {}
+    for name, entry in entries.items():
+        reason, steps = str(entry.get("reason") or "").strip(), entry.get("steps") or []
+        if not reason or not steps:
+            raise ValueError(f"{file.name}: {name} needs a reason and steps")
+        known[name] = Known(reason, frozenset(map(str, steps)))
+    return known
 
 
 def target_of(cluster: DevCluster) -> Target:
@@ -128,9 +151,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare; 1 when anything is not as recorded or listed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="topics or topic/name; all when omitted")
-    parser.add_argument("--ignore-known", action="store_true", help="show the known ones, too")
+    parser.add_argument("--all", action="store_true", help="show the known differences, too")
     options = parser.parse_args(arguments)
-    known = {} if options.ignore_known else read_known()
+    setup_logging(level="error")
+    known = {} if options.all else read_known()
     names = options.names
     chosen = [s for s in load_all() if not names or s.id in names or s.topic in names]
     results = asyncio.run(_run(chosen))
@@ -138,8 +162,11 @@ def main(arguments: list[str] | None = None) -> int:
     bad = [outcome for outcome in outcomes if outcome.problem]
     for outcome in bad:
         sys.stdout.write(f"== {outcome.scenario}\n{outcome.problem}\n\n")
-    listed = sum(1 for scenario in chosen if scenario.id in known)
-    sys.stdout.write(f"{len(chosen) - len(bad)} of {len(chosen)} as expected ({listed} known)\n")
+    differing = sum(1 for outcome in outcomes if outcome.differing)
+    sys.stdout.write(
+        f"{len(chosen)} scenarios, {len(chosen) - differing} agree with the real server, "
+        f"{len(bad)} not as expected\n"
+    )
     return 1 if bad else 0
 
 
@@ -148,10 +175,17 @@ async def _run(chosen: list[Scenario]) -> dict[str, list[Json] | ScenarioBroken]
         return await run_many(chosen, target_of(cluster))
 
 
-def _differences(path: str, recorded: Any, got: Any) -> Iterator[Difference]:
+def _gist(answer: Json) -> Json:
+    """Of an answer whose status is already wrong, what a reader needs."""
+    body = answer.get("body", answer.get("part"))
+    said = body.get("message", body.get("kind")) if isinstance(body, dict) else body
+    return {"status": answer.get("status"), "said": said}
+
+
+def _differences(path: str, recorded: Any, got: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(recorded, dict) and isinstance(got, dict):
         for key in sorted({*recorded, *got}, key=str):
-            here = f"{path}.{key}" if "." not in str(key) else f"{path}[{key}]"
+            here = f"{path}[{key}]" if "." in key else f"{path}.{key}".removeprefix(".")
             yield from _differences(here, recorded.get(key, _ABSENT), got.get(key, _ABSENT))
         return
     if isinstance(recorded, list) and isinstance(got, list):
@@ -162,7 +196,7 @@ def _differences(path: str, recorded: Any, got: Any) -> Iterator[Difference]:
         return
     # 1 and True, or 1 and 1.0, are equal in Python and different in JSON.
     if type(recorded) is not type(got) or recorded != got:
-        yield Difference(path, recorded, got)
+        yield path, recorded, got
 
 
 def _clip(value: Any) -> str:
