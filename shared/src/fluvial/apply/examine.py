@@ -71,7 +71,7 @@ class Examiner:
         Args:
             wanted: the object.
             known: what was verified of it before; brought up to date.
-            alone: it is the only one of its stage, so that its PATCH may be the check.
+            alone: it is the only one of its stage to check, so that its PATCH may be the check.
 
         """
         before = known.get(wanted.ref)
@@ -83,10 +83,8 @@ class Examiner:
                 return self._refreshed(wanted, live, before, known)
         elif alone and before is not None and self._may_go_direct(wanted, before, known):
             return self._direct(wanted, before)
-        if live is None and (alone or only_if_absent(owner, wanted.obj)):
+        if live is None and only_if_absent(owner, wanted.obj):
             live = await self._read(wanted)
-            if live is None and alone:
-                return self._direct(wanted, None)
         if live is not None and (why := self._skips(wanted, live)):
             return self._skip(wanted, live, why, known)
         return await self._check(wanted, live, known)
@@ -247,11 +245,11 @@ class Examiner:
         )
         return replace(planned, recreate=True, checked=True)
 
-    def _direct(self, wanted: Wanted, before: Known | None) -> PlannedChange:
-        """The only object to write: its PATCH is the check."""
-        if before is None:
-            change = self._change(wanted, Action.CREATED)
-            return self._planned(wanted, change, body=stamp(wanted.obj))
+    def _direct(self, wanted: Wanted, before: Known) -> PlannedChange:
+        """The only change of its stage, to an object that is known: its PATCH is the check.
+
+        Not so for a new object: what may be refused must not enter the inventory ahead.
+        """
         change = self._change(wanted, Action.CONFIGURED)
         body = stamp(wanted.obj, uid=before.uid, version=before.resource_version)
         planned = self._planned(wanted, change, body=body)

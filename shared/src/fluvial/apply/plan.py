@@ -4,7 +4,7 @@ Called by ``staged`` for each stage, once the stages before it are there. Reques
 
     verified, not suspect                          none
     suspect, live as verified but for status       GET
-    not there yet                                  dry run (or GET, as the only one to check)
+    not there yet                                  dry run
     there                                          dry run and GET
     verified with other content, the only one      none: its PATCH is the check
 

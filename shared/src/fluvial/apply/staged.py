@@ -119,7 +119,7 @@ class _SetRun:
             except StageFailed as error:
                 written |= {one.ref: one for one in error.applied}
                 if error.failures or attempt == _PLAN_ATTEMPTS:
-                    raise self._failed(stage, error, written) from None
+                    raise self._failed(change_set, error, written) from None
                 options = replace(options, always_dry_run=True)
                 continue
             self.changes += [written.get(one.ref, one) for one in changes]
@@ -145,12 +145,14 @@ class _SetRun:
             self._stored = union
 
     def _failed(
-        self, stage: Stage, error: StageFailed, written: dict[ObjectRef, Change]
+        self, change_set: ChangeSet, error: StageFailed, written: dict[ObjectRef, Change]
     ) -> ApplyError:
         applied = (*self._made(), *written.values())
         if error.failures:
-            return StageFailed(failures=error.failures, applied=applied)
-        text = f"objects of stage {stage.name} keep changing while they are being applied"
+            checked = all(one.checked for one in change_set.planned if one.writes)
+            kind = StageFailed if checked or written else StageRejected
+            return kind(failures=error.failures, applied=applied)
+        text = f"objects of stage {change_set.stage} keep changing while they are being applied"
         return StageFailed(text, applied=applied)
 
     def _made(self) -> list[Change]:
