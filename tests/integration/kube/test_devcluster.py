@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 
 import orjson
 import pytest
@@ -12,12 +14,15 @@ import pytest
 from devcluster import DevCluster, Options
 from devcluster_fixtures import devcluster  # noqa: F401 - a fixture
 from fluvial.clock import RealClock
+from fluvial.kube.auth import StaticAuth
+from fluvial.kube.client import WatchEvent
 from fluvial.kube.connection import Connection, tls_context
 from fluvial.kube.errors import ApiError, Gone, NotFound, Unreachable
 from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.reflector import ReflectorTiming
 from fluvial.kube.remote import client_from_kubeconfig
+from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey, key_of
 
@@ -125,12 +130,50 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
+class Fragile(HttpKubeClient):
+    """Its watches begin late and end early, cleanly or not."""
+
+    chance = random.Random(11)  # noqa: S311 - a repeatable disorder
+    gone = 0
+    writes = 0
+    over = False
+
+    def watch(
+        self, resource: Resource, **options: Any
+    ) -> AbstractAsyncContextManager[AsyncIterator[WatchEvent]]:
+        return self._fragile(super().watch(resource, **options))
+
+    @asynccontextmanager
+    async def _fragile(
+        self, whole: AbstractAsyncContextManager[AsyncIterator[WatchEvent]]
+    ) -> AsyncIterator[AsyncIterator[WatchEvent]]:
+        begin = self.writes + self.chance.choice([0, 0, 3, 12])
+        while self.writes < begin and not self.over:
+            await asyncio.sleep(0.001)
+        try:
+            async with whole as events:
+                yield self._some(events)
+        except Gone:
+            self.gone += 1
+            raise
+
+    async def _some(self, events: AsyncIterator[WatchEvent]) -> AsyncIterator[WatchEvent]:
+        left = self.chance.randrange(5)
+        async for event in events:
+            yield event
+            left -= 1
+            if left < 0:
+                break
+        if self.chance.random() < 0.5:
+            raise Unreachable("cut")
+
+
 @pytest.mark.slow
 async def test_whatever_breaks_an_informer_ends_with_what_the_server_has() -> None:
-    """A server that forgets quickly, watches that are dropped all the time, and relists."""
+    """A server that forgets quickly, and watches that begin late and end early."""
     chance = random.Random(7)  # noqa: S311 - a repeatable disorder
-    timing = ReflectorTiming(backoff=0.001, backoff_cap=0.005, inactivity=0.01)
     mirror: dict[ObjectKey, JsonObject] = {}
+    errors: list[Exception] = []
 
     def follow(old: JsonObject | None, new: JsonObject | None) -> None:
         if new is None:
@@ -140,39 +183,41 @@ async def test_whatever_breaks_an_informer_ends_with_what_the_server_has() -> No
             assert (key_of(new) in mirror) is (old is not None)
             mirror[key_of(new)] = new
 
-    async with (
-        DevCluster(Options(history_changes=4)) as cluster,
-        await client_from_kubeconfig(
-            orjson.dumps(cluster.kubeconfig()),
-            allow_exec=False,
-            allow_insecure_tls=False,
-            user_agent="t",
-        ) as client,
-    ):
-        errors: list[Exception] = []
-        factory = InformerFactory(
-            client,
-            RealClock(),
-            get_logger("t"),
-            timing=timing,
-            verify=True,
-            on_error=lambda _, error: errors.append(error),
+    async with DevCluster(Options(history_changes=6)) as cluster:
+        connection = Connection(
+            cluster.url,
+            tls=tls_context(ca=cluster.ca_pem),
+            auth=StaticAuth(f"Bearer {cluster.admin_token}"),
         )
-        informer = factory.informer(CONFIG_MAPS, namespace="default", label_selector="test=yes")
-        informer.subscribe(follow)
-        async with factory:
-            await informer.wait_synced()
-            for step in range(150):
-                await disturb(client, chance, f"c{chance.randrange(6)}", step)
-            await informer.relist()
-            informer.store.verify()
-            truth = await client.list_all(
-                CONFIG_MAPS, namespace="default", label_selector="test=yes"
+        async with Fragile(connection, user_agent="t") as client:
+            factory = InformerFactory(
+                client,
+                RealClock(),
+                get_logger("t"),
+                timing=ReflectorTiming(backoff=0.001, backoff_cap=0.005),
+                verify=True,
+                on_error=lambda _, error: errors.append(error),
             )
+            informer = factory.informer(CONFIG_MAPS, namespace="default", label_selector="test=yes")
+            informer.subscribe(follow)
+            async with factory:
+                await informer.wait_synced()
+                for step in range(200):
+                    client.writes = step
+                    await disturb(client, chance, f"c{chance.randrange(6)}", step)
+                client.over = True
+                lists = informer.lists
+                await informer.relist()
+                informer.store.verify()
+                truth = await client.list_all(
+                    CONFIG_MAPS, namespace="default", label_selector="test=yes"
+                )
 
-            assert {key_of(each): each for each in truth.items} == mirror
-            assert {key_of(each): each for each in informer.store.list()} == mirror
-        assert not [error for error in errors if not isinstance(error, ApiError)]
+                wanted = {key_of(each): each for each in truth.items}
+                assert wanted == mirror
+                assert {key_of(each): each for each in informer.store.list()} == wanted
+            assert min(client.gone, lists, len(errors)) >= 3
+            assert not [error for error in errors if not isinstance(error, ApiError)]
 
 
 async def disturb(client: HttpKubeClient, chance: random.Random, name: str, step: int) -> None:

@@ -79,6 +79,11 @@ class Informer:
         return self._reflector.lists > 0
 
     @property
+    def lists(self) -> int:
+        """How many complete lists have been taken so far."""
+        return self._reflector.lists
+
+    @property
     def error(self) -> Exception | None:
         """Why the store may be behind now; ``None`` while lists and watches work."""
         return self._reflector.error
