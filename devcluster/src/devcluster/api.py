@@ -21,7 +21,7 @@ from devcluster.identity import User
 from devcluster.kinds import Kind
 from devcluster.reading import ListOptions
 from devcluster.request import RequestInfo
-from devcluster.tables import TableMaker
+from devcluster.show.maker import TableMaker
 from devcluster.views import View, negotiate
 from devcluster.watching import Watch
 from devcluster.wire import bodies

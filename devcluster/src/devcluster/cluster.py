@@ -27,7 +27,7 @@ from devcluster.discovery import Discovery
 from devcluster.engine import Engine
 from devcluster.identity import ADMIN, User
 from devcluster.server import ApiServer
-from devcluster.tables import TableMaker
+from devcluster.show.maker import TableMaker
 
 __all__ = ["DevCluster", "Options"]
 

@@ -43,7 +43,8 @@ class Kind:
     """One resource in one served version.
 
     ``table`` is the (group, plural) under which its objects are stored and ``stored_version`` the
-    version of the stored form; ``crd`` is the name of the defining CRD, empty for built-in kinds.
+    version of the stored form; ``crd`` is the name of the defining CRD, empty for built-in kinds,
+    whose ``columns`` and ``selectable`` paths are those of custom resources.
     """
 
     group: str
@@ -60,6 +61,8 @@ class Kind:
     table: tuple[str, str] = ("", "")
     stored_version: str = ""
     crd: str = ""
+    columns: tuple[Mapping[str, Any], ...] = ()
+    selectable: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:

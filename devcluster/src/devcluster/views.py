@@ -14,8 +14,8 @@ import orjson
 
 from devcluster import conversion, errors
 from devcluster.kinds import Kind
-from devcluster.store import Change, ChangeType, Row
-from devcluster.tables import TableMaker
+from devcluster.show.maker import TableMaker
+from devcluster.store import Change, ChangeType, Row, encode
 
 __all__ = ["Form", "View", "negotiate"]
 
@@ -58,6 +58,7 @@ class View:
     tables: TableMaker | None = None
     _prefix: bytes = field(init=False, default=b"")
     _converts: bool = field(init=False, default=False)
+    _header_due: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         head = orjson.dumps({"kind": self.kind.kind, "apiVersion": self.kind.api_version})
@@ -117,28 +118,46 @@ class View:
             return orjson.dumps(conversion.from_stored(self.kind, row.decode()))
         return row.body
 
-    def _table(self, rows: list[Row], meta: Mapping[str, Any]) -> dict[str, Any]:
+    def _table(
+        self, rows: list[Row], meta: Mapping[str, Any], *, header: bool = True
+    ) -> dict[str, Any]:
         if self.tables is None:
             raise errors.not_acceptable()
         objects = [conversion.from_stored(self.kind, row.decode()) for row in rows]
         return self.tables.table(
-            self.kind, objects, meta=meta, include=self.include, version=self.meta_version
+            self.kind,
+            objects,
+            meta=meta,
+            include=self.include,
+            version=self.meta_version,
+            header=header,
         )
 
     def event(self, change: Change, as_type: ChangeType) -> bytes:
         """One watch line for ``change`` seen as ``as_type``."""
+        if self.form == "table" and self._header_due:
+            return self.line(as_type, self._told(change, as_type))
         key = (as_type, self.form, self.kind.version, self.meta_version, self.include)
         line = change.encoded.get(key)
         if line is None:
-            row = change.row
-            if as_type == "DELETED" and change.type != "DELETED" and change.previous is not None:
-                row = _restamped(change.previous, change.revision)
-            line = self.line(as_type, row)
+            line = self.line(as_type, self._told(change, as_type))
             change.encoded[key] = line
         return line
 
+    @staticmethod
+    def _told(change: Change, as_type: ChangeType) -> Row:
+        """The state that an event shows: the last selected one when an object leaves."""
+        if as_type == "DELETED" and change.type != "DELETED" and change.previous is not None:
+            return _restamped(change.previous, change.revision)
+        return change.row
+
     def line(self, as_type: str, row: Row) -> bytes:
-        """One watch line for a row."""
+        """One watch line for a row; the first table of a watch has the column definitions."""
+        if self.form == "table":
+            meta = {"resourceVersion": str(row.revision)}
+            table = self._table([row], meta, header=self._header_due)
+            self._header_due = False
+            return orjson.dumps({"type": as_type, "object": table}) + b"\n"
         return b'{"type":"' + as_type.encode() + b'","object":' + self.one(row) + b"}\n"
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
@@ -154,16 +173,12 @@ class View:
             obj |= {"metadata": meta, "columnDefinitions": None, "rows": []}
         else:
             obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
-        obj["metadata"] = meta if self.form == "table" else {"creationTimestamp": None, **meta}
-        if self.form != "table":
-            obj["metadata"] = meta
+        obj["metadata"] = meta
         return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
 
 
 def _restamped(row: Row, revision: int) -> Row:
     """The row as a watch tells of it when it leaves a selector at ``revision``."""
-    from devcluster.store import encode  # noqa: PLC0415 (only this rare path needs it)
-
     obj = row.decode()
     obj["metadata"]["resourceVersion"] = str(revision)
     body, meta_end = encode(obj)

@@ -20,6 +20,7 @@ JsonObject = dict[str, Any]
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _MANAGER = "kube-apiserver"
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+_AGE = ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
 _SUB_VERBS = ("get", "patch", "update")
 
 
@@ -44,6 +45,8 @@ def kinds_of(crd: Mapping[str, Any]) -> list[Kind]:
             table=(spec["group"], names["plural"]),
             stored_version=stored,
             crd=crd["metadata"]["name"],
+            columns=tuple(version.get("additionalPrinterColumns") or _AGE),
+            selectable=tuple(f["jsonPath"] for f in version.get("selectableFields") or ()),
         )
         for version in spec["versions"]
         if version.get("served")

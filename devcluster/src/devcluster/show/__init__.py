@@ -1,0 +1,1 @@
+"""Tables: what plain ``kubectl get`` shows."""
