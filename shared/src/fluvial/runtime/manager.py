@@ -303,17 +303,18 @@ class Manager:
 
     @asynccontextmanager
     async def _delivering(self) -> AsyncIterator[None]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self.events.run(), name="events"),
-                group.create_task(self._watch_loop(), name="loop-lag"),
-            ]
-            try:
-                yield
-            finally:
-                await self.events.flush(0 if self._cut.is_set() else _FLUSH_TIMEOUT)
-                for task in tasks:
-                    task.cancel()
+        # No TaskGroup around the inner scopes: it would wrap what they raise.
+        tasks = [
+            asyncio.create_task(self._supervise("events", self.events.run()), name="events"),
+            asyncio.create_task(self._supervise("loop-lag", self._watch_loop()), name="loop-lag"),
+        ]
+        try:
+            yield
+        finally:
+            await self.events.flush(0 if self._cut.is_set() else _FLUSH_TIMEOUT)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @asynccontextmanager
     async def _informing(self) -> AsyncIterator[None]:
@@ -330,7 +331,7 @@ class Manager:
             return
         await self._until_stop(elector.acquire())
         self.metrics.leader.labels(self._lease).set(1)
-        renewing = asyncio.create_task(self._renew(elector), name="lease")
+        renewing = asyncio.create_task(self._supervise("lease", self._renew(elector)), name="lease")
         try:
             yield
         finally:
@@ -341,16 +342,16 @@ class Manager:
                 await elector.release()
 
     async def _renew(self, elector: LeaderElector) -> None:
-        try:
-            await elector.renew()
-        finally:
-            if elector.lost.is_set():
-                self._fail()
+        await elector.renew()
+        self._fail()
 
     @asynccontextmanager
     async def _running(self, *, leader_only: bool) -> AsyncIterator[None]:
         runnables = [item for item, leader in self._runnables if leader == leader_only]
-        tasks = [asyncio.create_task(self._supervise(item), name=item.name) for item in runnables]
+        tasks = [
+            asyncio.create_task(self._supervise(item.name, item.run()), name=item.name)
+            for item in runnables
+        ]
         try:
             yield
         finally:
@@ -358,11 +359,11 @@ class Manager:
                 item.stop()
             await self._finish(tasks)
 
-    async def _supervise(self, runnable: Runnable) -> None:
+    async def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await runnable.run()
+            await work
         except Exception as error:  # noqa: BLE001 - it ends the process in order, with a code
-            self._log.error("runnable failed", runnable=runnable.name, exc_info=error)
+            self._log.error("runnable failed", runnable=name, exc_info=error)
             self._fail()
 
     def _fail(self) -> None:
