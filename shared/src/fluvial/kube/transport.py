@@ -101,6 +101,7 @@ class Transport:
         self._requests: aiohttp.ClientSession | None = None
         self._watches: aiohttp.ClientSession | None = None
         self._pools: list[Transport] = []
+        self._timeout = aiohttp.ClientTimeout(total=options.timeout, sock_connect=_CONNECT_SECONDS)
         self._closed = False
         self.host = connection.host
 
@@ -129,11 +130,10 @@ class Transport:
         if self._requests is None or self._closed:
             self._requests = self._session(self._limit, _REQUEST_BUFFER)
         session = self._requests
-        timeout = aiohttp.ClientTimeout(total=self.options.timeout, sock_connect=_CONNECT_SECONDS)
 
         async def attempt() -> Reply:
             with self._translated():
-                async with await self._ask(session, call, timeout) as response:
+                async with await self._ask(session, call, self._timeout) as response:
                     body = await self._body(response)
             self._check(response, call, body)
             return Reply(response.status, response.headers, body)
@@ -282,6 +282,9 @@ class Transport:
         chunks: list[bytes] = []
         size = 0
         limit = _MAX_BODY if response.status < 300 else _MAX_ERROR_BODY
+        length = response.content_length
+        if length is not None and length <= limit and "Content-Encoding" not in response.headers:
+            return await response.read()
         async for chunk in response.content.iter_any():
             size += len(chunk)
             if size > limit:
