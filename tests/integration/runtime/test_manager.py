@@ -185,6 +185,7 @@ async def test_a_controller_lives_and_ends_in_order(
     assert ready["healthAddr"] == manager.addresses["health"]
     assert ready["metricsAddr"].startswith("127.0.0.1:")
     assert 'gotk_reconcile_duration_seconds_count{kind="ConfigMap",name="fresh"' in text
+    assert 'rest_client_requests_total{code="200",host="127.0.0.1' in text
     assert 'leader_election_master_status{name="test-controller-leader-election"} 1.0' in text
     assert "fresh" in {event["involvedObject"]["name"] for event in events.items}
     assert lease["spec"]["holderIdentity"] == ""
@@ -390,14 +391,3 @@ async def test_an_address_that_is_taken_is_told(
 
     assert code == 1
     assert str(port) in said(lines, "controller failed")[0]["error"]
-
-
-async def test_a_blocked_event_loop_is_measured(kubeconfig: Path) -> None:
-    async with manage(options(kubeconfig)) as manager:
-        blocked = asyncio.create_task(manager._watch_loop(), name="lag")
-        await asyncio.sleep(0)
-        registry = manager.metrics.registry
-        await until(lambda: registry.get_sample_value("fluvial_event_loop_lag_seconds_count") == 1)
-        blocked.cancel()
-
-        assert registry.get_sample_value("fluvial_event_loop_lag_seconds_sum") is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fluvial.runtime.backoff import Backoff
+from fluvial.runtime.backoff import Backoff, jitter
 
 
 def test_delays_double_up_to_the_cap() -> None:
@@ -46,3 +46,22 @@ def test_failures_without_end_stay_at_the_cap() -> None:
 def test_nonsense_is_refused(base: float, cap: float) -> None:
     with pytest.raises(ValueError, match="base"):
         Backoff(base=base, cap=cap)
+
+
+def test_equal_intervals_do_not_come_due_together() -> None:
+    spread = jitter(5)
+    intervals = [spread(600) for _ in range(200)]
+
+    assert 570 <= min(intervals) < 590
+    assert 610 < max(intervals) <= 630
+    assert len(set(intervals)) > 190
+
+
+def test_no_jitter_changes_nothing() -> None:
+    assert jitter(0)(600) == 600
+
+
+@pytest.mark.parametrize("percentage", [-1, 100])
+def test_nonsensical_jitter_is_refused(percentage: int) -> None:
+    with pytest.raises(ValueError, match="jitter"):
+        jitter(percentage)

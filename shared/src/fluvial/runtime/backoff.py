@@ -1,4 +1,4 @@
-"""How long to wait before trying a key again.
+"""How long to wait before a key is worked on again: after failures, and at its interval.
 
 The controller asks after each failure and forgets after each success. Flux: 750 ms doubling up to
 15 minutes (``--min-retry-delay``, ``--max-retry-delay``).
@@ -6,10 +6,11 @@ The controller asks after each failure and forgets after each success. Flux: 750
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import random
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Backoff"]
+__all__ = ["Backoff", "jitter"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -46,3 +47,21 @@ class Backoff(Generic[K]):
     def forget(self, key: K) -> None:
         """``key`` succeeded, or is gone."""
         self._failures.pop(key, None)
+
+
+def jitter(percentage: int) -> Callable[[float], float]:
+    """A function that spreads an interval, so that equal ones do not come due together.
+
+    Args:
+        percentage: how far from the interval at most, either way; 0 to 99. Flux:
+            ``--interval-jitter-percentage``.
+
+    """
+    if not 0 <= percentage < 100:
+        raise ValueError(f"jitter must be at least 0 and less than 100 percent, not {percentage}")
+
+    def spread(seconds: float) -> float:
+        # Nothing secret about it.
+        return seconds * (1 + percentage / 100 * random.uniform(-1, 1))  # noqa: S311
+
+    return spread

@@ -273,6 +273,7 @@ class Manager:
             user_agent=self._user_agent,
             qps=self.options.kube_api_qps,
             burst=self.options.kube_api_burst,
+            on_request=self.metrics.requested,
             clock=self.clock,
         )
 

@@ -131,6 +131,11 @@ class Metrics:
             "How late the event loop ran a timer.",
             buckets=_LAG_BUCKETS,
         )
+        self.requests = self.counter(
+            "rest_client_requests_total",
+            "Requests to API servers, by answer.",
+            ("code", "method", "host"),
+        )
         self.leader = self.gauge(
             "leader_election_master_status", "1 while this process holds the lease.", ("name",)
         )
@@ -186,6 +191,10 @@ class Metrics:
         self.durations.remove_by_labels(
             {"kind": kind, "name": key.name, "namespace": key.namespace}
         )
+
+    def requested(self, code: str, method: str, host: str) -> None:
+        """Count one request; a client's ``on_request``."""
+        self.requests.labels(code, method, host).inc()
 
     def render(self) -> bytes:
         """The text format, version 0.0.4; takes a while, so call it in a thread."""
