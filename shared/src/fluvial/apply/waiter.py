@@ -336,10 +336,11 @@ class HealthWaiter:
             self._next_look(wait, member)
 
     def _next_look(self, wait: _Wait, member: _Member) -> None:
-        again = member.health.recheck_after if member.health is not None else None
-        if again is not None:
-            self._schedule(wait, member, again)
-        if not self._covered(member):
+        health = member.health
+        if health is not None and health.recheck_after is not None:
+            self._schedule(wait, member, health.recheck_after)
+        unread = health is None or health.status is HealthStatus.UNKNOWN
+        if unread or not self._covered(member):
             self._schedule(wait, member, member.delay)
             member.delay = min(member.delay * _POLL_GROWTH, _LONGEST_POLL)
 

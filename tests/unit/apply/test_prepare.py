@@ -1,0 +1,108 @@
+"""The desired set: labelled, or refused with every reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fluvial.apply import FailureReason, InvalidDesired, Owner, prepare
+
+GROUP = "kustomize.toolkit.fluxcd.io"
+OWNER = Owner(GROUP, "Kustomization", "flux-system", "apps")
+
+
+def _map(name: str = "a", **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "n", **metadata},
+    }
+
+
+def test_owner_labels_and_common_metadata_are_laid_over() -> None:
+    obj = _map(labels={"team": "a", "keep": "x"}, annotations={"note": "1"})
+
+    (result,) = prepare(
+        [obj],
+        owner=OWNER,
+        common_labels={"team": "b"},
+        common_annotations={"note": "2", "more": "3"},
+    )
+
+    assert result["metadata"]["labels"] == {
+        "team": "b",
+        "keep": "x",
+        f"{GROUP}/name": "apps",
+        f"{GROUP}/namespace": "flux-system",
+    }
+    assert result["metadata"]["annotations"] == {"note": "2", "more": "3"}
+    assert obj["metadata"]["labels"] == {"team": "a", "keep": "x"}
+
+
+@pytest.mark.parametrize("key", ["name", "namespace"])
+def test_owner_label_of_a_manifest_is_refused(key: str) -> None:
+    with pytest.raises(InvalidDesired, match=f"must not set {GROUP}/{key}=theirs") as caught:
+        prepare([_map(labels={f"{GROUP}/{key}": "theirs"}), _map("b")], owner=OWNER)
+
+    assert [one.reason for one in caught.value.failures] == [FailureReason.OWNER_LABEL]
+
+
+def test_owner_label_of_common_metadata_is_refused() -> None:
+    with pytest.raises(InvalidDesired, match=r"spec\.commonMetadata\.labels must not set"):
+        prepare([_map()], owner=OWNER, common_labels={f"{GROUP}/name": "theirs"})
+
+
+def test_own_owner_labels_are_no_harm() -> None:
+    (result,) = prepare([_map(labels=dict(OWNER.labels))], owner=OWNER)
+
+    assert OWNER.owns(result)
+
+
+def test_every_refused_object_is_listed() -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "n"},
+        "sops": {"mac": "x"},
+    }
+    nameless = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}
+
+    with pytest.raises(InvalidDesired) as caught:
+        prepare([_map(), _map(), secret, nameless], owner=OWNER)
+
+    assert [one.reason for one in caught.value.failures] == [
+        FailureReason.DUPLICATE,
+        FailureReason.ENCRYPTED,
+        FailureReason.INVALID,
+    ]
+
+
+def test_two_versions_of_one_object_are_one_object() -> None:
+    first = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}}
+    second = {**first, "apiVersion": "apps/v1beta1"}
+
+    with pytest.raises(InvalidDesired, match="is there twice"):
+        prepare([first, second], owner=OWNER)
+
+
+def test_encrypted_secret_may_ask_not_to_be_decrypted() -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "annotations": {f"{GROUP}/decrypt": "Disabled"}},
+        "sops": {"mac": "x"},
+    }
+
+    assert len(prepare([secret], owner=OWNER)) == 1
+
+
+def test_name_that_the_inventory_cannot_hold_is_refused() -> None:
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "a__b"},
+    }
+
+    with pytest.raises(InvalidDesired, match="rename the object"):
+        prepare([role], owner=OWNER)
