@@ -1,1 +1,1 @@
-"""Fetches Git repositories into artifacts."""
+"""source-controller: fetches Git repositories and serves them as artifacts."""

@@ -58,6 +58,9 @@ class FileServer:
         self._algorithm = algorithm
         self._digests: OrderedDict[_Version, Digest] = OrderedDict()
         self._runner: web.AppRunner | None = None
+        self.app = web.Application()
+        """For a server that serves more than this one."""
+        self.app.router.add_route("*", "/{path:.*}", self._handle)
 
     async def start(self, address: str) -> tuple[str, int]:
         """Listen on ``host:port``; an empty host means all addresses, port 0 any free one.
@@ -70,9 +73,7 @@ class FileServer:
 
         """
         host, _, port = address.rpartition(":")
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+        self._runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=_STOP_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host.strip("[]") or None, int(port))
         await site.start()

@@ -19,7 +19,9 @@ __all__ = ["Module", "auth_for", "parse_modules", "resolve_url"]
 
 _SECTION = re.compile(r'\[\s*submodule\s+"((?:[^"\\]|\\.)*)"\s*\]', re.IGNORECASE)
 _VALUE = re.compile(r"\s*([a-zA-Z][a-zA-Z0-9-]*)\s*=\s*(.*?)\s*")
-_SCP = re.compile(r"(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:/\\-][^\\]*|/[^/\\][^\\]*)")
+_SCP = re.compile(
+    r"(?:([A-Za-z0-9._-]+)@)?([A-Za-z0-9][A-Za-z0-9.-]*):([^:/\\-][^\\]*|/[^/\\][^\\]*)"
+)
 _MAX_BYTES = 1 << 20
 
 

@@ -1,0 +1,1 @@
+"""GitRepository: a Git reference becomes an artifact."""

@@ -1,0 +1,150 @@
+"""The source step: from the spec to a checked-out tree."""
+
+from __future__ import annotations
+
+from fluvial.errors import FluvialError
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.kube.kinds import SECRET
+from fluvial.objects import ObjectKey
+from source_controller.git.client import EmptyRepository, GitClient, GitError
+from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
+from source_controller.gitrepository import reasons
+from source_controller.gitrepository.auth import (
+    Address,
+    auth_from_secret,
+    parse_address,
+    secret_data,
+)
+from source_controller.gitrepository.run import Run, StatusWriter, StepFailed
+
+__all__ = ["SourceStep"]
+
+
+class SourceStep:
+    """Fetches the reference of the spec, or finds that nothing is new.
+
+    Args:
+        client: reads the Secret, live, in the object's own namespace.
+        git: the fetch.
+        writer: for progress.
+        limits: of one repository.
+
+    """
+
+    def __init__(
+        self, client: KubeClient, git: GitClient, writer: StatusWriter, limits: Limits
+    ) -> None:
+        self._client = client
+        self._git = git
+        self._writer = writer
+        self._limits = limits
+
+    async def run(self, run: Run) -> None:
+        """Check out into ``run.work``; ``run.checkout.unchanged`` if there is nothing to do.
+
+        Raises:
+            StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``GitOperationFailed``,
+                ``EmptyGitRepository`` or ``UnsupportedField``.
+
+        """
+        address = parse_address(run.repository.spec.url)
+        auth = auth_from_secret(address, await self._secret(run))
+        request = self._request(run, address, auth)
+        checkout = await self._checkout(run, request)
+        run.checkout = checkout
+        run.clear(reasons.FETCH_FAILED)
+        if not checkout.unchanged and not _has_revision(run, checkout.revision):
+            await self._announce(run, checkout.revision)
+
+    async def _announce(self, run: Run, revision: str) -> None:
+        message = f"new upstream revision '{revision}'"
+        if run.artifact is not None:
+            run.set_true(reasons.ARTIFACT_OUTDATED, reasons.NEW_REVISION, message)
+        run.progress(f"building artifact: {message}", drift=True)
+        await self._writer.write(run)
+
+    async def _secret(self, run: Run) -> dict[str, bytes]:
+        reference = run.repository.spec.secret_ref
+        if reference is None:
+            return {}
+        key = ObjectKey(run.key.namespace, reference.name)
+        try:
+            return secret_data(await self._client.get(SECRET, key))
+        except NotFound as error:
+            problem = f"secret {str(key)!r} not found"
+            raise _auth_failed(problem) from error
+        except (FluvialError, ValueError) as error:
+            raise _auth_failed(f"failed to get the Secret of spec.secretRef: {error}") from error
+
+    def _request(self, run: Run, address: Address, auth: Auth) -> CheckoutRequest:
+        assert run.work is not None  # noqa: S101  # made by the reconciler
+        spec = run.repository.spec
+        ref = spec.ref
+        reference = (
+            Reference(
+                branch=ref.branch,
+                tag=ref.tag,
+                semver=ref.semver,
+                name=ref.name,
+                commit=ref.commit,
+            )
+            if ref is not None
+            else Reference()
+        )
+        return CheckoutRequest(
+            url=address.url,
+            user=address.user,
+            work=str(run.work),
+            timeout=spec.timeout_seconds,
+            reference=reference,
+            auth=auth,
+            known_revision=_known_revision(run),
+            sparse=tuple(_sparse_path(path) for path in spec.sparse_checkout),
+            submodules=spec.recurse_submodules,
+            limits=self._limits,
+        )
+
+    async def _checkout(self, run: Run, request: CheckoutRequest) -> Checkout:
+        try:
+            return await self._git.checkout(request, namespace=run.key.namespace)
+        except EmptyRepository as error:
+            raise StepFailed(
+                reasons.FETCH_FAILED, reasons.EMPTY_GIT_REPOSITORY, str(error)
+            ) from error
+        except GitError as error:
+            raise StepFailed(
+                reasons.FETCH_FAILED,
+                reasons.GIT_OPERATION_FAILED,
+                f"failed to checkout and determine revision: {error}",
+            ) from error
+
+
+def _known_revision(run: Run) -> str:
+    """The revision that needs no fetch: it is in storage, made the way the spec says."""
+    if run.artifact is None or run.content_config_changed():
+        return ""
+    in_storage = any(
+        item.type == reasons.ARTIFACT_IN_STORAGE and item.status == "True"
+        for item in run.conditions
+    )
+    return run.artifact.revision if in_storage else ""
+
+
+def _has_revision(run: Run, revision: str) -> bool:
+    return run.artifact is not None and run.artifact.revision == revision
+
+
+def _sparse_path(path: str) -> str:
+    """A folder within the repository: ``./`` and surplus slashes go, ``..`` stays at the root."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in {"", "."}:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def _auth_failed(message: str) -> StepFailed:
+    return StepFailed(reasons.FETCH_FAILED, reasons.AUTHENTICATION_FAILED, message)
