@@ -59,7 +59,7 @@ def apply_patch(
 
     """
     _check(applied, schema, api_version)
-    managers, old = _before(live, schema, now)
+    managers, old = _before(live, schema, now, subresource)
     self = Key(manager or "unknown", "Apply", "", subresource)
     config = managed.without_managed(applied)
     try:
@@ -67,7 +67,7 @@ def apply_patch(
     except ApplyConflict as conflict:
         if self.manager != "kubectl" or not _csa_allows(old, schema, conflict):
             raise
-        managers, old = _before(live, schema, now)
+        managers, old = _before(live, schema, now, subresource)
         result, bare = _apply(old, config, managers, self, (schema, True, api_version))
     if bare is not old and self in result:
         result[self].time = now
@@ -99,7 +99,9 @@ def _check(applied: JsonObject, schema: TypeSchema, api_version: str) -> None:
         )
 
 
-def _before(live: JsonObject | None, schema: TypeSchema, now: str) -> tuple[Managers, JsonObject]:
+def _before(
+    live: JsonObject | None, schema: TypeSchema, now: str, subresource: str
+) -> tuple[Managers, JsonObject]:
     """The managers and the object that the configuration is laid over."""
     empty: JsonObject = {"apiVersion": schema.api_version, "kind": schema.kind, **schema.empty}
     if live is None:
@@ -113,11 +115,11 @@ def _before(live: JsonObject | None, schema: TypeSchema, now: str) -> tuple[Mana
         return managers, old
     changes = compare(empty, old, schema.root)
     owned = managed.strip(fieldset.union(changes.modified or LEAF, changes.added or LEAF) or None)
-    reset = managed.reset_fields(schema, "")
+    reset = managed.reset_fields(schema, subresource)
     owned = managed.filtered(owned, reset)
     if owned is None:
         return {}, old
-    key = Key("before-first-apply", "Update", schema.api_version, "")
+    key = Key("before-first-apply", "Update", schema.api_version, subresource)
     return {key: Entry(schema.api_version, owned, now)}, old
 
 
@@ -132,36 +134,23 @@ def _apply(
     root = schema.root
     merged = merge(old, config, root)
     reset = managed.reset_fields(schema, self.subresource)
-    claims = managed.filtered(field_set(config, root) or None, reset) or LEAF
+    everything = managed.filtered(field_set(config, root) or None, reset) or LEAF
+    claims = managed.strip(everything or None) or LEAF
     before = managers.get(self)
-    previous = before.fields if before else LEAF
     if before is not None and before.fields == claims and before.api_version == api_version:
-        claims = before.fields
-        managers[self] = Entry(api_version, claims, before.time, before.raw)
+        managers[self] = Entry(api_version, before.fields, before.time, before.raw)
     else:
-        managers[self] = Entry(api_version, claims, before.time if before else None)
-    if previous and previous is not claims:
-        merged = _pruned(merged, managers, previous, schema)
+        managers[self] = Entry(api_version, everything, before.time if before else None)
+        if before is not None:
+            merged = _pruned(merged, managers, before.fields, schema)
+        managers[self].fields = claims
     changes = compare(old, merged, root)
     changes = Comparison(*(managed.filtered(part, reset) for part in changes))
     _settle_owners(managers, changes, self, force=force)
-    mine = managed.strip(managers[self].fields or None) if self in managers else None
-    if mine is None:
+    if not claims:
         managers.pop(self, None)
-    elif mine is not managers[self].fields:
-        _store(managers, self, mine, before)
     same = changes == (None, None, None) and equal(old, merged)
     return managers, old if same else merged
-
-
-def _store(managers: Managers, self: Key, mine: PathSet, before: Entry | None) -> None:
-    """Keep the stored entry if the claims come out the same after stripping."""
-    entry = managers[self]
-    if before is not None and before.fields == mine and before.api_version == entry.api_version:
-        managers[self] = Entry(entry.api_version, before.fields, before.time, before.raw)
-    else:
-        entry.fields = mine
-        entry.raw = None
 
 
 def _settle_owners(managers: Managers, changes: Comparison, self: Key, *, force: bool) -> None:

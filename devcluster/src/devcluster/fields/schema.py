@@ -67,6 +67,8 @@ class Node:
         rules: per field, how it is written; empty for custom resources.
         go: per field, the Go type that decoding errors quote.
         always: fields that are always written, with their zero values.
+        required: fields that the published schema requires.
+        elements: path elements of items by their key values; a cache.
 
     """
 
@@ -89,6 +91,7 @@ class Node:
     go: dict[str, str] = field(default_factory=dict)
     always: tuple[tuple[str, Any], ...] = ()
     required: tuple[str, ...] = ()
+    elements: dict[Any, str] = field(default_factory=dict)
 
 
 def _untyped(name: str) -> Node:

@@ -57,18 +57,44 @@ def element_of(item: Any, node: Node) -> str:
         ValueError: the item has no key, with the reason in the server's words.
 
     """
-    if not node.keys:
-        if isinstance(item, dict):
-            raise ValueError("associative list without keys has an element that's a map type")
-        if isinstance(item, list):
-            raise ValueError("not supported: associative list with lists as elements")
-        if item is None:
-            raise ValueError("associative list without keys has an element that's an explicit null")
-        return value_element(item)
+    keys = node.keys
+    if len(keys) == 1 and type(item) is dict:
+        value = item.get(keys[0])
+        if type(value) is str:
+            known = node.elements.get(value)
+            if known is None:
+                known = _remembered(node, value, _keyed(item, node))
+            return known
+    if not keys:
+        return _set_element(item)
     if item is None:
         raise ValueError("associative list with keys may not have a null element")
     if not isinstance(item, dict):
         raise ValueError("associative list with keys may not have non-map elements")
+    return _keyed(item, node)
+
+
+_REMEMBERED = 4096
+
+
+def _remembered(node: Node, value: str, element: str) -> str:
+    if len(node.elements) >= _REMEMBERED:
+        node.elements.clear()
+    node.elements[value] = element
+    return element
+
+
+def _set_element(item: Any) -> str:
+    if isinstance(item, dict):
+        raise ValueError("associative list without keys has an element that's a map type")
+    if isinstance(item, list):
+        raise ValueError("not supported: associative list with lists as elements")
+    if item is None:
+        raise ValueError("associative list without keys has an element that's an explicit null")
+    return value_element(item)
+
+
+def _keyed(item: dict[str, Any], node: Node) -> str:
     names: list[str] = []
     values: list[Any] = []
     for key in node.keys:
