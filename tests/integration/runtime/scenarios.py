@@ -145,12 +145,14 @@ class RuntimeScenarios:
     ) -> None:
         after = changed(widget, lastAppliedRevision="main@1", conditions=[condition("Ready")])
         after["spec"] = {"other": True}
+        snapshot = copy.deepcopy((widget, after))
         result = await patcher.patch(widget, after)
 
         assert result["status"]["lastAppliedRevision"] == "main@1"
         assert result["status"]["observedGeneration"] == -1
         assert conditions_of(result) == [("Ready", "True")]
         assert result["spec"] == widget["spec"]
+        assert (widget, after) == snapshot
         written = [m for m in result["metadata"]["managedFields"] if m["manager"] == MANAGER]
         assert [m["subresource"] for m in written] == ["status"]
 
@@ -249,8 +251,9 @@ class RuntimeScenarios:
         with pytest.raises(NotFound):
             await patcher.patch(widget, changed(widget, ours="x"))
         replaced = await make_widget(admin, key_of(widget).namespace)
-        with pytest.raises(NotFound, match="replaced"):
+        with pytest.raises(NotFound, match="replaced") as caught:
             await patcher.patch(widget, changed(widget, ours="x"))
+        assert not caught.value.is_resource
 
         assert await admin.get(WIDGET, key_of(widget)) == replaced
 

@@ -34,6 +34,7 @@ from fluvial.runtime.triggers import always, own_key, watch_with
 SECONDS = 20.0
 LEASE_KEY = ObjectKey("default", "test-controller-leader-election")
 LOOPBACK = "127.0.0.1:0"
+OWN_TASKS = {"events", "loop-lag", "lease", "configmap", "configmap-worker-1"}
 
 
 @pytest.fixture
@@ -177,11 +178,14 @@ async def test_a_controller_lives_and_ends_in_order(
             assert await fetch(manager, "health", "/readyz") == (200, "ok")
             assert await fetch(manager, "health", "/healthz") == (200, "ok")
             _, text = await fetch(manager, "metrics", "/metrics")
+            tasks = {each.get_name() for each in asyncio.all_tasks()}
             os.kill(os.getpid(), signal.SIGTERM)
         events = await admin.list_all(EVENT, namespace="default")
         lease = await admin.get(LEASE, LEASE_KEY)
 
     assert task.result() == 0
+    assert tasks >= OWN_TASKS
+    assert not OWN_TASKS & {each.get_name() for each in asyncio.all_tasks()}
     assert ready["healthAddr"] == manager.addresses["health"]
     assert ready["metricsAddr"].startswith("127.0.0.1:")
     assert 'gotk_reconcile_duration_seconds_count{kind="ConfigMap",name="fresh"' in text

@@ -54,6 +54,7 @@ from fluvial.runtime.leader import (
     make_identity,
     refuse_foreign_holder,
 )
+from fluvial.runtime.listen import listen
 from fluvial.runtime.metrics import Metrics, metrics_app
 from fluvial.runtime.options import CommonOptions
 from fluvial.runtime.probes import Probes, ReadyCheck, probes_app
@@ -65,7 +66,6 @@ ClientFactory = Callable[[], Awaitable[HttpKubeClient]]
 
 _SYNC_TIMEOUT = 120.0
 _FLUSH_TIMEOUT = 5.0
-_SERVER_TIMEOUT = 5.0
 _LAG_PERIOD = 0.5
 _LAG_WARNING = 1.0
 _LEASE_CONNECTIONS = 2
@@ -299,7 +299,7 @@ class Manager:
         async with AsyncExitStack() as stack:
             for served in self._served:
                 if served.leader_only == leader_only and served.address != "0":
-                    self.addresses[served.name] = await _listen(stack, served)
+                    self.addresses[served.name] = await listen(stack, served.app, served.address)
             yield
 
     @asynccontextmanager
@@ -441,14 +441,3 @@ class Manager:
         finally:
             for number in both:
                 loop.remove_signal_handler(number)
-
-
-async def _listen(stack: AsyncExitStack, served: _Served) -> str:
-    """Serve until the stack is closed; the bound address."""
-    host, _, port = served.address.rpartition(":")
-    runner = web.AppRunner(served.app, access_log=None, shutdown_timeout=_SERVER_TIMEOUT)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
-    bound = runner.addresses[0]
-    return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"

@@ -184,7 +184,12 @@ class StatusPatcher:
                 await self._clock.sleep(_PAUSE * (1 + random.random()))  # noqa: S311
             latest = await self._client.get(self._resource, key)
             if uid and latest["metadata"].get("uid") != uid:
-                raise NotFound(f"{self._resource.kind} {key} was replaced by another object")
+                raise NotFound(
+                    f"{self._resource.kind} {key} was replaced by another object",
+                    status=404,
+                    reason="NotFound",
+                    details={"name": key.name},
+                )
         raise AssertionError("unreachable")
 
     async def _send(
