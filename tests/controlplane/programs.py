@@ -12,7 +12,15 @@ from typing import Any
 from controlplane.build import Binaries
 from controlplane.certs import Authority, KeyPair, new_key_pem, public_key_pem
 
-__all__ = ["ADMIN", "Files", "Ports", "apiserver_command", "etcd_command", "manager_command", "write_files"]
+__all__ = [
+    "ADMIN",
+    "Files",
+    "Ports",
+    "apiserver_command",
+    "etcd_command",
+    "manager_command",
+    "write_files",
+]
 
 ADMIN = "kubernetes-admin"
 """The admin's user name, as kubeadm has it."""

@@ -119,8 +119,8 @@ def judge(
     lines = [str(difference) for difference in shown[:_SHOWN]]
     if len(shown) > _SHOWN:
         lines.append(f"… and {len(shown) - _SHOWN} more")
-    for step in sorted(listed.steps - differing):
-        lines.append(f"{step}: agrees now; take it off {KNOWN_DIFFERENCES.name}")
+    agreeing = sorted(listed.steps - differing)
+    lines += [f"{step}: agrees now; take it off {KNOWN_DIFFERENCES.name}" for step in agreeing]
     return Outcome(scenario.id, "\n".join(lines), differing)
 
 

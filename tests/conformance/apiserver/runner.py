@@ -71,9 +71,7 @@ async def _session(target: Target) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 class _Run:
-    def __init__(
-        self, scenario: Scenario, target: Target, session: aiohttp.ClientSession
-    ) -> None:
+    def __init__(self, scenario: Scenario, target: Target, session: aiohttp.ClientSession) -> None:
         self._scenario = scenario
         self._target = target
         self._session = session
@@ -184,7 +182,10 @@ class _Run:
         try:
             async with asyncio.timeout(_WAIT_SECONDS):
                 async for event in _events(answer):
-                    _append(step, events, event)
+                    # Plain bookmarks are a courtesy: whether one comes is a matter of timing.
+                    if event["type"] == "BOOKMARK" and not _ends_initial(event):
+                        continue
+                    events.append(event)
                     if _enough(step, events):
                         break
                 else:
@@ -199,9 +200,7 @@ class _Run:
             ) from error
         return {"events": [self._normaliser.answer(event) for event in events]}
 
-    def _headers(
-        self, *, user: str, groups: tuple[str, ...], bearer: str
-    ) -> list[tuple[str, str]]:
+    def _headers(self, *, user: str, groups: tuple[str, ...], bearer: str) -> list[tuple[str, str]]:
         token = expand(bearer, self._variables) if bearer else self._target.token
         headers = [("Authorization", f"Bearer {token}"), ("User-Agent", "conformance/1")]
         if user:
@@ -216,17 +215,6 @@ class _Run:
 async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[Json]:
     async for line in answer.content:
         yield json.loads(line)
-
-
-def _append(step: Collect, events: list[Json], event: Json) -> None:
-    """Add ``event``; how many plain bookmarks there are is a matter of time, so keep the last
-    of several, and none unless the watch is read to its end."""
-    if event["type"] == "BOOKMARK" and not _ends_initial(event):
-        if not step.closed:
-            return
-        if events and events[-1]["type"] == "BOOKMARK":
-            events.pop()
-    events.append(event)
 
 
 def _enough(step: Collect, events: list[Json]) -> bool:

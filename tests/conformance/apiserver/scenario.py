@@ -159,9 +159,7 @@ def expand(value: Any, variables: Mapping[str, Any]) -> Any:
         whole = _VARIABLE.fullmatch(value)
         if whole and (whole[1] or whole[2]) in variables:
             return variables[whole[1] or whole[2]]
-        return _VARIABLE.sub(
-            lambda m: str(variables.get(m[1] or m[2], m[0])), value
-        )
+        return _VARIABLE.sub(lambda m: str(variables.get(m[1] or m[2], m[0])), value)
     if isinstance(value, dict):
         return {expand(k, variables): expand(v, variables) for k, v in value.items()}
     if isinstance(value, list):
