@@ -135,16 +135,24 @@ class _Run:
         return await self._patch(planned, resource, body)
 
     async def _recreate(self, planned: PlannedChange, resource: Resource) -> Change | None:
-        try:
-            failure = await delete_and_wait(
-                self._target, planned, resource, timeout=self._options.recreate_timeout
-            )
-        except Conflict:
-            raise _Outdated from None
-        if failure is not None:
-            self.failures.append(failure)
-            return None
-        return await self._patch(planned, resource, planned.body)
+        version = planned.expected_version
+        for _ in range(_STAMP_ATTEMPTS):
+            try:
+                failure = await delete_and_wait(
+                    self._target,
+                    planned,
+                    resource,
+                    version=version,
+                    timeout=self._options.recreate_timeout,
+                )
+            except Conflict:
+                version = await self._version_now(planned, resource)
+                continue
+            if failure is not None:
+                self.failures.append(failure)
+                return None
+            return await self._patch(planned, resource, planned.body)
+        raise _Outdated
 
     async def _clean_up(self, planned: PlannedChange, resource: Resource) -> JsonObject:
         try:
@@ -171,20 +179,21 @@ class _Run:
                     raise _Outdated from None
                 if not isinstance(error, Conflict) or not planned.live_hash:
                     raise
-                body = await self._restamped(planned, resource)
+                version = await self._version_now(planned, resource)
+                body = stamp(planned.body, uid=planned.expected_uid, version=version)
                 continue
             return self._record(planned, result)
         raise _Outdated
 
-    async def _restamped(self, planned: PlannedChange, resource: Resource) -> bytes:
-        """The same bytes for the newer version of an object that differs only in status."""
+    async def _version_now(self, planned: PlannedChange, resource: Resource) -> str:
+        """The live object's newer version, if it differs from the planned one only in status."""
         try:
             live = await self._target.client.get(resource, planned.key)
         except (NotFound, Forbidden):
             raise _Outdated from None
         if uid_of(live) != planned.expected_uid or live_hash(live) != planned.live_hash:
             raise _Outdated
-        return stamp(planned.body, uid=planned.expected_uid, version=version_of(live))
+        return version_of(live)
 
     def _record(self, planned: PlannedChange, result: JsonObject) -> Change:
         state = Known(planned.desired_hash, live_hash(result), uid_of(result), version_of(result))

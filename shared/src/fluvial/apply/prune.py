@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 
+from fluvial.apply.bounded import map_bounded
 from fluvial.apply.errors import Failure, FailureReason, InvalidEntry, PruneFailed
 from fluvial.apply.failures import failure_of, kind_missing
 from fluvial.apply.inventory import Entry, Inventory
 from fluvial.apply.live import uid_of, version_of
 from fluvial.apply.model import Action, Change, Target
-from fluvial.apply.order import ref_sort_key
+from fluvial.apply.order import rank, ref_sort_key
 from fluvial.apply.policy import prune_protection
 from fluvial.errors import FluvialError
 from fluvial.kube.client import Propagation
@@ -95,7 +97,7 @@ class Pruner:
         self._propagation = propagation
 
     async def prune(self, entries: Iterable[Entry]) -> PruneResult:
-        """Delete in reverse order of apply, one after the other.
+        """Delete in reverse order of apply; kinds of one rank side by side.
 
         What fails is a result and not an exception: the rest is deleted all the same. An entry
         that cannot be read as an id is kept as failed.
@@ -111,10 +113,14 @@ class Pruner:
                 )
                 results.append(Pruning(entry, PruneOutcome.FAILED, None, failure=failure))
         readable.sort(key=lambda pair: ref_sort_key(pair[1]), reverse=True)
-        results += [await self._prune_one(entry, ref) for entry, ref in readable]
+        for _, group in groupby(readable, key=lambda pair: rank(pair[1].kind)):
+            results += await map_bounded(
+                self._prune_one, tuple(group), limit=self._target.concurrency, name="prune"
+            )
         return PruneResult(tuple(results))
 
-    async def _prune_one(self, entry: Entry, ref: ObjectRef) -> Pruning:
+    async def _prune_one(self, pair: tuple[Entry, ObjectRef]) -> Pruning:
+        entry, ref = pair
         try:
             return await self._delete(entry, ref)
         except FluvialError as error:

@@ -74,12 +74,19 @@ async def refusal(target: Target, wanted: Wanted, live: JsonObject) -> Failure |
 
 
 async def delete_and_wait(
-    target: Target, planned: PlannedChange, resource: Resource, *, timeout: float
+    target: Target, planned: PlannedChange, resource: Resource, *, version: str, timeout: float
 ) -> Failure | None:
-    """Delete the planned object (that uid and version, no other) and wait until it is gone.
+    """Delete the planned object (that uid, this version, no other) and wait until it is gone.
+
+    Args:
+        target: deletes as the tenant.
+        planned: what is to be recreated.
+        resource: where it is served.
+        version: resourceVersion of the live object that was found to be the planned one.
+        timeout: seconds until it must be gone.
 
     Raises:
-        Conflict: it is not the planned one any more.
+        Conflict: it is not that version any more.
         ApiError: the deletion was refused.
 
     """
@@ -88,7 +95,7 @@ async def delete_and_wait(
             resource,
             planned.key,
             uid=planned.expected_uid,
-            resource_version=planned.expected_version,
+            resource_version=version,
             propagation="Background",
         )
     except NotFound:

@@ -2,7 +2,7 @@
 
 The main path of every apply; called by the reconciler, and by nobody else. A killed process
 leaves no object that the inventory does not name: the union is stored before the first write of
-a stage. An object that changes between plan and apply is planned again, three times at most.
+a stage. An object that changes between plan and apply is planned again, five times at most.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ __all__ = ["WriteAhead", "apply_set", "plan_set"]
 
 WriteAhead = Callable[[Inventory], Awaitable[None]]
 
-_PLAN_ATTEMPTS = 3
+_PLAN_ATTEMPTS = 5
+_PLAN_DELAY = 0.05
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 2.0
 _CRD = "CustomResourceDefinition"
@@ -121,6 +122,7 @@ class _SetRun:
                 if error.failures or attempt == _PLAN_ATTEMPTS:
                     raise self._failed(change_set, error, written) from None
                 options = replace(options, always_dry_run=True)
+                await self._target.clock.sleep(_PLAN_DELAY * 2**attempt)
                 continue
             self.changes += [written.get(one.ref, one) for one in changes]
             self.entries += change_set.entries
