@@ -16,8 +16,6 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from fluvial.clock import RealClock
-
 __all__ = ["LogEncoding", "LogLevel", "Logger", "get_logger", "setup_logging", "trace"]
 
 LogEncoding = Literal["json", "console"]
@@ -34,7 +32,6 @@ _LEVELS: dict[LogLevel, int] = {
     "error": logging.ERROR,
 }
 _FLUX_LEVELS = {"warning": "info", "critical": "error"}  # Flux has no others than these four
-_CLOCK = RealClock()
 
 
 def get_logger(name: str) -> Logger:
@@ -61,7 +58,8 @@ def setup_logging(*, level: LogLevel = "info", encoding: LogEncoding = "json") -
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _flux_level,
-        _timestamp,
+        structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%fZ", utc=True, key="ts"),
+        _whole_milliseconds,
     ]
     wrapper = structlog.make_filtering_bound_logger(_LEVELS[level])
     if encoding == "json":
@@ -115,8 +113,8 @@ def _flux_level(_: Any, __: str, event: _Event) -> _Event:
     return event
 
 
-def _timestamp(_: Any, __: str, event: _Event) -> _Event:
-    event["ts"] = _CLOCK.now().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+def _whole_milliseconds(_: Any, __: str, event: _Event) -> _Event:
+    event["ts"] = event["ts"].removesuffix("Z")[:-3] + "Z"
     return event
 
 

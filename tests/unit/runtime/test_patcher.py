@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluvial.clock import RealClock
@@ -44,6 +44,7 @@ _VALUES = st.recursive(
 _OBJECTS = st.dictionaries(st.text("abc", max_size=1), _VALUES, max_size=4)
 
 
+@settings(max_examples=30)
 @given(_OBJECTS, _OBJECTS)
 def test_a_patch_makes_one_object_of_the_other(before: JsonObject, after: JsonObject) -> None:
     assert apply_merge(before, merge_patch(before, after)) == after
