@@ -16,13 +16,15 @@ from typing import Any
 
 import aiohttp
 import orjson
-from fluvial.build.builder import Builder
 
 from devcluster import DevCluster, Options
 from fluvial.api import crd
 from fluvial.artifact import tar
 from fluvial.artifact.fetcher import Fetcher
 from fluvial.artifact.server import FileServer
+from fluvial.build.builder import Builder
+from fluvial.build.cache import BuildCache
+from fluvial.build.kustomize import KubectlEngine
 from fluvial.clock import RealClock, format_time
 from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
@@ -109,7 +111,7 @@ class Harness:
                 retries=0,
                 clock=clock,
             ),
-            Builder(),
+            _builder(self.folder / f"builds-{next(self._numbers)}", clock),
         )
         parts = Parts(self.client, informers, recorder, Metrics(), renderer, clock, log)
         self.controller = KustomizeController(parts, settings)
@@ -304,6 +306,12 @@ class Harness:
                     if about and event["reason"] == reason and text in event["message"]:
                         return event
                 await asyncio.sleep(0.02)
+
+
+def _builder(work: Path, clock: RealClock) -> Builder:
+    for folder in (work / "home", work / "trees"):
+        folder.mkdir(parents=True)
+    return Builder(KubectlEngine(work / "home"), BuildCache(), clock, work_dir=work / "trees")
 
 
 def ready_of(obj: JsonObject, kind: str = "Ready") -> dict[str, Any]:

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluvial.build.builder import Builder
-
 from fluvial.apply import ApplyOptions
 from fluvial.artifact.fetcher import Fetcher
+from fluvial.build.builder import Builder
+from fluvial.build.cache import BuildCache
+from fluvial.build.kustomize import KubectlEngine
 from fluvial.log import get_logger, setup_logging
 from fluvial.runtime.flags import FlagSet
 from fluvial.runtime.manager import Manager
@@ -107,10 +108,7 @@ async def main(options: Options) -> int:
     """Run the controller; its exit code."""
     log = get_logger(NAME)
     with ExitStack() as stack:
-        cache = Path(
-            options.cache_path
-            or stack.enter_context(tempfile.TemporaryDirectory(prefix="fluvial-artifacts-"))
-        )
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluvial-kustomize-")))
         async with Manager(
             options.common, name=NAME, version=VERSION, log=log, grace=_GRACE
         ) as manager:
@@ -119,7 +117,7 @@ async def main(options: Options) -> int:
                 informers=manager.informers,
                 events=manager.events,
                 metrics=manager.metrics,
-                renderer=_renderer(options, manager, cache),
+                renderer=_renderer(options, manager, work),
                 clock=manager.clock,
                 log=log,
                 guard=manager.guard,
@@ -158,9 +156,9 @@ def settings_of(options: Options) -> Settings:
     )
 
 
-def _renderer(options: Options, manager: Manager, cache: Path) -> Renderer:
+def _renderer(options: Options, manager: Manager, work: Path) -> Renderer:
     fetcher = Fetcher(
-        cache,
+        Path(options.cache_path or work / "artifacts"),
         max_cache_bytes=options.cache_max_bytes,
         max_artifact_bytes=options.artifact_max_bytes,
         http=manager.http,
@@ -168,9 +166,12 @@ def _renderer(options: Options, manager: Manager, cache: Path) -> Renderer:
         clock=manager.clock,
         host_override=options.artifact_host,
     )
+    home, builds = work / "home", work / "builds"
+    for folder in (home, builds):
+        folder.mkdir()
     return Renderer(
         fetcher,
-        Builder(),
+        Builder(KubectlEngine(home), BuildCache(), manager.clock, work_dir=builds),
         strict_substitution=options.common.gates["StrictPostBuildSubstitutions"],
         requeue_dependency=options.common.requeue_dependency,
     )

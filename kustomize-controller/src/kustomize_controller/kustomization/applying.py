@@ -46,12 +46,11 @@ class ApplyStep:
 
     def target(self, run: Run, tenant: Tenant) -> Target:
         """Where a run's objects go, and as whom."""
-        secrets = run.config.secret_values if run.config else ()
         return Target(
             client=tenant.client,
             mapper=tenant.mapper,
             owner=run.owner,
-            masker=Masker(secrets),
+            masker=Masker(run.secrets),
             clock=self.clock,
             concurrency=self.concurrency,
         )

@@ -6,13 +6,13 @@ but a digest of their identities and versions, by which a change is noticed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fluvial.api.kustomize import Kustomization, SubstituteReference
+from fluvial.build.errors import SubstitutionError
+from fluvial.build.postbuild import Variables, VariableSource, collect_variables
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
@@ -32,14 +32,12 @@ class Config:
     """What was read.
 
     Attributes:
-        variables: name to value, later references and the inline values winning.
-        secret_values: values that came from Secrets, to be masked wherever text is shown.
+        variables: for substitution; knows which of them come from Secrets.
         digest: changes when anything read may have changed; not a digest of values.
 
     """
 
-    variables: dict[str, str] = field(repr=False)
-    secret_values: frozenset[str] = field(repr=False)
+    variables: Variables
     digest: str
 
 
@@ -52,9 +50,8 @@ async def read_config(client: KubeClient, kustomization: Kustomization) -> Confi
     """
     post_build = kustomization.spec.post_build
     if post_build is None:
-        return Config({}, frozenset(), "")
-    variables: dict[str, str] = {}
-    secrets: dict[str, str] = {}
+        return Config(Variables(), "")
+    sources: list[VariableSource] = []
     versions = hashlib.sha256()
     for reference in post_build.substitute_from:
         obj = await _read(client, kustomization.metadata.namespace, reference)
@@ -63,16 +60,11 @@ async def read_config(client: KubeClient, kustomization: Kustomization) -> Confi
             continue
         metadata = obj["metadata"]
         versions.update(f"{metadata['uid']}@{metadata['resourceVersion']}\n".encode())
-        data = _data_of(reference, obj)
-        variables |= data
-        for name in data:
-            secrets.pop(name, None)
-        if reference.kind == "Secret":
-            secrets |= data
-    for name, value in post_build.substitute.items():
-        variables[name] = _one_line(value)
-        secrets.pop(name, None)
-    return Config(variables, frozenset(v for v in secrets.values() if v), versions.hexdigest())
+        try:
+            sources.append(VariableSource.from_object({**obj, "kind": reference.kind}))
+        except SubstitutionError as error:
+            raise Failed(reasons.BUILD_FAILED, f"postBuild.substituteFrom: {error}") from error
+    return Config(collect_variables(sources, post_build.substitute), versions.hexdigest())
 
 
 def config_id(kind: str, key: ObjectKey) -> str:
@@ -109,24 +101,3 @@ async def _read(
         raise Failed(
             reasons.BUILD_FAILED, f"postBuild.substituteFrom: {what} cannot be read: {error}"
         ) from error
-
-
-def _data_of(reference: SubstituteReference, obj: JsonObject) -> dict[str, str]:
-    data: dict[str, str] = obj.get("data") or {}
-    if reference.kind == "Secret":
-        data = {name: _text(reference, name, value) for name, value in data.items()}
-    return {name: _one_line(value) for name, value in data.items()}
-
-
-def _text(reference: SubstituteReference, name: str, value: str) -> str:
-    try:
-        return base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise Failed(
-            reasons.BUILD_FAILED,
-            f"postBuild.substituteFrom: key {name!r} of Secret '{reference.name}' is not text",
-        ) from None
-
-
-def _one_line(value: str) -> str:
-    return value.replace("\n", "")

@@ -159,6 +159,7 @@ class KustomizationReconciler:
         elif not run.silent:
             await self.writer.progress(run, _progress_message(run))
         desired = await self.renderer.render(run)
+        target = self.applying.target(run, tenant)
         result = await self.applying.apply(run, target, desired)
         if await self.health.begin(run, target, result):
             return Result()

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from fluvial.build.builder import Builder, BuildSpec
 
-from fluvial.api.kustomize import KustomizationSpec
 from fluvial.apply import Masker, prepare
 from fluvial.apply.masking import is_secret
 from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
 from fluvial.artifact.fetcher import ExtractedTree, Fetcher
+from fluvial.build.builder import Builder, BuildSpec
 from fluvial.build.errors import BuildError
-from fluvial.build.postbuild import apply_substitutions
+from fluvial.build.postbuild import apply_variables
 from fluvial.objects import JsonObject
 from fluvial.paths import secure_join
 from fluvial.runtime.outcome import Failed, Waiting
@@ -54,7 +53,6 @@ class Renderer:
 
         """
         assert run.source is not None  # noqa: S101  # found by the step before
-        assert run.config is not None  # noqa: S101  # read by the step before
         try:
             async with self.fetcher.fetch(run.source.artifact) as tree:
                 _check_path(tree.path, run.spec_of.spec.path)
@@ -75,16 +73,15 @@ class Renderer:
             common_labels=common.labels if common else None,
             common_annotations=common.annotations if common else None,
         )
-        run.digest = set_digest(desired, Masker(run.config.secret_values))
+        run.digest = set_digest(desired, Masker(run.secrets))
         return desired
 
     async def _build(self, run: Run, tree: ExtractedTree) -> Sequence[JsonObject]:
         assert run.config is not None  # noqa: S101  # read by a step before
-        masker = Masker(run.config.secret_values)
         try:
             built = await self.builder.build(
                 tree.path,
-                build_spec(run.spec_of.spec),
+                BuildSpec.of(run.spec_of.spec),
                 cache_key=tree.digest,
                 timeout=self.build_timeout,
                 dropped_links=tree.dropped_links,
@@ -92,29 +89,16 @@ class Renderer:
             post_build = run.spec_of.spec.post_build
             if post_build is None:
                 return built.objects
-            return apply_substitutions(
+            substituted = apply_variables(
                 built.objects,
                 run.config.variables,
-                strategy=post_build.substitute_strategy or "WithVariables",
+                strategy=post_build.substitute_strategy,
                 strict=self.strict_substitution,
             )
         except BuildError as error:
-            raise Failed(reasons.BUILD_FAILED, masker.text(str(error))) from error
-
-
-def build_spec(spec: KustomizationSpec) -> BuildSpec:
-    """The part of a Kustomization that its build depends on."""
-    return BuildSpec(
-        path=spec.path,
-        target_namespace=spec.target_namespace or "",
-        name_prefix=spec.name_prefix or "",
-        name_suffix=spec.name_suffix or "",
-        patches=spec.patches,
-        images=spec.images,
-        components=spec.components,
-        ignore_missing_components=spec.ignore_missing_components,
-        build_metadata=spec.build_metadata,
-    )
+            raise Failed(reasons.BUILD_FAILED, str(error)) from error
+        run.secrets = frozenset().union(*(one.secrets for one in substituted))
+        return [one.object for one in substituted]
 
 
 def set_digest(objects: Sequence[JsonObject], masker: Masker) -> str:

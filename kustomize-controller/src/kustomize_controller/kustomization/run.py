@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fluvial.api.codec import encode
@@ -42,6 +42,7 @@ class Run:
         source: the artifact, once found.
         config: variables, once read.
         digest: of the built set, once built; what the history records.
+        secrets: strings in the built set that came from Secrets; masked wherever it is shown.
         changed: whether anything was created, configured or pruned.
 
     """
@@ -57,6 +58,7 @@ class Run:
     source: Source | None = None
     config: Config | None = None
     digest: str = ""
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
     changed: bool = False
 
     @property
