@@ -12,6 +12,7 @@ from fluvial.workers.pool import WorkerPool
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from gitservers.ssh import GitSshServer, sshd_path
+from harness.source import SourceWorld
 from source_controller.git.client import GitClient, git_pool
 
 
@@ -47,3 +48,10 @@ async def ssh_server(tmp_path: Path) -> AsyncIterator[GitSshServer]:
         tmp_path / "sshd", host_key_kinds=("ed25519", "ecdsa", "rsa")
     ) as server:
         yield server
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[SourceWorld]:
+    """A cluster with a namespace, and the controller."""
+    async with SourceWorld.start(tmp_path) as world:
+        yield world
