@@ -20,7 +20,6 @@ from controlplane.workloads import workloads
 __all__ = [
     "REQUIRE",
     "pytest_collection_modifyitems",
-    "pytest_runtest_setup",
     "pytest_terminal_summary",
     "real_control_plane",
     "summary_line",
@@ -28,7 +27,7 @@ __all__ = [
 
 REQUIRE = "FLUVIAL_REQUIRE_CONTROL_PLANE"
 _FIXTURE = "real_control_plane"
-_PROPERTY = "control-plane"
+_MARKER = "real"
 
 
 @pytest.fixture(scope="session")
@@ -55,56 +54,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes the fixture, before ``-m`` selects."""
     for item in items:
         if _FIXTURE in getattr(item, "fixturenames", ()):
-            item.add_marker("real")
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tell the process that prints the summary (xdist: another one) which version judges."""
-    if _FIXTURE not in getattr(item, "fixturenames", ()):
-        return
-    try:
-        version = find_binaries().version
-    except ControlPlaneMissing:
-        version = ""
-    item.user_properties.append((_PROPERTY, version))
+            item.add_marker(_MARKER)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print ``control plane: …`` when any selected test takes the fixture."""
+    """Print ``control plane: …`` when any selected test is marked ``real``."""
     reports = {
         outcome: [
             report
             for report in terminalreporter.stats.get(outcome, [])
-            if isinstance(report, pytest.TestReport) and _version(report) is not None
+            if isinstance(report, pytest.TestReport) and _MARKER in report.keywords
         ]
         for outcome in ("passed", "failed", "error", "skipped")
     }
-    line = summary_line(reports)
+    try:
+        version = find_binaries().version
+    except ControlPlaneMissing:
+        version = "missing"
+    line = summary_line(reports, version=version)
     if line:
         terminalreporter.write_line(line)
 
 
-def summary_line(reports: dict[str, list[pytest.TestReport]]) -> str:
+def summary_line(reports: dict[str, list[pytest.TestReport]], *, version: str) -> str:
     """``control plane: real v1.2.3, 5 passed[, 1 failed]``, or ``… skipped: reason``, or nothing.
 
     Args:
-        reports: by outcome, those of tests that take the fixture.
+        reports: by outcome, those of tests that are marked ``real``.
+        version: of the API server.
 
     """
     failed = len(reports["failed"]) + len(reports["error"])
     passed = len(reports["passed"])
-    ran = [*reports["passed"], *reports["failed"], *reports["error"]]
-    if ran:
-        version = next((v for report in ran if (v := _version(report))), "missing")
+    if passed or failed:
         bad = f", {failed} failed" if failed else ""
         return f"control plane: real {version}, {passed} passed{bad}"
     if reports["skipped"]:
         return f"control plane: skipped: {_reason(reports['skipped'][0])}"
     return ""
-
-
-def _version(report: pytest.TestReport) -> str | None:
-    return next((str(value) for name, value in report.user_properties if name == _PROPERTY), None)
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 __all__ = ["NOTHING", "keep_discovery", "pick", "put"]
 
 Json = dict[str, Any]
+_SUBRESOURCES = ("status", "scale", "token")
 
 
 class _Nothing:
@@ -39,8 +40,8 @@ def put(document: Json, pointer: str, value: Any) -> None:
 def keep_discovery(body: Any, entries: tuple[str, ...]) -> Any:
     """A discovery document with only these ``group/version/resource`` entries (core: ``v1/…``).
 
-    Resources keep their order; groups and versions without an entry go. Other bodies are
-    returned as they are.
+    Of their subresources only those that a controller uses are kept. Resources keep their order;
+    groups and versions without an entry go. Other bodies are returned as they are.
     """
     if not entries or not isinstance(body, dict):
         return body
@@ -49,7 +50,7 @@ def keep_discovery(body: Any, entries: tuple[str, ...]) -> Any:
         return {**body, "items": [group for group in groups if group["versions"]]}
     if body.get("kind") == "APIResourceList":
         version = body["groupVersion"]
-        kept = [r for r in body["resources"] if f"{version}/{_plural(r['name'])}" in entries]
+        kept = [r for r in body["resources"] if _is_kept(version, r["name"], entries)]
         return {**body, "resources": kept}
     if body.get("kind") == "APIGroupList":
         names = {entry.rpartition("/")[0].rpartition("/")[0] for entry in entries}
@@ -63,14 +64,23 @@ def _group(group: Json, entries: tuple[str, ...]) -> Json:
     versions = []
     for version in group["versions"]:
         start = f"{prefix}{version['version']}/"
-        kept = [r for r in version["resources"] if start + r["resource"] in entries]
+        kept = [_trim(r) for r in version["resources"] if start + r["resource"] in entries]
         if kept:
             versions.append({**version, "resources": kept})
     return {**group, "versions": versions}
 
 
-def _plural(name: str) -> str:
-    return name.partition("/")[0]
+def _trim(resource: Json) -> Json:
+    if "subresources" not in resource:
+        return resource
+    kept = [s for s in resource["subresources"] if s["subresource"] in _SUBRESOURCES]
+    rest = {key: value for key, value in resource.items() if key != "subresources"}
+    return {**rest, "subresources": kept} if kept else rest
+
+
+def _is_kept(version: str, name: str, entries: tuple[str, ...]) -> bool:
+    plural, _, subresource = name.partition("/")
+    return f"{version}/{plural}" in entries and subresource in ("", *_SUBRESOURCES)
 
 
 def _parts(pointer: str) -> list[str]:
