@@ -157,9 +157,13 @@ class Builder:
     async def _run(
         self, tree: Path, spec: BuildSpec, timeout: float, dropped_links: Sequence[str]
     ) -> Encoded:
-        async with private_view(tree, work_dir=self._work_dir) as root:
-            path = await in_thread(lambda _: self._prepare(root, spec, dropped_links))
-            objects = await self._engine.build(root, path, timeout=timeout)
+        try:
+            async with private_view(tree, work_dir=self._work_dir) as root:
+                path = await in_thread(lambda _: self._prepare(root, spec, dropped_links))
+                objects = await self._engine.build(root, path, timeout=timeout)
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+            raise EngineFailed(f"the artifact cannot be copied or read: {problem}") from error
         return await in_thread(lambda _: encode(checked(objects)))
 
     def _prepare(self, root: Path, spec: BuildSpec, dropped_links: Sequence[str]) -> str:

@@ -207,5 +207,5 @@ def _merge_image(images: list[Any], image: Image) -> None:
     if image.new_name:
         kustomization.put(entry, "newName", image.new_name)
     if image.new_tag or image.digest:
-        kustomization.put(entry, "newTag", image.new_tag)
-        kustomization.put(entry, "digest", image.digest)
+        kustomization.put(entry, "newTag", image.new_tag or None)
+        kustomization.put(entry, "digest", image.digest or None)

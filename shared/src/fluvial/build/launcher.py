@@ -89,6 +89,6 @@ def _call(function: ctypes._NamedFuncPointer, *arguments: object) -> int:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing may run unfenced
         sys.stderr.write(f"the build could not be fenced in: {error}\n")
         sys.exit(FENCE_FAILED)

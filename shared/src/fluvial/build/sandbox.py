@@ -40,7 +40,7 @@ class Limits:
 
     """
 
-    memory: int = 4 * 1024**3
+    memory: int = 2 * 1024**3
     output: int = 64 * 1024**2
 
 

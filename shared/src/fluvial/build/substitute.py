@@ -31,7 +31,7 @@ MAX_RESULT: Final = 32 * 1024 * 1024
 
 _MAX_NESTING: Final = 32
 _MAX_PATTERN: Final = 1024
-_PATTERN_COST: Final = 16
+_PATTERN_COST: Final = 64
 _OFFSET: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _DOLLAR: Final = re.compile(r"[^$]*")
 _TO_BRACE: Final = re.compile(r"(?:[^}$]|\$(?!\{))*")

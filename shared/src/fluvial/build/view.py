@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from fluvial.artifact.threads import StopFlag, in_thread
+from fluvial.build.errors import RefusedInput
 
 __all__ = ["private_view", "remove_leftovers"]
 
 _PREFIX = "build-"
+# Walking and deleting recurse, here and in the program.
+_MAX_DEPTH = 200
 
 
 @contextlib.asynccontextmanager
@@ -26,6 +29,9 @@ async def private_view(tree: Path, *, work_dir: Path) -> AsyncIterator[Path]:
     Args:
         tree: folder to copy; read only.
         work_dir: existing folder in which the copy is made, and removed from at the end.
+
+    Raises:
+        RefusedInput: folders are nested too deeply.
 
     """
     root = _new_folder(work_dir)
@@ -47,16 +53,18 @@ def _new_folder(work_dir: Path) -> Path:
 
 
 def _copy(tree: str, root: str, stop: StopFlag) -> None:
-    pending = [(tree, root)]
+    pending = [(tree, root, 0)]
     while pending:
-        source, target = pending.pop()
+        source, target, depth = pending.pop()
+        if depth > _MAX_DEPTH:
+            raise RefusedInput(f"folders are nested deeper than {_MAX_DEPTH} levels")
         with os.scandir(source) as entries:
             for entry in entries:
                 stop.check()
                 destination = f"{target}/{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     Path(destination).mkdir(0o700)
-                    pending.append((entry.path, destination))
+                    pending.append((entry.path, destination, depth + 1))
                 elif entry.is_file(follow_symlinks=False):
                     _copy_file(entry.path, destination)
 
