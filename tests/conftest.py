@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+pytest_plugins = ("controlplane.fixtures", "devcluster_fixtures")
+
 
 def pytest_configure() -> None:
     """Tell asyncio that the main thread has no loop.

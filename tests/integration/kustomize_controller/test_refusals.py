@@ -27,7 +27,7 @@ BROKEN: dict[str, tuple[dict[str, str], str]] = {
     "broken overlay": (
         {
             "kustomization.yaml": KUSTOMIZATION
-            + "resources: [a.yaml]\npatches:\n  - target: {kind: Nothing}\n    patch: '- op: what'\n",
+            + "resources: [a.yaml]\npatches:\n  - target: {kind: ConfigMap}\n    patch: '- op: what'\n",
             "a.yaml": configmap(),
         },
         "",
