@@ -70,6 +70,8 @@ async def _waiter(world: World) -> AsyncIterator[tuple[HealthWaiter, asyncio.Que
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+    # An aborted watch says farewell in TLS, which takes some turns of the loop.
+    await asyncio.sleep(0.05)
 
 
 def _request(world: World, refs: tuple[ObjectRef, ...], *, seconds: float) -> WaitRequest:

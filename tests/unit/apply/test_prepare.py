@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fluvial.apply import FailureReason, InvalidDesired, Owner, prepare
+from fluvial.apply import FailureReason, InvalidDesired, Owner, prepare, prepare_set
 
 GROUP = "kustomize.toolkit.fluxcd.io"
 OWNER = Owner(GROUP, "Kustomization", "flux-system", "apps")
@@ -106,3 +106,11 @@ def test_name_that_the_inventory_cannot_hold_is_refused() -> None:
 
     with pytest.raises(InvalidDesired, match="rename the object"):
         prepare([role], owner=OWNER)
+
+
+async def test_large_sets_are_prepared_the_same_way() -> None:
+    objects = [_map(f"m{number}") for number in range(100)]
+
+    assert await prepare_set(objects, owner=OWNER) == prepare(objects, owner=OWNER)
+    with pytest.raises(InvalidDesired, match="is there twice"):
+        await prepare_set([*objects, objects[0]], owner=OWNER)

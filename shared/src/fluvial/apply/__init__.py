@@ -3,7 +3,7 @@
 How a reconciler uses this room, top-down::
 
     target = Target(client=tenant, mapper=mapper, owner=owner, masker=Masker(secret_strings))
-    desired = prepare(objects, owner=owner, common_labels=..., common_annotations=...)
+    desired = await prepare_set(objects, owner=owner, common_labels=..., common_annotations=...)
     old = Inventory.from_status(status.inventory)
 
     result = await apply_set(                                     # StageRejected, StageFailed ...
@@ -68,7 +68,7 @@ from fluvial.apply.model import (
 from fluvial.apply.observe import suspect_changed
 from fluvial.apply.order import Stage, stages
 from fluvial.apply.plan import Planner
-from fluvial.apply.prepare import prepare
+from fluvial.apply.prepare import prepare, prepare_set
 from fluvial.apply.prune import PruneOutcome, Pruner, PruneResult, Pruning
 from fluvial.apply.staged import WriteAhead, apply_set, plan_set
 from fluvial.apply.waiter import HealthWaiter, WaitRequest, WaitResult
@@ -121,6 +121,7 @@ __all__ = [
     "encode_id",
     "plan_set",
     "prepare",
+    "prepare_set",
     "stages",
     "still_there",
     "suspect_changed",

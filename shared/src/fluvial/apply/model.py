@@ -216,6 +216,9 @@ class Verified:
 
     def record(self, ref: ObjectRef, known: Known) -> None:
         """An object has just been verified."""
+        before = self._known.get(ref)
+        if before is None or before.desired_hash != known.desired_hash:
+            self._whole = ""
         self._known[ref] = known
         self._suspects.discard(ref)
 
@@ -257,8 +260,7 @@ class Verified:
         """Forget every object that is not among these."""
         keep = set(refs)
         for ref in [ref for ref in self._known if ref not in keep]:
-            del self._known[ref]
-            self._suspects.discard(ref)
+            self.forget(ref)
 
     def complete(self, set_digest: str) -> None:
         """The whole set with this digest has been applied or found in place."""

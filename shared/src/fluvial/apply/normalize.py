@@ -64,13 +64,15 @@ def is_builtin(group: str) -> bool:
 
 def normalize(obj: JsonObject) -> JsonObject:
     """The object to apply; the argument is not changed."""
-    obj = orjson.loads(orjson.dumps(obj))
+    text = orjson.dumps(obj)
+    obj = orjson.loads(text)
     gvk = gvk_of(obj)
     _clean_metadata(obj)
     if gvk.kind != "CustomResourceDefinition":
         obj.pop("status", None)
     if is_builtin(gvk.group):
-        _drop_nulls(obj)
+        if b"null" in text:
+            _drop_nulls(obj)
         _add_protocols(obj, gvk.kind)
     if is_secret(obj):
         _encode_string_data(obj)

@@ -83,6 +83,7 @@ async def apply_set(
     )
     for stage in stages(desired, custom_kinds=options.custom_stage_kinds):
         await run.stage(stage)
+    known.retain(one.ref for one in run.changes)
     return ApplyResult(tuple(run.changes), Inventory.of(run.entries))
 
 
