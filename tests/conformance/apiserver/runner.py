@@ -92,6 +92,9 @@ class _Run:
                 answer = await self._step(step)
             except TimeoutError as error:
                 raise ScenarioBroken(f"{self._scenario.id}: {step.name}: no answer") from error
+            except (aiohttp.ClientError, ValueError) as error:
+                text = f"{self._scenario.id}: {step.name}: not HTTP or not JSON: {error!r}"
+                raise ScenarioBroken(text) from error
             if not isinstance(step, Request) or step.record:
                 answers.append({"step": step.name, **answer})
         return answers
