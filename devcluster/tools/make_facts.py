@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  a script beside the package, run by hand
 """Generate ``devcluster/facts``: what the served kinds look like, without any prose.
 
 Run by hand when the Kubernetes version changes; the output is committed and deterministic::
@@ -208,9 +209,9 @@ def _base(prop: dict[str, Any]) -> Any:  # noqa: PLR0911  one answer per JSON ty
 
 # --- encoding ------------------------------------------------------------------------------------
 
-STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.M | re.S)
+STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 DURATION = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration"
-FIELD = re.compile(r"^\t(?:(\w+) )?\s*(\S+)\s+`json:\"([^\"]*)\"", re.M)
+FIELD = re.compile(r"^\t(?:(\w+) )?\s*(\S+)\s+`json:\"([^\"]*)\"", re.MULTILINE)
 
 
 def encoding_facts(facts: dict[str, Any], modules: Path) -> dict[str, Any]:

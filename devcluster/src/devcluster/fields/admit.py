@@ -2,7 +2,8 @@
 
 The server calls, in this order, ``decode_checks`` (not for server-side apply, whose object is
 checked against the schema by ``apply_patch``), ``default``, and after admission ``validate_create``
-or ``validate_update``.
+or ``validate_update``. Between defaults and validation a new object also passes
+``managed.track_update`` and ``prepare_create``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, Literal
 import orjson
 
 from devcluster.fields import crdschema, decode
-from devcluster.fields.builtin import defaults, rules
-from devcluster.fields.builtin.meta import check_meta, check_meta_update
+from devcluster.fields.builtin import defaults, prepare, rules
 from devcluster.fields.builtin.checker import Checker
+from devcluster.fields.builtin.meta import check_meta, check_meta_update
 from devcluster.fields.crvalidate import BLOCKING, NOT_CHECKED, list_causes, schema_causes
 from devcluster.fields.encoding import as_written
 from devcluster.fields.errors import Cause, FieldsError, bad_request, invalid
@@ -22,7 +23,14 @@ from devcluster.fields.patches import patched_object_refused
 from devcluster.fields.schema import JsonObject, Node, TypeSchema, object_meta
 from devcluster.fields.typed import ABSENT
 
-__all__ = ["Mode", "decode_checks", "default", "validate_create", "validate_update"]
+__all__ = [
+    "Mode",
+    "decode_checks",
+    "default",
+    "prepare_create",
+    "validate_create",
+    "validate_update",
+]
 
 Mode = Literal["Strict", "Warn", "Ignore"]
 _HEAD = ("apiVersion", "kind", "metadata")
@@ -72,7 +80,7 @@ def _decoded(
         unknown = list(decode.unknown_fields(obj, schema.root)) if mode != "Ignore" else []
         obj = as_written(obj, schema.root)
     else:
-        obj, unknown = _decoded_custom(obj, schema.openapi, schema.kind)
+        obj, unknown = _decoded_custom(obj, schema.openapi)
     problems = [f'duplicate field "{path}"' for path in repeated]
     problems += [f'unknown field "{path}"' for path in unknown]
     if repeated and unknown:
@@ -83,9 +91,7 @@ def _decoded(
     return obj, problems if mode == "Warn" else []
 
 
-def _decoded_custom(
-    obj: JsonObject, openapi: JsonObject, kind: str
-) -> tuple[JsonObject, list[str]]:
+def _decoded_custom(obj: JsonObject, openapi: JsonObject) -> tuple[JsonObject, list[str]]:
     meta_node = object_meta()
     unknown: list[str] = []
     meta = obj.get("metadata")
@@ -93,11 +99,10 @@ def _decoded_custom(
     root = openapi if openapi.get("type") else {**openapi, "type": "object"}
     body = crdschema.prune(body, root, unknown)
     unknown.sort()
-    out = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
+    out: JsonObject = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
     if meta is not None:
         out["metadata"] = _custom_meta(meta, meta_node, "metadata", unknown)
     embedded = _embedded_meta(body, openapi, "", unknown)
-    del kind
     return {**out, **embedded}, unknown
 
 
@@ -160,6 +165,12 @@ def default(obj: JsonObject, schema: TypeSchema) -> JsonObject:
     else:
         crdschema.fill_defaults(out, schema.openapi)
     return out
+
+
+def prepare_create(obj: JsonObject, schema: TypeSchema) -> None:
+    """Complete a new object in place: what the kind's strategy adds after ``track_update``."""
+    if schema.builtin:
+        prepare.prepare_create(obj, group=schema.group, kind=schema.kind)
 
 
 # --- validation ----------------------------------------------------------------------------------

@@ -155,14 +155,7 @@ def _apply(
 
 def _settle_owners(managers: Managers, changes: Comparison, self: Key, *, force: bool) -> None:
     """Refuse or take over what others own of the changes; nobody owns what was removed."""
-    touched = fieldset.union(changes.modified or LEAF, changes.added or LEAF)
-    conflicts: dict[Key, PathSet] = {}
-    if touched:
-        for key, entry in managers.items():
-            if key != self:
-                both = fieldset.intersection(entry.fields, touched)
-                if both is not None:
-                    conflicts[key] = both
+    conflicts = _conflicts(managers, changes, self)
     if conflicts and not force:
         raise ApplyConflict(
             [
@@ -172,14 +165,25 @@ def _settle_owners(managers: Managers, changes: Comparison, self: Key, *, force:
             ]
         )
     for key, both in conflicts.items():
-        kept = fieldset.difference(managers[key].fields, both)
-        managers[key].fields = kept or LEAF
+        managers[key].fields = fieldset.difference(managers[key].fields, both) or LEAF
     if changes.removed is not None:
         for key, entry in managers.items():
             if key != self:
                 entry.fields = fieldset.difference(entry.fields, changes.removed) or LEAF
     for key in [key for key, entry in managers.items() if not entry.fields]:
         del managers[key]
+
+
+def _conflicts(managers: Managers, changes: Comparison, self: Key) -> dict[Key, PathSet]:
+    """What others own of the fields that are changed or added."""
+    touched = fieldset.union(changes.modified or LEAF, changes.added or LEAF)
+    out: dict[Key, PathSet] = {}
+    if touched:
+        for key, entry in managers.items():
+            both = fieldset.intersection(entry.fields, touched) if key != self else None
+            if both is not None:
+                out[key] = both
+    return out
 
 
 def _pruned(
@@ -260,7 +264,7 @@ def _csa_allows(old: JsonObject, schema: TypeSchema, conflict: ApplyConflict) ->
 
 
 def _synced_last_applied(bare: JsonObject, applied: JsonObject, self: Key) -> JsonObject:
-    """kubectl's own annotation follows what kubectl applies on the server."""
+    """Kubectl's own annotation follows what kubectl applies on the server."""
     if self.manager != "kubectl":
         return bare
     annotations = (bare.get("metadata") or {}).get("annotations") or {}

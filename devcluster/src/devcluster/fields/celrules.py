@@ -13,6 +13,7 @@ from typing import Any
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
+
 from devcluster.fields.errors import Cause
 from devcluster.fields.gotext import go_quote
 from devcluster.fields.schema import JsonObject

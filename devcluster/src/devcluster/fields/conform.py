@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
-
 from devcluster.fields.fieldset import path_text
 from devcluster.fields.gotext import go_source, go_value
 from devcluster.fields.schema import Node

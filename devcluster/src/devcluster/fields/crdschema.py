@@ -46,7 +46,7 @@ def _head() -> dict[str, Node]:
     return {"apiVersion": text, "kind": text, "metadata": object_meta()}
 
 
-def _node(schema: JsonObject) -> Node:
+def _node(schema: JsonObject) -> Node:  # noqa: PLR0911  one per type
     preserve = bool(schema.get(_PRESERVE))
     if schema.get(_INT_OR_STRING):
         return Node(form="int-or-string", scalar="untyped")
@@ -125,9 +125,7 @@ def prune(value: Any, schema: JsonObject, dropped: list[str], path: str = "") ->
     return value
 
 
-def _prune_map(
-    value: JsonObject, schema: JsonObject, dropped: list[str], path: str
-) -> JsonObject:
+def _prune_map(value: JsonObject, schema: JsonObject, dropped: list[str], path: str) -> JsonObject:
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     preserve = schema.get(_PRESERVE) or extra is True

@@ -7,7 +7,7 @@ be, when an error makes them pointless (``blocking``).
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import ipaddress
 import re
@@ -106,7 +106,9 @@ def _type_cause(value: Any, schema: JsonObject, path: str) -> Cause | None:
     wanted = schema.get("type")
     actual = _type_of(value)
     if schema.get("x-kubernetes-int-or-string"):
-        return None if actual in {"integer", "string"} else _wrong_type(path, "integer,string", actual)
+        return (
+            None if actual in {"integer", "string"} else _wrong_type(path, "integer,string", actual)
+        )
     if not wanted or actual == wanted or (wanted == "number" and actual == "integer"):
         return None
     if wanted == "integer" and isinstance(value, float):
@@ -217,7 +219,9 @@ def _object_causes(value: JsonObject, schema: JsonObject, path: str) -> list[Cau
     if schema.get("x-kubernetes-embedded-resource"):
         required += ["apiVersion", "kind"]
     for key in required:
-        if value.get(key) in (None, "") and (key not in value or value[key] is None or key in _TYPED):
+        if value.get(key) in (None, "") and (
+            key not in value or value[key] is None or key in _TYPED
+        ):
             reason = "FieldValueRequired"
             out.append(Cause(field=prefix + key, message="Required value", reason=reason))
     properties = schema.get("properties") or {}
@@ -241,7 +245,7 @@ def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
         results = [schema_causes(value, part, path) for part in any_of]
         if all(results):
             out.append(_bare(f'"{path}" must validate at least one schema (anyOf)'))
-            out += min(results, key=len)
+            out += min(results, key=_count)
     one_of = schema.get("oneOf") or ()
     if one_of:
         results = [schema_causes(value, part, path) for part in one_of]
@@ -255,6 +259,10 @@ def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
     if "not" in schema and not schema_causes(value, schema["not"], path):
         out.append(_bare(f'"{path}" must not validate the schema (not)'))
     return out
+
+
+def _count(causes: list[Cause]) -> int:
+    return len(causes)
 
 
 def list_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
@@ -291,21 +299,19 @@ def _duplicates(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
         text = _json(identity)
         if text in seen:
             message = f"Duplicate value: {text}"
-            out.append(
-                Cause(field=f"{path}[{at}]", message=message, reason="FieldValueDuplicate")
-            )
+            out.append(Cause(field=f"{path}[{at}]", message=message, reason="FieldValueDuplicate"))
         seen.add(text)
     return out
 
 
 # --- formats -------------------------------------------------------------------------------------
 
-_DURATION = re.compile(r"^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)?"
-                       r"((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$")
-_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
-_DATE_TIME = re.compile(
-    r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$"
+_DURATION = re.compile(
+    r"^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)?"
+    r"((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$"
 )
+_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
+_DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$")
 _BASE64 = re.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")
 _HOSTNAME = re.compile(
     r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*$"
@@ -340,13 +346,13 @@ def _cidr(text: str) -> bool:
 
 
 def _moment(text: str) -> bool:
-    return _DATE_TIME.match(text) is not None and _accepts(datetime.datetime.fromisoformat)(text)
+    return _DATE_TIME.match(text) is not None and _accepts(dt.datetime.fromisoformat)(text)
 
 
 _FORMATS: dict[str, Any] = {
     "date-time": _moment,
     "datetime": _moment,
-    "date": _accepts(datetime.date.fromisoformat),
+    "date": _accepts(dt.date.fromisoformat),
     "duration": _duration,
     "uri": _uri,
     "email": lambda text: _EMAIL.match(text) is not None,

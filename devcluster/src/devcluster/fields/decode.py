@@ -197,21 +197,23 @@ def unknown_fields(value: Any, node: Node, path: str = "") -> Iterator[str]:
     """Paths of fields that a built-in kind does not have, in the order of the document."""
     if isinstance(value, dict):
         if node.form == "struct":
-            fields = node.fields
-            for key, item in value.items():
-                child = fields.get(key)
-                inner = f"{path}.{key}" if path else key
-                if child is None:
-                    yield inner
-                elif isinstance(item, dict | list):
-                    yield from unknown_fields(item, child, inner)
+            yield from _unknown_in_struct(value, node, path)
         elif node.form == "map" and node.element is not None and node.element.form == "struct":
             for key, item in value.items():
                 yield from unknown_fields(item, node.element, f"{path}.{key}" if path else key)
-    elif isinstance(value, list) and node.form == "list" and node.items is not None:
-        if node.items.form == "struct":
-            for index, item in enumerate(value):
-                yield from unknown_fields(item, node.items, f"{path}[{index}]")
+    elif isinstance(value, list) and node.items is not None and node.items.form == "struct":
+        for index, item in enumerate(value):
+            yield from unknown_fields(item, node.items, f"{path}[{index}]")
+
+
+def _unknown_in_struct(value: JsonObject, node: Node, path: str) -> Iterator[str]:
+    for key, item in value.items():
+        child = node.fields.get(key)
+        inner = f"{path}.{key}" if path else key
+        if child is None:
+            yield inner
+        elif isinstance(item, dict | list):
+            yield from unknown_fields(item, child, inner)
 
 
 def duplicate_fields(raw: bytes) -> list[str]:

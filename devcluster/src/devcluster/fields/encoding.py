@@ -7,7 +7,7 @@ structs and stay as they are.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import functools
 import re
 from typing import Any
@@ -43,38 +43,46 @@ def as_written(value: Any, node: Node, known: Any = None) -> Any:
     return scalar(value) if scalar is not None and value is not None else value
 
 
+# Instead of a value: the field is not written.
+_LEFT_OUT: Any = object()
+
+
 def _struct(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
-    fields, rules = node.fields, node.rules
     before: dict[str, Any] = known if isinstance(known, dict) else {}
     out: dict[str, Any] | None = None
     for key, item in value.items():
-        rule = rules.get(key)
-        if rule is None:
-            keep = False
-            new = item
-        elif item is None:
-            keep, new = rule in "sanz" and rule != "z", None
-            if keep:
-                new = next((zero for name, zero in node.always if name == key), None)
-        else:
-            new = as_written(item, fields[key], before.get(key))
-            keep = not (rule == "o" and not new)
-            if rule == "a" and (new == [] or new == {}):
-                new = None
-        if keep and new is item:
+        new = _field(item, key, node, before)
+        if new is item:
             continue
         if out is None:
             out = dict(value)
-        if keep:
-            out[key] = new
-        else:
+        if new is _LEFT_OUT:
             del out[key]
+        else:
+            out[key] = new
     for key, zero in node.always:
         if key not in value:
-            if out is None:
-                out = dict(value)
+            out = dict(value) if out is None else out
             out[key] = zero
     return value if out is None else out
+
+
+def _field(item: Any, key: str, node: Node, before: dict[str, Any]) -> Any:
+    """One field of a struct as it is written."""
+    rule = node.rules.get(key)
+    if rule is None:
+        return _LEFT_OUT
+    if item is None:
+        if rule in "poz":
+            return _LEFT_OUT
+        return next((zero for name, zero in node.always if name == key), None)
+    new = as_written(item, node.fields[key], before.get(key))
+    if not new:
+        if rule == "o":
+            return _LEFT_OUT
+        if rule == "a" and isinstance(new, list | dict):
+            return None
+    return new
 
 
 def _list(value: list[Any], node: Node, known: Any) -> list[Any]:
@@ -85,7 +93,9 @@ def _list(value: list[Any], node: Node, known: Any) -> list[Any]:
         return value
     before: list[Any] = known if isinstance(known, list) else []
     out = [
-        as_written(_zero(items) if item is None else item, items, before[at] if at < len(before) else None)
+        as_written(
+            _zero(items) if item is None else item, items, before[at] if at < len(before) else None
+        )
         for at, item in enumerate(value)
     ]
     if all(new is old for new, old in zip(out, value, strict=True)):
@@ -137,7 +147,7 @@ def canonical_time(text: str, *, micro: bool = False) -> str:
             ' as ".000000"'
         )
     offset = "+00:00" if zone in "Zz" else zone
-    moment = datetime.datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(datetime.UTC)
+    moment = dt.datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(dt.UTC)
     base = moment.strftime("%Y-%m-%dT%H:%M:%S")
     return f"{base}.{(fraction or '.')[1:7]:0<6}Z" if micro else f"{base}Z"
 

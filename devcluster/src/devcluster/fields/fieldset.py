@@ -28,6 +28,7 @@ __all__ = [
     "parse",
     "path_text",
     "paths",
+    "recursive_difference",
     "subset",
     "union",
     "value_element",
@@ -198,7 +199,9 @@ def _value_text(value: Any) -> str:
 def key_element(keys: tuple[str, ...], values: tuple[Any, ...], types: tuple[type, ...]) -> str:
     """The path element of a keyed list item; ``types`` keeps 1 and true apart in the cache."""
     del types
-    pairs = ",".join(f"{_json(key)}:{_json(value)}" for key, value in zip(keys, values, strict=True))
+    pairs = ",".join(
+        f"{_json(key)}:{_json(value)}" for key, value in zip(keys, values, strict=True)
+    )
     return f"k:{{{pairs}}}"
 
 
@@ -260,7 +263,7 @@ def parse(data: Any) -> PathSet:
 
     """
     if not isinstance(data, dict):
-        raise ValueError("a set of fields must be an object")
+        raise ValueError("a set of fields must be an object")  # noqa: TRY004  bad data
     out: PathSet = {}
     for key, value in data.items():
         if key == ".":

@@ -20,7 +20,22 @@ from devcluster.fields.fieldset import LEAF, PathSet
 from devcluster.fields.schema import JsonObject, TypeSchema
 from devcluster.fields.typed import Comparison, compare
 
-__all__ = ["Entry", "Key", "Managers", "decode", "encode", "settle", "track_update"]
+__all__ = [
+    "Entry",
+    "Key",
+    "Managers",
+    "decode",
+    "decode_foreign",
+    "disown",
+    "encode",
+    "filtered",
+    "reset_fields",
+    "settle",
+    "strip",
+    "track_update",
+    "with_managed",
+    "without_managed",
+]
 
 MAX_UPDATERS = 10
 
@@ -120,7 +135,7 @@ def decode_foreign(entries: Any) -> Managers:
 
     """
     if not isinstance(entries, list):
-        raise ValueError("managedFields must be a list")
+        raise ValueError("managedFields must be a list")  # noqa: TRY004  bad data
     clean: list[JsonObject] = []
     for index, raw in enumerate(entries):
         if raw.get("operation") not in {"Apply", "Update"}:
@@ -210,14 +225,12 @@ def strip(fields: PathSet | None) -> PathSet | None:
     return fieldset.difference(fields, _STRIPPED) if fields else None
 
 
-def disown(managers: Managers, comparison: Comparison, but: Key | None = None) -> None:
-    """Take what changed away from its owners, except one; empty entries disappear."""
+def disown(managers: Managers, comparison: Comparison) -> None:
+    """Take what changed away from its owners; empty entries disappear."""
     for part in comparison:
         if part is None:
             continue
         for key, entry in list(managers.items()):
-            if key == but:
-                continue
             kept = fieldset.difference(entry.fields, part)
             if kept is entry.fields:
                 continue

@@ -76,7 +76,7 @@ class _Document:
 
     def __init__(self, obj: JsonObject) -> None:
         self.root: Any = obj
-        self._own: set[int] = set()
+        self._own: dict[int, Any] = {}
 
     def run(self, op: JsonObject) -> None:
         handler = _OPERATIONS.get(op.get("op", ""))
@@ -166,16 +166,9 @@ class _Document:
         if not isinstance(node, dict | list) or id(node) in self._own:
             return node
         copy = node.copy()
-        # The copy stays reachable from the root for as long as its id is in use here, or it has
-        # been removed and is never written to again.
-        self._own.add(id(copy))
-        self._keep.append(copy)
+        # Kept alive: an id may not be given to another object meanwhile.
+        self._own[id(copy)] = copy
         return copy
-
-    @property
-    def _keep(self) -> list[Any]:
-        kept: list[Any] = self.__dict__.setdefault("kept", [])
-        return kept
 
 
 _OPERATIONS = {

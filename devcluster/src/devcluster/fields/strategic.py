@@ -59,9 +59,7 @@ def _merge_map(original: JsonObject, patch: JsonObject, node: Node) -> JsonObjec
         return {}
     out = _retained(original, patch)
     deletions, orders = _list_directives(patch)
-    for field, unwanted in deletions.items():
-        if isinstance(out.get(field), list) and isinstance(unwanted, list):
-            out[field] = [item for item in out[field] if not _among(item, unwanted)]
+    _delete_items(out, deletions)
     for key, value in patch.items():
         if key.startswith("$"):
             continue
@@ -72,12 +70,18 @@ def _merge_map(original: JsonObject, patch: JsonObject, node: Node) -> JsonObjec
         out[key] = _merge_value(out.get(key), value, child)
         if isinstance(value, list) and key in orders and "merge" in child.strategy:
             _check_order(value, orders[key], child)
-            out[key] = _reordered(out[key], value, orders[key], child)
+            out[key] = _reordered(out[key], orders[key], child)
     for field, order in orders.items():
         if field not in patch and isinstance(out.get(field), list):
             child = node.fields.get(field) or _LEAF
-            out[field] = _reordered(out[field], [], order, child)
+            out[field] = _reordered(out[field], order, child)
     return out
+
+
+def _delete_items(out: JsonObject, deletions: JsonObject) -> None:
+    for field, unwanted in deletions.items():
+        if isinstance(out.get(field), list) and isinstance(unwanted, list):
+            out[field] = [item for item in out[field] if not _among(item, unwanted)]
 
 
 def _retained(original: JsonObject, patch: JsonObject) -> JsonObject:
@@ -128,9 +132,7 @@ def _merge_list(original: list[Any], patch: list[Any], node: Node) -> list[Any]:
                 out.append(item)
         return out
     if any(isinstance(item, dict) and item.get(_DIRECTIVE) == "replace" for item in patch):
-        return [
-            item for item in patch if not (isinstance(item, dict) and item.get(_DIRECTIVE))
-        ]
+        return [item for item in patch if not (isinstance(item, dict) and item.get(_DIRECTIVE))]
     key = node.merge_key
     out = list(original)
     for item in patch:
@@ -177,9 +179,8 @@ def _check_order(patch: list[Any], order: list[Any], node: Node) -> None:
             )
 
 
-def _reordered(merged: list[Any], patch: list[Any], order: list[Any], node: Node) -> list[Any]:
+def _reordered(merged: list[Any], order: list[Any], node: Node) -> list[Any]:
     """Items named by the order in that order; the server's own items where they were."""
-    del patch
     wanted = [_identity(item, node) for item in order]
     named = [item for item in merged if _identity(item, node) in wanted]
     named.sort(key=lambda item: wanted.index(_identity(item, node)))

@@ -50,6 +50,10 @@ def equal(left: Any, right: Any) -> bool:
     return isinstance(left, bool) == isinstance(right, bool)
 
 
+class _NoElement(ValueError):
+    """An item that cannot be told apart from others by a key."""
+
+
 def element_of(item: Any, node: Node) -> str:
     """The path element of an item of an associative list.
 
@@ -70,7 +74,7 @@ def element_of(item: Any, node: Node) -> str:
     if item is None:
         raise ValueError("associative list with keys may not have a null element")
     if not isinstance(item, dict):
-        raise ValueError("associative list with keys may not have non-map elements")
+        raise _NoElement("associative list with keys may not have non-map elements")
     return _keyed(item, node)
 
 
@@ -86,9 +90,9 @@ def _remembered(node: Node, value: str, element: str) -> str:
 
 def _set_element(item: Any) -> str:
     if isinstance(item, dict):
-        raise ValueError("associative list without keys has an element that's a map type")
+        raise _NoElement("associative list without keys has an element that's a map type")
     if isinstance(item, list):
-        raise ValueError("not supported: associative list with lists as elements")
+        raise _NoElement("not supported: associative list with lists as elements")
     if item is None:
         raise ValueError("associative list without keys has an element that's an explicit null")
     return value_element(item)
@@ -117,7 +121,7 @@ def _keyed(item: dict[str, Any], node: Node) -> str:
 # --- merge ---------------------------------------------------------------------------------------
 
 
-def merge(live: Any, applied: Any, node: Node) -> Any:
+def merge(live: Any, applied: Any, node: Node) -> Any:  # noqa: PLR0911  one per pair of kinds
     """The live value with the applied one laid over it; ``live`` itself if nothing changes.
 
     Either may be ABSENT, not both. The result is ABSENT if nothing is left to say. Applied lists
@@ -296,9 +300,7 @@ def _compare_maps(
     return Comparison(removed or None, modified or None, added or None)
 
 
-def _collect(
-    element: str, below: Comparison, into: tuple[PathSet, PathSet, PathSet]
-) -> None:
+def _collect(element: str, below: Comparison, into: tuple[PathSet, PathSet, PathSet]) -> None:
     for part, out in zip(below, into, strict=True):
         if part is not None:
             out[element] = part

@@ -114,7 +114,7 @@ def _check_same_role(checker: Checker, new: JsonObject, old: JsonObject) -> None
         ref = new.get("roleRef") or {}
         shown = {key: ref.get(key, "") for key in ("apiGroup", "kind", "name")}
         text = {"APIGroup": shown["apiGroup"], "Kind": shown["kind"], "Name": shown["name"]}
-        checker.invalid("roleRef", text, "cannot change roleRef")
+        checker.invalid("roleRef", text, "field is immutable")
 
 
 def update_role_binding(checker: Checker, new: JsonObject, old: JsonObject) -> None:
@@ -157,12 +157,9 @@ def _check_webhook(checker: Checker, hook: JsonObject, path: str) -> None:
         checker.invalid(f"{path}.name", name, text)
     for index, rule in enumerate(hook.get("rules") or ()):
         _check_rule(checker, rule, f"{path}.rules[{index}]")
-    for field, choices in (
-        ("failurePolicy", ("Fail", "Ignore")),
-        ("matchPolicy", ("Equivalent", "Exact")),
-    ):
-        if hook.get(field) not in {*choices, None}:
-            checker.unsupported(f"{path}.{field}", hook[field], choices)
+    failure, match = hook.get("failurePolicy"), hook.get("matchPolicy")
+    checker.choice(f"{path}.failurePolicy", failure, ("Fail", "Ignore"), needed=False)
+    checker.choice(f"{path}.matchPolicy", match, ("Equivalent", "Exact"), needed=False)
     effects = hook.get("sideEffects")
     if effects is None:
         checker.required(f"{path}.sideEffects", "must specify one of None, NoneOnDryRun")
@@ -195,7 +192,7 @@ def _check_client(checker: Checker, client: JsonObject, path: str) -> None:
         if scheme != "https":
             text = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
             checker.invalid(f"{path}.url", scheme, text)
-    else:
+    elif service is not None:
         for field in ("name", "namespace"):
             if not service.get(field):
                 checker.required(f"{path}.service.{field}")

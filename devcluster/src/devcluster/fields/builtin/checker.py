@@ -17,8 +17,10 @@ __all__ = ["Checker", "shown"]
 
 
 def shown(value: Any) -> str:
-    """A value as the server quotes it."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    """A value as the server quotes it; its internal structs (capitals) keep their order."""
+    first = value[0] if isinstance(value, list) and value else value
+    internal = isinstance(first, dict) and any(key[:1].isupper() for key in first)
+    return orjson.dumps(value, option=0 if internal else orjson.OPT_SORT_KEYS).decode()
 
 
 class Checker:

@@ -51,13 +51,11 @@ def check_containers(
     if not containers:
         checker.required(f"{path}.containers")
     seen: set[str] = set()
-    claimed: dict[str, set[Any]] = {}
     for kind in ("containers", "initContainers"):
         for at, container in enumerate(spec.get(kind) or ()):
             inner = f"{path}.{kind}[{at}]"
             _check_name(checker, container, inner, seen)
             _check_container(checker, container, inner, volumes)
-    del claimed
 
 
 def _check_name(checker: Checker, container: JsonObject, path: str, seen: set[str]) -> None:
@@ -77,13 +75,10 @@ def _check_container(
     image = container.get("image", "")
     if not image:
         checker.required(f"{path}.image")
-    elif image != image.strip():
-        checker.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
     _check_ports(checker, container.get("ports") or (), f"{path}.ports")
     for at, variable in enumerate(container.get("env") or ()):
         _check_env(checker, variable, f"{path}.env[{at}]")
-    for source in container.get("envFrom") or ():
-        at = container["envFrom"].index(source)
+    for at, source in enumerate(container.get("envFrom") or ()):
         _check_env_from(checker, source, (f"{path}.envFrom[{at}]", f"{path}.envFrom"))
     _check_mounts(checker, container, path, volumes)
     checker.choice(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL)
@@ -244,6 +239,19 @@ def _check_mounts(
             checker.invalid(f"{path}.volumeMounts.subPath", sub, "must be a relative path")
         if ".." in sub.split("/"):
             checker.invalid(f"{path}.volumeMounts.subPath", sub, "must not contain '..'")
+    _check_devices(checker, container, path, volumes)
+
+
+def _check_devices(
+    checker: Checker, container: JsonObject, path: str, volumes: dict[str, JsonObject]
+) -> None:
+    for at, device in enumerate(container.get("volumeDevices") or ()):
+        inner = f"{path}.volumeDevices[{at}]"
+        name = device.get("name", "")
+        if name not in volumes:
+            checker.not_found(f"{inner}.name", name)
+        if not device.get("devicePath"):
+            checker.required(f"{inner}.devicePath")
 
 
 # --- resources -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from devcluster.fields.builtin.meta import check_labels, check_selector
 from devcluster.fields.schema import JsonObject
 
 __all__ = [
+    "check_claim_spec",
     "config_map",
     "endpoints",
     "event",
@@ -27,6 +28,7 @@ __all__ = [
     "update_namespace",
     "update_secret",
     "update_service",
+    "update_volume",
     "update_volume_claim",
     "volume",
     "volume_claim",
@@ -73,7 +75,9 @@ def _check_type(checker: Checker, spec: JsonObject, addresses: list[str]) -> Non
         text = "may not be set to 'None' for LoadBalancer services"
         checker.invalid("spec.clusterIPs[0]", "None", text)
     elif kind == "NodePort" and addresses == ["None"]:
-        checker.invalid("spec.clusterIPs[0]", "None", "may not be set to 'None' for NodePort services")
+        checker.invalid(
+            "spec.clusterIPs[0]", "None", "may not be set to 'None' for NodePort services"
+        )
     elif kind == "ExternalName":
         if addresses:
             checker.forbidden("spec.clusterIPs", "may not be set for ExternalName services")
@@ -136,8 +140,14 @@ def _check_service_port(
 
 
 def _check_affinity(checker: Checker, spec: JsonObject) -> None:
-    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get("timeoutSeconds")
-    if spec.get("sessionAffinity") == "ClientIP" and seconds is not None and not 0 < seconds <= 86400:
+    seconds = ((spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}).get(
+        "timeoutSeconds"
+    )
+    if (
+        spec.get("sessionAffinity") == "ClientIP"
+        and seconds is not None
+        and not 0 < seconds <= 86400
+    ):
         path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
         checker.invalid(path, seconds, "must be greater than 0 and less than 86400")
 
@@ -185,9 +195,15 @@ def update_service(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     left, right = new["spec"], old["spec"]
     kinds = {left.get("type"), right.get("type")}
     if "ExternalName" not in kinds and right.get("clusterIP"):
-        ours = left.get("clusterIPs") or ([left["clusterIP"]] if left.get("clusterIP") else [])
+        first = left.get("clusterIP")
+        ours = left.get("clusterIPs") or ([first] if first else [])
         theirs = right.get("clusterIPs") or [right["clusterIP"]]
-        if ours[:1] != theirs[:1]:
+        if ours == theirs and first:
+            # Whoever changes the one address means the list too.
+            ours = [first, *ours[1:]]
+        if ours[:1] != [first]:
+            checker.invalid("spec.clusterIPs", ours, "first value must match `clusterIP`")
+        elif ours[:1] != theirs[:1]:
             checker.invalid("spec.clusterIPs[0]", ours, "may not change once set")
 
 
@@ -281,33 +297,41 @@ def update_secret(checker: Checker, new: JsonObject, old: JsonObject) -> None:
 
 def volume_claim(checker: Checker, obj: JsonObject) -> None:
     """A new claim."""
-    spec = obj["spec"]
-    _check_modes(checker, spec.get("accessModes"), "at least 1 access mode is required")
-    check_selector(checker, spec.get("selector"), "spec.selector")
+    check_claim_spec(checker, obj["spec"], "spec")
+
+
+def check_claim_spec(checker: Checker, spec: JsonObject, path: str) -> None:
+    """The spec of a claim, or of a template for claims."""
+    _check_modes(checker, spec.get("accessModes"), path, "at least 1 access mode is required")
+    check_selector(checker, spec.get("selector"), f"{path}.selector")
     amount = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
     if amount is None:
-        checker.required("spec.resources[storage]")
+        checker.required(f"{path}.resources[storage]")
     elif quantity.parse(str(amount)) <= 0:
-        checker.invalid("spec.resources[storage]", amount, "must be greater than zero")
+        checker.invalid(f"{path}.resources[storage]", amount, "must be greater than zero")
     name = spec.get("storageClassName")
     if name:
-        checker.problems("spec.storageClassName", name, names.dns_subdomain(name))
+        checker.problems(f"{path}.storageClassName", name, names.dns_subdomain(name))
     mode = spec.get("volumeMode")
     if mode not in {"Block", "Filesystem", None}:
-        checker.unsupported("spec.volumeMode", mode, ("Block", "Filesystem"))
+        checker.unsupported(f"{path}.volumeMode", mode, ("Block", "Filesystem"))
 
 
-def _check_modes(checker: Checker, modes: Any, detail: str) -> None:
+def _check_modes(checker: Checker, modes: Any, path: str, detail: str) -> None:
+    field = f"{path}.accessModes"
     if not modes:
-        checker.required("spec.accessModes", detail)
+        checker.required(field, detail)
     for mode in modes or ():
         if mode not in _MODES:
-            checker.unsupported("spec.accessModes", mode, _MODES)
+            checker.unsupported(field, mode, _MODES)
     if modes and "ReadWriteOncePod" in modes and len(modes) > 1:
-        text = "may not use ReadWriteOncePod with other access modes"
-        checker.forbidden("spec.accessModes", text)
+        checker.forbidden(field, "may not use ReadWriteOncePod with other access modes")
 
 
+_CLAIM_FROZEN = (
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for"
+    " bound claims"
+)
 _CLAIM_MUTABLE = frozenset({"resources", "volumeAttributesClassName"})
 
 
@@ -316,25 +340,24 @@ def update_volume_claim(checker: Checker, new: JsonObject, old: JsonObject) -> N
     volume_claim(checker, new)
     left, right = new["spec"], old["spec"]
     frozen = [{k: v for k, v in spec.items() if k not in _CLAIM_MUTABLE} for spec in (left, right)]
-    if not right.get("volumeName"):
-        frozen = [{k: v for k, v in spec.items() if k != "volumeName"} for spec in frozen]
+    for field in ("volumeName", "storageClassName"):
+        if not right.get(field):
+            frozen = [{k: v for k, v in spec.items() if k != field} for spec in frozen]
     if frozen[0] != frozen[1]:
-        text = (
-            "spec is immutable after creation except resources.requests and"
-            " volumeAttributesClassName for bound claims"
-        )
-        checker.forbidden("spec", text)
+        checker.forbidden("spec", _CLAIM_FROZEN)
         return
-    sizes = [((spec.get("resources") or {}).get("requests") or {}).get("storage") for spec in (left, right)]
+    sizes = [
+        ((spec.get("resources") or {}).get("requests") or {}).get("storage")
+        for spec in (left, right)
+    ]
     if None in sizes or sizes[0] == sizes[1]:
         return
     new_size, old_size = (quantity.parse(str(size)) for size in sizes)
-    if new_size < old_size:
+    if (old.get("status") or {}).get("phase") != "Bound":
+        checker.forbidden("spec", _CLAIM_FROZEN)
+    elif new_size < old_size:
         text = "field can not be less than status.capacity"
         checker.forbidden("spec.resources.requests.storage", text)
-    elif (old.get("status") or {}).get("phase") != "Bound":
-        text = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-        checker.forbidden("spec", text)
 
 
 _NOT_SOURCES = frozenset(
@@ -355,7 +378,7 @@ _NOT_SOURCES = frozenset(
 def volume(checker: Checker, obj: JsonObject) -> None:
     """A persistent volume, new or changed."""
     spec = obj["spec"]
-    _check_modes(checker, spec.get("accessModes"), "")
+    _check_modes(checker, spec.get("accessModes"), "spec", "")
     capacity = spec.get("capacity")
     if not capacity:
         checker.required("spec.capacity")
@@ -372,6 +395,20 @@ def volume(checker: Checker, obj: JsonObject) -> None:
         checker.required("spec", "must specify a volume type")
     for key in sorted(sources)[1:]:
         checker.forbidden(f"spec.{key}", "may not specify more than 1 volume type")
+
+
+def update_volume(checker: Checker, new: JsonObject, old: JsonObject) -> None:
+    """Its source and mode stay."""
+    volume(checker, new)
+    sides = [
+        {key: value for key, value in obj["spec"].items() if key not in _NOT_SOURCES}
+        for obj in (new, old)
+    ]
+    if sides[0] != sides[1]:
+        text = "spec.persistentvolumesource is immutable after creation"
+        checker.forbidden("spec.persistentvolumesource", text)
+    modes = [obj["spec"].get("volumeMode") for obj in (new, old)]
+    checker.unchanged("volumeMode", modes[0], modes[1])
 
 
 # --- the rest ------------------------------------------------------------------------------------
@@ -404,7 +441,9 @@ def endpoints(checker: Checker, obj: JsonObject) -> None:
                     checker.invalid(path, value, "must be a valid IP address")
         for index, port in enumerate(subset.get("ports") or ()):
             path = f"subsets[{at}].ports[{index}]"
-            checker.problems(f"{path}.port", port.get("port", 0), names.port_number(port.get("port", 0)))
+            checker.problems(
+                f"{path}.port", port.get("port", 0), names.port_number(port.get("port", 0))
+            )
 
 
 def event(checker: Checker, obj: JsonObject) -> None:
@@ -421,7 +460,7 @@ def resource_quota(checker: Checker, obj: JsonObject) -> None:
         path = f"spec.hard[{name}]"
         checker.problems(path, name, names.qualified_name(name))
         if "/" not in name and " " in name:
-            checker.invalid(path, name, "must be a standard resource type or fully qualified")
+            checker.invalid(path, name, "must be a standard resource for quota")
         if quantity.parse(str(amount)) < 0:
             checker.invalid(path, amount, "must be greater than or equal to 0")
 

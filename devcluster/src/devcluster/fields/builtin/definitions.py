@@ -33,6 +33,9 @@ def definition(checker: Checker, obj: JsonObject) -> None:
 def update_definition(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     """Scope, group and names stay once objects may exist."""
     _check_spec(checker, new)
+    conditions = (old.get("status") or {}).get("conditions") or ()
+    if not any(c.get("type") == "Established" and c.get("status") == "True" for c in conditions):
+        return
     for field in ("group", "scope"):
         left, right = new["spec"].get(field), old["spec"].get(field)
         checker.unchanged(f"spec.{field}", left, right)
@@ -107,15 +110,15 @@ def _check_conversion(checker: Checker, conversion: JsonObject) -> None:
 def _check_versions(checker: Checker, obj: JsonObject) -> None:
     versions = obj["spec"].get("versions")
     stored = [version for version in versions or () if version.get("storage")]
-    seen: set[str] = set()
+    known = [version.get("name", "") for version in versions or ()]
+    if len(set(known)) != len(known):
+        text = "must contain unique version names"
+        checker.invalid("spec.versions", _internal(versions), text)
     single = len(versions or ()) == 1
     for at, version in enumerate(versions or ()):
         path = f"spec.versions[{at}]"
         name = version.get("name", "")
         checker.problems(f"{path}.name", name, names.dns_1035_label(name))
-        if name in seen:
-            checker.invalid(f"{path}.name", name, "must be unique")
-        seen.add(name)
         _check_version(checker, version, path, single=single)
     if len(stored) != 1:
         text = "must have exactly one version marked as storage version"
@@ -207,7 +210,9 @@ def _check_schema(checker: Checker, schema: JsonObject, path: str) -> None:
         checker.unsupported(f"{path}.type", kind, _TYPES)
     if kind == "array" and schema.get("items") is None:
         checker.required(f"{path}.items", "must be specified")
-    if schema.get("x-kubernetes-list-type") == "map" and not schema.get("x-kubernetes-list-map-keys"):
+    if schema.get("x-kubernetes-list-type") == "map" and not schema.get(
+        "x-kubernetes-list-map-keys"
+    ):
         text = "must not be empty if x-kubernetes-list-type is map"
         checker.required(f"{path}.x-kubernetes-list-map-keys", text)
     _check_pattern(checker, schema, path)
@@ -236,6 +241,7 @@ def _check_pattern(checker: Checker, schema: JsonObject, path: str) -> None:
     except re2.error as problem:
         detail = problem.args[0] if problem.args else ""
         text = detail.decode() if isinstance(detail, bytes) else str(detail)
+        text = text.replace("missing ]", "missing closing ]")
         text = text.replace(": ", ": `", 1) + "`" if ": " in text else text
         checker.invalid(
             f"{path}.pattern",

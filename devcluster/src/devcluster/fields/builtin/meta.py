@@ -15,8 +15,8 @@ _RBAC = "rbac.authorization.k8s.io"
 _STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 
 _NAMES: dict[tuple[str, str], names.Syntax] = {
-    ("", "Namespace"): names.dns_label,
-    ("", "Service"): names.dns_1035_label,
+    ("", "Namespace"): names.dotless_label,
+    ("", "Service"): names.dotless_label,
     (_RBAC, "Role"): names.path_segment,
     (_RBAC, "ClusterRole"): names.path_segment,
     (_RBAC, "RoleBinding"): names.path_segment,
@@ -39,20 +39,20 @@ def check_meta(checker: Checker, meta: JsonObject, schema: TypeSchema) -> None:
         checker.required("metadata.name", "name or generateName is required")
     else:
         checker.problems("metadata.name", name, syntax(name))
-    _common(checker, meta)
+    _common(checker, meta, builtin=schema.builtin)
 
 
-def _common(checker: Checker, meta: JsonObject) -> None:
+def _common(checker: Checker, meta: JsonObject, *, builtin: bool) -> None:
     if meta.get("generation", 0) < 0:
         checker.not_negative("metadata.generation", meta["generation"])
     check_labels(checker, meta.get("labels"), "metadata.labels")
     _check_annotations(checker, meta.get("annotations"))
     _check_owners(checker, meta.get("ownerReferences"))
-    for finalizer in meta.get("finalizers") or ():
+    for at, finalizer in enumerate(meta.get("finalizers") or ()):
         checker.problems("metadata.finalizers", finalizer, names.qualified_name(finalizer))
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+        if builtin and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             checker.invalid(
-                "metadata.finalizers",
+                f"metadata.finalizers[{at}]",
                 finalizer,
                 "name is neither a standard finalizer name nor is it fully qualified",
             )
@@ -62,10 +62,11 @@ def check_meta_update(
     checker: Checker, meta: JsonObject, old: JsonObject, schema: TypeSchema
 ) -> None:
     """The metadata of a changed object."""
-    del schema
     if meta is old:
         return
-    _common_if_changed(checker, meta, old)
+    watched = ("labels", "annotations", "ownerReferences", "finalizers", "generation")
+    if any(meta.get(key) != old.get(key) for key in watched):
+        _common(checker, meta, builtin=schema.builtin)
     if old.get("deletionTimestamp"):
         known = set(old.get("finalizers") or ())
         added = [name for name in meta.get("finalizers") or () if name not in known]
@@ -76,28 +77,22 @@ def check_meta_update(
                 "no new finalizers can be added if the object is being deleted,"
                 f" found new finalizers []string{{{listed}}}",
             )
-    for field in ("name", "namespace", "uid", "creationTimestamp"):
+    for field in ("name", "namespace", "uid"):
         if field in meta and field in old:
             checker.unchanged(f"metadata.{field}", meta[field], old[field])
-
-
-def _common_if_changed(checker: Checker, meta: JsonObject, old: JsonObject) -> None:
-    watched = ("labels", "annotations", "ownerReferences", "finalizers", "generation")
-    if any(meta.get(key) != old.get(key) for key in watched):
-        _common(checker, meta)
 
 
 def check_labels(checker: Checker, labels: Any, path: str) -> None:
     """Keys and values of labels."""
     for key, value in (labels or {}).items():
-        checker.problems(path, key, names.qualified_name(key))
+        checker.problems(path, key, names.label_key(key))
         checker.problems(path, value, names.label_value(value))
 
 
 def _check_annotations(checker: Checker, annotations: Any) -> None:
     total = 0
     for key, value in (annotations or {}).items():
-        checker.problems("metadata.annotations", key, names.qualified_name(key.lower()))
+        checker.problems("metadata.annotations", key, names.label_key(key.lower()))
         total += len(key.encode()) + len(value.encode())
     if total > _ANNOTATIONS_LIMIT:
         checker.too_long("metadata.annotations", _ANNOTATIONS_LIMIT)
@@ -136,10 +131,13 @@ def check_selector(checker: Checker, selector: Any, path: str) -> None:
             )
         elif operator in {"Exists", "DoesNotExist"} and values:
             checker.forbidden(
-                f"{inner}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                f"{inner}.values",
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
             )
         elif operator not in _OPERATORS:
             checker.invalid(f"{inner}.operator", operator or "", "not a valid selector operator")
-        checker.problems(f"{inner}.key", term.get("key", ""), names.qualified_name(term.get("key", "")))
+        checker.problems(
+            f"{inner}.key", term.get("key", ""), names.qualified_name(term.get("key", ""))
+        )
         for index, value in enumerate(values):
             checker.problems(f"{inner}.values[{index}]", value, names.label_value(value))

@@ -11,8 +11,10 @@ __all__ = [
     "dns_1035_label",
     "dns_label",
     "dns_subdomain",
+    "dotless_label",
     "env_name",
     "ip_address",
+    "label_key",
     "label_value",
     "path_segment",
     "port_name",
@@ -98,17 +100,31 @@ def path_segment(value: str) -> list[str]:
     return [f"may not contain '{sign}'" for sign in "/%" if sign in value]
 
 
-def qualified_name(value: str) -> list[str]:
-    """``[prefix/]name``: keys of labels and annotations, finalizers."""
+def label_key(value: str) -> list[str]:
+    """``[prefix/]name``: keys of labels and annotations."""
+    return qualified_name(value, what="a valid label key")
+
+
+def dotless_label(value: str) -> list[str]:
+    """RFC 1123 label, for names that would pass as a subdomain."""
+    if "." in value:
+        return ["must not contain dots"]
+    return [text.replace("63 bytes", "63 characters") for text in dns_label(value)]
+
+
+def qualified_name(value: str, *, what: str = "a qualified name") -> list[str]:
+    """``[prefix/]name``: finalizers, conditions, resources."""
     parts = value.split("/")
     out: list[str] = []
     if len(parts) > 2:
         text = (
-            "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must"
+            f"{what} must consist of alphanumeric characters, '-', '_' or '.', and must"
             " start and end with an alphanumeric character"
         )
         mismatch = _mismatch(text, _NAME_PART, "MyName", "my.name", "123-abc")
-        return [mismatch + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
+        return [
+            f"{mismatch} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
     if len(parts) == 2:
         if not parts[0]:
             out.append("prefix part must be non-empty")
@@ -159,10 +175,8 @@ def config_key(value: str) -> list[str]:
 def env_name(value: str) -> list[str]:
     """The name of an environment variable: printable ASCII without ``=``."""
     if not value or not all(" " <= sign <= "~" and sign != "=" for sign in value):
-        return [
-            "a valid environment variable name must consist only of printable ASCII characters"
-            " other than '='"
-        ]
+        text = "a valid environment variable name must consist only of printable ASCII characters"
+        return [f"{text} other than '='"]
     return []
 
 

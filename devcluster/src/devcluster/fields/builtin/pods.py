@@ -24,7 +24,7 @@ def check_template(checker: Checker, template: JsonObject, path: str) -> None:
     meta = template.get("metadata") or {}
     check_labels(checker, meta.get("labels"), f"{path}.labels")
     for key in meta.get("annotations") or {}:
-        checker.problems(f"{path}.annotations", key, names.qualified_name(key.lower()))
+        checker.problems(f"{path}.annotations", key, names.label_key(key.lower()))
     spec = template.get("spec") or {}
     check_pod_spec(checker, spec, f"{path}.spec")
     if spec.get("ephemeralContainers"):
@@ -43,9 +43,6 @@ def check_pod_spec(checker: Checker, spec: JsonObject, path: str) -> None:
     _check_names(checker, spec, path)
     _check_security(checker, spec, path)
     _check_placement(checker, spec, path)
-    checker.not_negative(
-        f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds")
-    )
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= _MAX_ID:
         detail = "must be between 1 and 2147483647, inclusive"
@@ -87,7 +84,9 @@ def _check_security(checker: Checker, spec: JsonObject, path: str) -> None:
         value = context.get(field)
         if value is not None and not 0 <= value <= _MAX_ID:
             checker.invalid(
-                f"{path}.securityContext.{field}", value, f"must be between 0 and {_MAX_ID}, inclusive"
+                f"{path}.securityContext.{field}",
+                value,
+                f"must be between 0 and {_MAX_ID}, inclusive",
             )
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         checker.invalid(
@@ -103,12 +102,16 @@ def _check_placement(checker: Checker, spec: JsonObject, path: str) -> None:
     for at, constraint in enumerate(spec.get("topologySpreadConstraints") or ()):
         inner = f"{path}.topologySpreadConstraints[{at}]"
         if constraint.get("maxSkew", 0) <= 0:
-            checker.invalid(f"{inner}.maxSkew", constraint.get("maxSkew", 0), "must be greater than zero")
+            checker.invalid(
+                f"{inner}.maxSkew", constraint.get("maxSkew", 0), "must be greater than zero"
+            )
         if not constraint.get("topologyKey"):
             checker.required(f"{inner}.topologyKey", "can not be empty")
         when = constraint.get("whenUnsatisfiable", "")
         if when not in {"DoNotSchedule", "ScheduleAnyway"}:
-            checker.unsupported(f"{inner}.whenUnsatisfiable", when, ("DoNotSchedule", "ScheduleAnyway"))
+            checker.unsupported(
+                f"{inner}.whenUnsatisfiable", when, ("DoNotSchedule", "ScheduleAnyway")
+            )
     node = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
@@ -139,7 +142,9 @@ def _check_toleration(checker: Checker, toleration: JsonObject, path: str) -> No
         checker.problems(f"{path}.operator", value, names.label_value(value))
     elif operator == "Exists":
         if value:
-            checker.invalid(f"{path}.operator", value, "value must be empty when `operator` is 'Exists'")
+            checker.invalid(
+                f"{path}.operator", value, "value must be empty when `operator` is 'Exists'"
+            )
     else:
         checker.unsupported(f"{path}.operator", operator, ("Equal", "Exists"))
     if effect and effect not in _EFFECTS:
@@ -151,7 +156,12 @@ def check_pod(checker: Checker, obj: JsonObject) -> None:
     check_pod_spec(checker, obj.get("spec") or {}, "spec")
 
 
-_MUTABLE = {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"}
+_MUTABLE = {
+    "activeDeadlineSeconds",
+    "tolerations",
+    "terminationGracePeriodSeconds",
+    "schedulingGates",
+}
 
 
 def check_pod_update(checker: Checker, new: JsonObject, old: JsonObject) -> None:

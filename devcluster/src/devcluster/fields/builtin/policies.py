@@ -135,14 +135,9 @@ def storage_class(checker: Checker, obj: JsonObject) -> None:
 
 def update_storage_class(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     """Almost everything stays."""
-    if (new.get("parameters") or {}) != (old.get("parameters") or {}):
-        checker.forbidden("parameters", "updates to parameters are forbidden.")
-    if new.get("provisioner") != old.get("provisioner"):
-        checker.forbidden("provisioner", "updates to provisioner are forbidden.")
-    if new.get("reclaimPolicy") != old.get("reclaimPolicy"):
-        checker.forbidden("reclaimPolicy", "updates to reclaimPolicy are forbidden.")
-    field = "volumeBindingMode"
-    checker.unchanged(field, new.get(field), old.get(field))
+    for field in ("parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"):
+        if (new.get(field) or None) != (old.get(field) or None):
+            checker.invalid(field, None, "field is immutable")
 
 
 _HIGHEST = 1_000_000_000
@@ -185,7 +180,8 @@ def runtime_class(checker: Checker, obj: JsonObject) -> None:
 
 def update_runtime_class(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     """Its handler stays."""
-    checker.unchanged("handler", new.get("handler"), old.get("handler"))
+    if new.get("handler") != old.get("handler"):
+        checker.invalid("handler", None, "field is immutable")
 
 
 def lease(checker: Checker, obj: JsonObject) -> None:

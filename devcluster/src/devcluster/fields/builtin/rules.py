@@ -91,6 +91,7 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("", "ConfigMap"): core.update_config_map,
     ("", "Secret"): core.update_secret,
     ("", "PersistentVolumeClaim"): core.update_volume_claim,
+    ("", "PersistentVolume"): core.update_volume,
     ("apps", "Deployment"): workloads.update_deployment,
     ("apps", "ReplicaSet"): workloads.update_replica_set,
     ("apps", "StatefulSet"): workloads.update_stateful_set,

@@ -8,6 +8,7 @@ from typing import Any
 
 from devcluster.fields.builtin import names
 from devcluster.fields.builtin.checker import Checker
+from devcluster.fields.builtin.core import check_claim_spec
 from devcluster.fields.builtin.meta import check_selector
 from devcluster.fields.builtin.pods import check_template
 from devcluster.fields.schema import JsonObject
@@ -134,11 +135,7 @@ def _check_strategy(checker: Checker, strategy: JsonObject) -> None:
             checker.invalid(f"{path}.maxUnavailable", unavailable, text)
     else:
         shown = {"Type": kind or "", "RollingUpdate": rolling}
-        checker.unsupported("spec.strategy", _Go(shown), ("Recreate", "RollingUpdate"))
-
-
-def _Go(value: JsonObject) -> JsonObject:  # noqa: N802  the server shows its internal struct
-    return value
+        checker.unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
 
 
 def update_deployment(checker: Checker, new: JsonObject, old: JsonObject) -> None:
@@ -208,7 +205,26 @@ def stateful_set(checker: Checker, obj: JsonObject) -> None:
     service = spec.get("serviceName")
     if service:
         checker.problems("spec.serviceName", service, names.dns_label(service))
-    _check_workload(checker, spec, "statefulset")
+    claims = spec.get("volumeClaimTemplates") or ()
+    for at, claim in enumerate(claims):
+        path = f"spec.volumeClaimTemplates[{at}].spec"
+        check_claim_spec(checker, claim.get("spec") or {}, path)
+    _check_workload(checker, _with_claims(spec, claims), "statefulset")
+
+
+def _with_claims(spec: JsonObject, claims: Any) -> JsonObject:
+    """The spec as its pods will have it: the claims are their first volumes."""
+    if not claims:
+        return spec
+    template = spec.get("template") or {}
+    pod = template.get("spec") or {}
+    volumes = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in ((claim.get("metadata") or {}).get("name", "") for claim in claims)
+    ]
+    known = {volume["name"] for volume in volumes}
+    volumes += [v for v in pod.get("volumes") or () if v.get("name") not in known]
+    return {**spec, "template": {**template, "spec": {**pod, "volumes": volumes}}}
 
 
 def _check_set_strategy(checker: Checker, strategy: JsonObject) -> None:
@@ -228,6 +244,7 @@ def _check_set_strategy(checker: Checker, strategy: JsonObject) -> None:
         checker.invalid(path, shown, "must be 'RollingUpdate' or 'OnDelete'")
 
 
+_SET_FROZEN = ("podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates")
 _SET_MUTABLE = frozenset(
     {
         "replicas",
@@ -244,8 +261,11 @@ _SET_MUTABLE = frozenset(
 def update_stateful_set(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     """Little may change."""
     stateful_set(checker, new)
-    left = {key: value for key, value in new["spec"].items() if key not in _SET_MUTABLE}
-    right = {key: value for key, value in old["spec"].items() if key not in _SET_MUTABLE}
+    for field in _SET_FROZEN:
+        checker.unchanged(f"spec.{field}", new["spec"].get(field), old["spec"].get(field))
+    known = _SET_MUTABLE.union(_SET_FROZEN)
+    left = {key: value for key, value in new["spec"].items() if key not in known}
+    right = {key: value for key, value in old["spec"].items() if key not in known}
     if left != right:
         checker.forbidden(
             "spec",
@@ -306,24 +326,19 @@ def _check_job_spec(checker: Checker, spec: JsonObject, path: str) -> None:
     ):
         checker.not_negative(f"{path}.{field}", spec.get(field))
     mode = spec.get("completionMode")
-    if mode not in {"NonIndexed", "Indexed", None}:
-        checker.unsupported(f"{path}.completionMode", mode, ("NonIndexed", "Indexed"))
+    modes = ("NonIndexed", "Indexed")
+    checker.choice(f"{path}.completionMode", mode, modes, needed=False)
     if mode == "Indexed" and spec.get("completions") is None:
         checker.required(f"{path}.completions", "when completion mode is Indexed")
     if spec.get("backoffLimitPerIndex") is not None and mode != "Indexed":
         text = "requires indexed completion mode"
         checker.invalid(f"{path}.backoffLimitPerIndex", spec["backoffLimitPerIndex"], text)
     replaced = spec.get("podReplacementPolicy")
-    if replaced not in {"Failed", "TerminatingOrFailed", None}:
-        choices = ("Failed", "TerminatingOrFailed")
-        checker.unsupported(f"{path}.podReplacementPolicy", replaced, choices)
-    selector, manual = spec.get("selector"), spec.get("manualSelector")
+    policies = ("Failed", "TerminatingOrFailed")
+    checker.choice(f"{path}.podReplacementPolicy", replaced, policies, needed=False)
     template = spec.get("template") or {}
-    if manual and selector is None:
-        checker.required(f"{path}.selector")
-        labels = (template.get("metadata") or {}).get("labels")
-        text = "`selector` does not match template `labels`"
-        checker.invalid(f"{path}.template.metadata.labels", labels, text)
+    if path == "spec":
+        _check_job_selector(checker, spec, template)
     check_template(checker, template, f"{path}.template")
     policy = (template.get("spec") or {}).get("restartPolicy")
     if policy == "Always":
@@ -332,6 +347,19 @@ def _check_job_spec(checker: Checker, spec: JsonObject, path: str) -> None:
     elif policy not in {"OnFailure", "Never"}:
         choices = ("OnFailure", "Never")
         checker.unsupported(f"{path}.template.spec.restartPolicy", policy, choices)
+
+
+def _check_job_selector(checker: Checker, spec: JsonObject, template: JsonObject) -> None:
+    """A selector that was given by hand, or generated, matches the template."""
+    selector = spec.get("selector")
+    if selector is None and spec.get("manualSelector"):
+        checker.required("spec.selector")
+    elif selector is None:
+        return
+    labels = (template.get("metadata") or {}).get("labels")
+    if not selector or not _matches(selector, labels or {}):
+        text = "`selector` does not match template `labels`"
+        checker.invalid("spec.template.metadata.labels", labels, text)
 
 
 def update_job(checker: Checker, new: JsonObject, old: JsonObject) -> None:
@@ -369,7 +397,9 @@ def cron_job(checker: Checker, obj: JsonObject) -> None:
     policy = spec.get("concurrencyPolicy")
     checker.choice("spec.concurrencyPolicy", policy, ("Allow", "Forbid", "Replace"))
     _counts(checker, spec, "successfulJobsHistoryLimit", "failedJobsHistoryLimit")
-    _check_job_spec(checker, (spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec")
+    _check_job_spec(
+        checker, (spec.get("jobTemplate") or {}).get("spec") or {}, "spec.jobTemplate.spec"
+    )
 
 
 def update_cron_job(checker: Checker, new: JsonObject, old: JsonObject) -> None:
