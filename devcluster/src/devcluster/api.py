@@ -1,82 +1,47 @@
-"""Resource requests: from a parsed path and a body to a response.
+"""The verbs on resources: from an authorised request to a reply.
 
-Called by the server once a request is authenticated and authorised. Each verb is one method;
-what they share (which kind, which options, which form) is prepared in ``Call``.
+Called by the server. Each verb is one method; what a path, a body and a query mean is settled
+before it (``request``, ``calls``, ``parameters``), what an object becomes is settled below it
+(``writes``, ``deletes``, ``reading``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from devcluster import errors
+from devcluster import errors, scaling, strategies
 from devcluster.auth.reviews import Reviews
+from devcluster.calls import Call, Reply, Stream
 from devcluster.deletes import DeleteOptions
 from devcluster.engine import Engine
-from devcluster.gate import Strictness
-from devcluster.identity import User
-from devcluster.kinds import Kind
-from devcluster.reading import ListOptions
+from devcluster.kinds import Kind, Target
+from devcluster.negotiation import to_yaml
+from devcluster.parameters import ListOptions, check_write
 from devcluster.request import RequestInfo
 from devcluster.show.maker import TableMaker
-from devcluster.views import View, negotiate
+from devcluster.views import View
 from devcluster.watching import Watch
 from devcluster.wire import bodies
-from devcluster.wire.protobuf import MAGIC
-from devcluster.writes import Outcome, Target, WriteOptions
+from devcluster.writes import Outcome
 
-__all__ = ["Api", "Call", "Reply", "Stream"]
+__all__ = ["Api"]
 
 JsonObject = dict[str, Any]
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A finished response."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A response that goes on: the server writes its lines until they end."""
-
-    watch: Watch
-
-
-@dataclass(slots=True)
-class Call:
-    """One authorised request."""
-
-    info: RequestInfo
-    method: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    user: User
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def content_type(self) -> str:
-        return self.headers.get("Content-Type", "").partition(";")[0].strip()
-
-    def decoded(self) -> JsonObject:
-        """The body as an object; 400 or 415."""
-        return bodies.decode(self.body, self.content_type)
+_PATCHES = (_JSON_PATCH, _MERGE_PATCH, _STRATEGIC, _APPLY, "application/apply-patch+cbor")
+# Verbs that a collection and an object have.
+_ON_COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
+_ON_OBJECT = frozenset({"get", "watch", "update", "patch", "delete"})
 
 
 class Api:
-    """The verbs on resources."""
+    """Answers resource requests."""
 
     def __init__(self, engine: Engine, *, tables: TableMaker, reviews: Reviews) -> None:
         self._store = engine.store
@@ -107,34 +72,41 @@ class Api:
     def handle(self, call: Call) -> Reply | Stream:
         """Answer; raises ApiFailure."""
         info = call.info
+        if not self._kinds.versions(info.group):
+            return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
         kind = self.kind_of(info)
         if kind is None:
             raise errors.resource_not_found()
-        if kind.namespaced and not info.namespace and info.verb not in {"list", "watch"}:
-            raise errors.method_not_allowed()
-        if not kind.namespaced and info.namespace and kind.table != ("", "namespaces"):
-            raise errors.resource_not_found()
-        verbs = kind.subresources[info.subresource].verbs if info.subresource else kind.verbs
-        if info.verb not in verbs:
-            raise errors.method_not_allowed()
+        _check_route(info, kind)
         target = Target(
             kind,
             namespace=info.namespace if kind.namespaced else "",
             name=info.name,
             subresource=info.subresource,
         )
+        if kind.deprecation:
+            call.warnings.append(kind.deprecation)
         verb: Callable[[Call, Target], Reply | Stream] = getattr(self, f"_{info.verb}")
-        return verb(call, target)
+        reply = verb(call, target)
+        if isinstance(reply, Reply) and call.wanted.yaml:
+            return Reply(reply.status, to_yaml(reply.body), "application/yaml")
+        return reply
 
     def _view(self, call: Call, kind: Kind) -> View:
-        form, version = negotiate(call.headers.get("Accept", ""))
         include = call.query.get("includeObject", "") or "Metadata"
-        return View(kind, form, version, include, self._tables)
+        return View(kind, call.wanted, include, self._tables)
 
     # --- reads --------------------------------------------------------------------------------
 
     def _get(self, call: Call, target: Target) -> Reply:
-        row = self._reader.get(target.kind, namespace=target.namespace, name=target.name)
+        if target.subresource == "scale":
+            return self._scale(target)
+        row = self._reader.get(
+            target.kind,
+            namespace=target.namespace,
+            name=target.name,
+            revision=call.query.get("resourceVersion", ""),
+        )
         return Reply(200, self._view(call, target.kind).one(row))
 
     def _list(self, call: Call, target: Target) -> Reply:
@@ -144,71 +116,67 @@ class Api:
         return Reply(200, view.many(page.rows, page.meta))
 
     def _watch(self, call: Call, target: Target) -> Stream:
-        options = ListOptions.parse(call.query)
+        options = ListOptions.parse(call.query, watch=True)
+        if target.name:
+            options = options.only(target.name)
         kind = target.kind
         chosen = self._reader.selection(kind, namespace=target.namespace, options=options)
         table = self._store.table(kind.table)
-        return Stream(Watch(self._store, table, self._view(call, kind), chosen, options))
+        watch = Watch(self._store, table, self._view(call, kind), chosen, options)
+        watch.check()
+        return Stream(watch)
 
     # --- writes -------------------------------------------------------------------------------
 
-    def _options(self, call: Call) -> WriteOptions:
-        query = call.query
-        mode = query.get("fieldValidation", "") or "Warn"
-        if mode not in {"Strict", "Warn", "Ignore"}:
-            raise errors.bad_request(f"unsupported fieldValidation: {mode}")
-        strictness: Strictness = "Strict" if mode == "Strict" else "Warn"
-        if mode == "Ignore":
-            strictness = "Ignore"
-        manager = query.get("fieldManager", "") or _default_manager(call.headers)
-        return WriteOptions(
-            manager=manager,
-            user=call.user,
-            dry_run=_dry_run(query),
-            strictness=strictness,
-            force=query.get("force", "") in {"true", "1"},
-            raw=b"" if call.body.startswith(MAGIC) else call.body,
-            warnings=call.warnings,
-        )
-
     def _create(self, call: Call, target: Target) -> Reply:
+        check_write("CreateOptions", call.query)
+        options = call.write_options()
         if target.subresource == "token":
-            return Reply(201, orjson.dumps(self._reviews.issue(target, call.decoded())))
-        obj = self._decode_object(call, target.kind)
+            issued = self._reviews.issue(target, call.decoded("TokenRequest"))
+            return Reply(201, orjson.dumps(issued))
+        obj = call.object(target.kind)
         if not target.kind.stored:
-            return Reply(201, orjson.dumps(self._reviews.answer(target, obj, call.user)))
-        options = self._options(call)
+            answer = self._reviews.answer(target, obj, call.user)
+            return Reply(201, orjson.dumps(self._writer.tracked(target, answer, options)))
         return self._written(call, target, self._writer.create(target, obj, options))
 
     def _update(self, call: Call, target: Target) -> Reply:
-        obj = self._decode_object(call, target.kind)
-        options = self._options(call)
+        check_write("UpdateOptions", call.query)
+        options = call.write_options()
+        if target.subresource == "scale":
+            scale = call.decoded("Scale")
+            return self._rescale(target, lambda _old: scale, call)
+        obj = call.object(target.kind)
         return self._written(call, target, self._writer.update(target, obj, options))
 
     def _patch(self, call: Call, target: Target) -> Reply:
-        options = self._options(call)
-        kind = call.content_type
-        if kind == _APPLY:
-            if not call.query.get("fieldManager"):
-                raise _manager_required()
-            applied = call.decoded()
+        form = call.content_type
+        if form not in _PATCHES:
+            raise errors.ApiFailure(
+                415, "UnsupportedMediaType", "415: Unsupported Media Type", details={}
+            )
+        check_write("PatchOptions", call.query, apply=form == _APPLY)
+        options = call.write_options()
+        if target.subresource == "scale":
+            change = self._change(_MERGE_PATCH if form == _APPLY else form, target.kind, call)
+            return self._rescale(target, change, call)
+        if form == _APPLY:
+            applied = bodies.applied(call.body)
             return self._written(call, target, self._writer.apply(target, applied, options))
-        change = self._change(kind, target.kind, call.body)
-        return self._written(call, target, self._writer.patch(target, change, options))
+        outcome = self._writer.patch(target, self._change(form, target.kind, call), options)
+        return self._written(call, target, outcome)
 
-    def _change(
-        self, content_type: str, kind: Kind, body: bytes
-    ) -> Callable[[JsonObject], JsonObject]:
+    def _change(self, form: str, kind: Kind, call: Call) -> Callable[[JsonObject], JsonObject]:
         gate = self._gate
-        if content_type == _JSON_PATCH:
-            ops = bodies.json_value(body)
+        if form == _JSON_PATCH:
+            ops = bodies.patch(call.body)
             return lambda obj: gate.json_patch(obj, ops)
-        if content_type == _MERGE_PATCH:
-            patch = bodies.json_value(body)
-            return lambda obj: gate.merge_patch(obj, patch)
-        if content_type == _STRATEGIC and not kind.crd:
-            patch = bodies.json_value(body)
-            return lambda obj: gate.strategic(kind, obj, patch)
+        if form == _MERGE_PATCH:
+            merge = bodies.patch(call.body)
+            return lambda obj: gate.merge_patch(obj, merge)
+        if form == _STRATEGIC and not kind.crd:
+            strategic = bodies.patch(call.body)
+            return lambda obj: gate.strategic(kind, obj, strategic)
         accepted = [_JSON_PATCH, _MERGE_PATCH]
         accepted += [_APPLY] if kind.crd else [_STRATEGIC, _APPLY]
         raise errors.unsupported_media_type(accepted)
@@ -217,28 +185,36 @@ class Api:
         body = self._view(call, target.kind).dump(outcome.obj)
         return Reply(201 if outcome.created else 200, body)
 
-    def _decode_object(self, call: Call, kind: Kind) -> JsonObject:
-        obj = call.decoded()
-        given = (obj.get("apiVersion", ""), obj.get("kind", ""))
-        expected = (kind.api_version, kind.kind)
-        if any(given) and given != expected:
-            raise errors.bad_request(
-                f"the API version in the data ({given[0]}) does not match the expected API version"
-                f" ({expected[0]})"
-            )
-        return {"kind": kind.kind, "apiVersion": kind.api_version, **obj}
+    # --- scale --------------------------------------------------------------------------------
+
+    def _scale(self, target: Target) -> Reply:
+        obj = self._writer.must_live(target)
+        return Reply(200, orjson.dumps(scaling.scale_of(target.kind, obj)))
+
+    def _rescale(
+        self, target: Target, change: Callable[[JsonObject], JsonObject], call: Call
+    ) -> Reply:
+        kind = target.kind
+        old = self._writer.must_live(target)
+        scale = change(scaling.scale_of(kind, old))
+        new = scaling.with_scale(kind, old, scale)
+        options = call.write_options()
+        options.raw = b""
+        outcome = self._writer.update(target, new, options)
+        return Reply(200, orjson.dumps(scaling.scale_of(kind, outcome.obj)))
 
     # --- deletes ------------------------------------------------------------------------------
 
     def _delete_options(self, call: Call) -> DeleteOptions:
-        body = call.decoded() if call.body.strip() else {}
+        check_write("DeleteOptions", call.query)
+        body = call.decoded("DeleteOptions") if call.body.strip() else {}
         return DeleteOptions.parse(body, dict(call.query))
 
     def _delete(self, call: Call, target: Target) -> Reply:
         options = self._delete_options(call)
         kind = target.kind
         result = self._deleter.delete(target, options)
-        if not result.gone:
+        if not result.gone or strategies.returns_deleted(kind):
             return Reply(200, self._view(call, kind).dump(result.obj))
         details = {"name": target.name, "group": kind.group, "kind": kind.plural}
         status = {
@@ -257,8 +233,9 @@ class Api:
         options = self._delete_options(call)
         kind = target.kind
         view = self._view(call, kind)
-        listing = ListOptions.parse(call.query)
-        page = self._reader.list(kind, namespace=target.namespace, options=listing)
+        page = self._reader.list(
+            kind, namespace=target.namespace, options=ListOptions.parse(call.query)
+        )
         for row in page.rows:
             one = Target(kind, namespace=row.namespace, name=row.name)
             try:
@@ -269,28 +246,23 @@ class Api:
         return Reply(200, view.many(page.rows, page.meta))
 
 
-def _dry_run(query: Mapping[str, str]) -> bool:
-    value = query.get("dryRun", "")
-    if value not in {"", "All"}:
-        raise errors.bad_request(f"invalid dryRun: {value}")
-    return value == "All"
-
-
-def _default_manager(headers: Mapping[str, str]) -> str:
-    """The manager of a write that names none: the user agent up to its first slash."""
-    return headers.get("User-Agent", "").partition("/")[0][:128] or "unknown"
-
-
-def _manager_required() -> errors.ApiFailure:
-    return errors.invalid(
-        group="meta.k8s.io",
-        kind="PatchOptions",
-        name="",
-        causes=[
-            {
-                "reason": "FieldValueRequired",
-                "message": "Required value: is required for apply patch",
-                "field": "fieldManager",
-            }
-        ],
-    )
+def _check_route(info: RequestInfo, kind: Kind) -> None:
+    """404 and 405 where the real server has no such path, or not this method on it."""
+    if kind.namespaced and not info.namespace:
+        if info.name:
+            raise errors.resource_not_found()
+        if info.verb not in {"list", "watch"}:
+            raise errors.method_not_allowed()
+    of_namespaces = kind.table == ("", "namespaces")
+    if not kind.namespaced and info.namespace and not of_namespaces:
+        raise errors.resource_not_found()
+    if of_namespaces and info.namespace != info.name:
+        raise errors.resource_not_found()
+    if info.subresource:
+        if info.verb not in kind.subresources[info.subresource].verbs:
+            raise errors.method_not_allowed()
+        return
+    if info.verb not in kind.verbs:
+        raise errors.method_not_allowed()
+    if info.verb not in (_ON_OBJECT if info.name else _ON_COLLECTION):
+        raise errors.method_not_allowed()

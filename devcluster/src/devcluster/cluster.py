@@ -118,6 +118,9 @@ class DevCluster:
         """Fill the cluster and listen."""
         self._controllers.start()
         bootstrap.fill(self.engine)
+        await self._controllers.settle()
+        # Nobody can have a version from before the start: a watch from one is too old.
+        self.engine.store.compact()
         server = web.Server(self._server.handle, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()

@@ -7,10 +7,13 @@ from typing import Any
 
 from devcluster import clock, errors
 from devcluster.conversion import from_stored
+from devcluster.kinds import Target
+from devcluster.parameters import invalid_options
 from devcluster.store import Row, Store
-from devcluster.writes import Target
 
-__all__ = ["DeleteOptions", "Deleted", "Deleter"]
+__all__ = ["CLEANUP", "DeleteOptions", "Deleted", "Deleter"]
+
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 JsonObject = dict[str, Any]
 _POLICIES = frozenset({"Background", "Foreground", "Orphan"})
@@ -28,26 +31,27 @@ class DeleteOptions:
 
     @classmethod
     def parse(cls, body: JsonObject, query: dict[str, str]) -> DeleteOptions:
-        """From the request's body, else from its query; 422 on an unknown policy."""
+        """From the request's body, else from its query; 422 for what makes no sense."""
         preconditions = body.get("preconditions") or {}
         policy = body.get("propagationPolicy") or query.get("propagationPolicy", "")
         orphan = body.get("orphanDependents", query.get("orphanDependents"))
+        causes: list[dict[str, str]] = []
+        if policy and orphan is not None:
+            text = (
+                f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be'
+                " both set"
+            )
+            causes.append(_cause("Invalid", text))
+        elif policy and policy not in _POLICIES:
+            text = (
+                f'Unsupported value: "{policy}": supported values: "Foreground", "Background",'
+                ' "Orphan", "nil"'
+            )
+            causes.append(_cause("NotSupported", text))
+        if causes:
+            raise invalid_options("DeleteOptions", causes)
         if not policy and orphan is not None:
             policy = "Orphan" if orphan in {True, "true"} else "Background"
-        if policy and policy not in _POLICIES:
-            raise errors.invalid(
-                group="meta.k8s.io",
-                kind="DeleteOptions",
-                name="",
-                causes=[
-                    {
-                        "reason": "FieldValueInvalid",
-                        "message": f'Invalid value: "{policy}": must be one of Foreground,'
-                        " Background, Orphan or nil",
-                        "field": "propagationPolicy",
-                    }
-                ],
-            )
         grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
         dry = body.get("dryRun") or ([query["dryRun"]] if "dryRun" in query else [])
         return cls(
@@ -57,6 +61,14 @@ class DeleteOptions:
             grace_seconds=None if grace is None else int(grace),
             dry_run="All" in dry,
         )
+
+
+def _cause(reason: str, message: str) -> dict[str, str]:
+    return {
+        "reason": f"FieldValue{reason}",
+        "message": message,
+        "field": "propagationPolicy",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +94,21 @@ class Deleter:
         if row is None:
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         self._check(target, row, options)
+        stored = row.decode()
+        finalizers = self._finalizers(target, stored, options)
+        if not finalizers and target.kind.table != ("", "namespaces"):
+            # Gone at once: what watchers are told of is the state that was stored.
+            if not options.dry_run:
+                self._store.delete(table, stored)
+            return Deleted(from_stored(kind, stored), gone=True)
         obj = row.decode()
-        changed = self._mark(target, obj, options)
+        changed = self._mark(target, obj, finalizers)
         if not self.may_go(target, obj):
             if changed and not options.dry_run:
                 self._store.put(table, obj)
             return Deleted(from_stored(kind, obj), gone=False)
         if not options.dry_run:
-            self._store.delete(table, obj)
+            self._store.delete(table, stored)
         return Deleted(from_stored(kind, obj), gone=True)
 
     def may_go(self, target: Target, obj: JsonObject) -> bool:
@@ -106,48 +125,73 @@ class Deleter:
     @staticmethod
     def _check(target: Target, row: Row, options: DeleteOptions) -> None:
         kind = target.kind
-        for label, wanted, found in (
-            ("UID", options.uid, row.uid),
-            ("ResourceVersion", options.resource_version, str(row.revision)),
-        ):
-            if wanted and wanted != found:
-                raise errors.conflict(
-                    group=kind.group,
-                    plural=kind.plural,
-                    name=target.name,
-                    why=f"Precondition failed: {label} in precondition: {wanted},"
-                    f" {label} in object meta: {found}",
-                )
+        why = ""
+        if options.uid and options.uid != row.uid:
+            why = (
+                f"the UID in the precondition ({options.uid}) does not match the UID in record"
+                f" ({row.uid}). The object might have been deleted and then recreated"
+            )
+        elif options.resource_version and options.resource_version != str(row.revision):
+            why = (
+                f"the ResourceVersion in the precondition ({options.resource_version}) does not"
+                f" match the ResourceVersion in record ({row.revision}). The object might have"
+                " been modified"
+            )
+        if why:
+            # The real server names the kind here, not the resource.
+            raise errors.conflict(group=kind.group, plural=kind.kind, name=target.name, why=why)
 
     @staticmethod
-    def _mark(target: Target, obj: JsonObject, options: DeleteOptions) -> bool:
-        """Set deletionTimestamp, finalizers and phase; whether anything changed."""
+    def _finalizers(target: Target, obj: JsonObject, options: DeleteOptions) -> list[str]:
+        """The finalizers that the object has once this deletion is asked for."""
         meta = obj["metadata"]
-        held = meta.get("finalizers") or []
-        finalizers = [
+        held: list[str] = [
             name
-            for name in held
+            for name in meta.get("finalizers") or []
             if not options.propagation or name not in {"foregroundDeletion", "orphan"}
         ]
         wanted = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
         if wanted:
-            finalizers.append(wanted)
+            held.append(wanted)
         if target.kind.plural == "customresourcedefinitions" and not meta.get("deletionTimestamp"):
-            finalizers.append("customresourcecleanup.apiextensions.k8s.io")
-        changed = finalizers != held
+            held.append(CLEANUP)
+        return held
+
+    @staticmethod
+    def _mark(target: Target, obj: JsonObject, finalizers: list[str]) -> bool:
+        """Set deletionTimestamp, finalizers, phase or condition; whether anything changed."""
+        meta = obj["metadata"]
+        changed = finalizers != (meta.get("finalizers") or [])
         if finalizers:
             meta["finalizers"] = finalizers
         else:
             meta.pop("finalizers", None)
         if not meta.get("deletionTimestamp"):
+            changed = True
             meta["deletionTimestamp"] = clock.stamp()
             meta["deletionGracePeriodSeconds"] = 0
-            if isinstance(meta.get("generation"), int):
+            if meta.get("generation"):
                 meta["generation"] += 1
-            changed = True
+            if target.kind.plural == "customresourcedefinitions":
+                _announce_cleanup(obj)
         if target.kind.table == ("", "namespaces"):
             meta.pop("deletionGracePeriodSeconds", None)
             status = obj.setdefault("status", {})
             changed = changed or status.get("phase") != "Terminating"
             status["phase"] = "Terminating"
         return changed
+
+
+def _announce_cleanup(obj: JsonObject) -> None:
+    conditions = obj.setdefault("status", {}).setdefault("conditions", None) or []
+    conditions.append(
+        {
+            "type": "Terminating",
+            "status": "True",
+            "lastTransitionTime": clock.stamp(),
+            "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will"
+            " begin soon",
+        }
+    )
+    obj["status"]["conditions"] = conditions

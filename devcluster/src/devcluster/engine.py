@@ -10,10 +10,10 @@ from devcluster.deletes import DeleteOptions, Deleter
 from devcluster.errors import ApiFailure
 from devcluster.gate import Gate
 from devcluster.hooks import standard_hooks
-from devcluster.kinds import Kind, Kinds
+from devcluster.kinds import Kind, Kinds, Target
 from devcluster.reading import Reader
 from devcluster.store import Store
-from devcluster.writes import Hook, Outcome, Target, WriteOptions, Writer
+from devcluster.writes import Hook, Outcome, WriteOptions, Writer
 
 __all__ = ["Engine"]
 

@@ -24,7 +24,6 @@ __all__ = [
     "internal",
     "invalid",
     "method_not_allowed",
-    "not_acceptable",
     "not_found",
     "resource_not_found",
     "too_many_requests",
@@ -185,19 +184,6 @@ def expired(message: str, *, fresh_token: str = "") -> ApiFailure:
     """410: the revision asked for has been compacted; ``fresh_token`` continues inconsistently."""
     metadata = {"continue": fresh_token} if fresh_token else None
     return ApiFailure(410, "Expired", message, metadata=metadata)
-
-
-_MEDIA = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
-
-
-def not_acceptable(extra: Sequence[str] = ()) -> ApiFailure:
-    """406: nothing in ``Accept`` can be served."""
-    accepted = ", ".join(["application/json", *extra])
-    return ApiFailure(
-        406,
-        "NotAcceptable",
-        f"only the following media types are accepted: {accepted}",
-    )
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiFailure:

@@ -6,8 +6,9 @@ import base64
 from typing import Any
 
 from devcluster import errors
+from devcluster.kinds import Target
 from devcluster.store import Store
-from devcluster.writes import Hook, Target, WriteOptions
+from devcluster.writes import Hook, WriteOptions
 
 __all__ = ["standard_hooks"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Kind", "Kinds", "Subresource", "api_version"]
+__all__ = ["Kind", "Kinds", "Subresource", "Target", "api_version", "version_priority"]
 
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -63,6 +63,8 @@ class Kind:
     crd: str = ""
     columns: tuple[Mapping[str, Any], ...] = ()
     selectable: tuple[str, ...] = ()
+    scale: Mapping[str, str] = field(default_factory=dict)
+    deprecation: str = ""
 
     @property
     def api_version(self) -> str:
@@ -78,6 +80,16 @@ class Kind:
     def qualified(self) -> str:
         """``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request addresses; an empty name is a collection."""
+
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
 
 
 def _builtin(entry: Mapping[str, Any]) -> Kind:
@@ -130,7 +142,7 @@ class Kinds:
         if kind.version not in versions:
             versions.append(kind.version)
             if kind.crd:
-                versions.sort(key=_version_priority)
+                versions.sort(key=version_priority)
         self._by_kind.setdefault((kind.group, kind.kind), {})[kind.version] = kind
 
     def resource(self, group: str, version: str, plural: str) -> Kind | None:
@@ -202,7 +214,7 @@ class Kinds:
         self._watchers.append(notify)
 
 
-def _version_priority(version: str) -> tuple[int, int, int, str]:
+def version_priority(version: str) -> tuple[int, int, int, str]:
     """Kubernetes' order of versions: v2, v1, v1beta2, v1beta1, v1alpha1, then anything else."""
     for stage, rank in (("alpha", 2), ("beta", 1)):
         head, found, tail = version.partition(stage)

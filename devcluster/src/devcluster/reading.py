@@ -1,61 +1,30 @@
-"""Get, list and what a watch selects: options, selectors, pages."""
+"""Get and list: selection, consistent pages, lists of the past."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from devcluster import errors
+from devcluster import errors, selectable
 from devcluster.kinds import Kind
-from devcluster.request import truth
-from devcluster.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
+from devcluster.parameters import ListOptions
+from devcluster.selectors import FieldSelector, LabelSelector
 from devcluster.store import Row, Store, Table
 
-__all__ = ["ListOptions", "Page", "Reader", "Selection"]
+__all__ = ["Page", "Reader", "Selection", "check_not_future", "parse_revision"]
 
-
-@dataclass(frozen=True, slots=True)
-class ListOptions:
-    """Parsed ``metav1.ListOptions``."""
-
-    labels: LabelSelector
-    fields: FieldSelector
-    limit: int = 0
-    token: str = ""
-    resource_version: str = ""
-    match: str = ""
-    timeout: float | None = None
-    bookmarks: bool = False
-    initial_events: bool | None = None
-
-    @classmethod
-    def parse(cls, query: Mapping[str, str]) -> ListOptions:
-        """From the query; 400 on what cannot be read."""
-        initial = query.get("sendInitialEvents")
-        return cls(
-            labels=parse_labels(query.get("labelSelector", "")),
-            fields=parse_fields(query.get("fieldSelector", "")),
-            limit=_number(query, "limit"),
-            token=query.get("continue", ""),
-            resource_version=query.get("resourceVersion", ""),
-            match=query.get("resourceVersionMatch", ""),
-            timeout=_number(query, "timeoutSeconds") or None,
-            bookmarks=truth(query.get("allowWatchBookmarks")),
-            initial_events=None if initial is None else truth(initial),
-        )
-
-
-def _number(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name, "")
-    try:
-        return int(text or 0)
-    except ValueError as error:
-        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+_TOO_OLD_TO_CONTINUE = (
+    "The provided continue parameter is too old to display a consistent list result. You can start"
+    " a new list without the continue parameter, or use the continue token in this response to"
+    " retrieve the remainder of the results. Continuing with the provided token results in an"
+    " inconsistent list - objects that were created, modified, or deleted between the time the"
+    " first chunk was returned and now may show up in the list."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +37,7 @@ class Selection:
     read: Callable[[Row], Callable[[str], str]]
 
     def matches(self, row: Row) -> bool:
+        """Whether the row is one of them."""
         if self.namespace and row.namespace != self.namespace:
             return False
         if self.labels and not self.labels.matches(row.labels):
@@ -89,8 +59,9 @@ class Reader:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def get(self, kind: Kind, *, namespace: str, name: str) -> Row:
-        """Raises NotFound."""
+    def get(self, kind: Kind, *, namespace: str, name: str, revision: str = "") -> Row:
+        """Raises NotFound; 504 when ``revision`` lies in the future."""
+        check_not_future(self._store, parse_revision(revision))
         key = f"{namespace}/{name}" if namespace else name
         row = self._store.table(kind.table).by_key.get(key)
         if row is None:
@@ -99,10 +70,8 @@ class Reader:
 
     def selection(self, kind: Kind, *, namespace: str, options: ListOptions) -> Selection:
         """Checks that the kind has the fields selected on."""
-        for path, _, _ in options.fields.terms:
-            if path not in {"metadata.name", "metadata.namespace"}:
-                raise errors.bad_request(f"field label not supported: {path}")
-        return Selection(namespace, options.labels, options.fields, _read_metadata)
+        selectable.check_fields(kind, options.fields)
+        return Selection(namespace, options.labels, options.fields, selectable.reader(kind))
 
     def list(self, kind: Kind, *, namespace: str, options: ListOptions) -> Page:
         """One page, or everything when no limit is given."""
@@ -113,52 +82,46 @@ class Reader:
         limit = options.limit
         found: list[Row] = []
         for row in rows:
-            if not chosen.matches(row):
-                continue
-            found.append(row)
-            if limit and len(found) > limit:
-                break
+            if chosen.matches(row):
+                found.append(row)
+                if limit and len(found) > limit:
+                    break
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
         if limit and len(found) > limit:
             found.pop()
             meta["continue"] = _token(revision, found[-1].key + "\0")
             if not chosen.labels and not chosen.fields:
-                rest = sum(1 for _ in rows) + 1
-                meta["remainingItemCount"] = rest
+                meta["remainingItemCount"] = sum(1 for _ in rows) + 1
         return Page(found, meta)
 
     def _snapshot(self, options: ListOptions) -> tuple[int, str]:
         """The revision to read at and the key to start from."""
+        store = self._store
         if not options.token:
-            if options.match == "Exact":
-                return self._old(int(options.resource_version)), ""
-            return self._store.revision, ""
+            wanted = parse_revision(options.resource_version)
+            check_not_future(store, wanted)
+            if options.match == "Exact" or (options.limit and wanted and not options.match):
+                return self._past(wanted), ""
+            return store.revision, ""
+        if options.resource_version not in {"", "0"}:
+            raise errors.bad_request(
+                "specifying resource version is not allowed when using continue"
+            )
         revision, start = _parse_token(options.token)
         if revision < 0:
-            return self._store.revision, start
-        if revision < self._store.compacted:
-            raise errors.expired(
-                "The provided continue parameter is too old to display a consistent list result."
-                " You can start a new list without the continue parameter, or use the continue"
-                " token in this response to retrieve the remainder of the results. Continuing with"
-                " the provided token results in an inconsistent list - objects that were created,"
-                " modified, or deleted between the time the first chunk was returned and now may"
-                " show up in the list.",
-                fresh_token=_token(-1, start),
-            )
+            return store.revision, start
+        if revision < store.compacted:
+            raise errors.expired(_TOO_OLD_TO_CONTINUE, fresh_token=_token(-1, start))
         return revision, start
 
-    def _old(self, revision: int) -> int:
+    def _past(self, revision: int) -> int:
         if revision < self._store.compacted:
             raise errors.expired("The resourceVersion for the provided list is too old.")
         return revision
 
     def _rows(self, table: Table, *, namespace: str, start: str, revision: int) -> Iterator[Row]:
-        if (
-            revision >= self._store.revision
-            or not table.history
-            or (table.history[-1].revision <= revision)
-        ):
+        newest = table.history[-1].revision if table.history else 0
+        if newest <= revision:
             return table.rows(namespace, after=start)
         rows = table.as_of(revision)
         prefix = f"{namespace}/" if namespace else ""
@@ -166,8 +129,28 @@ class Reader:
         return iter([rows[key] for key in keys])
 
 
-def _read_metadata(row: Row) -> Callable[[str], str]:
-    return lambda path: row.name if path == "metadata.name" else row.namespace
+def parse_revision(text: str) -> int:
+    """A resourceVersion parameter; 0 when empty, 400 when it is no number."""
+    if text.isdigit() or not text:
+        return int(text or 0)
+    raise errors.bad_request(
+        f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint:'
+        f' parsing "{text}": invalid syntax'
+    )
+
+
+def check_not_future(store: Store, revision: int) -> None:
+    """504 for a revision that is not there yet (the real server waits for it a while)."""
+    if revision <= store.revision:
+        return
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    raise errors.ApiFailure(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {revision}, current: {store.revision}",
+        details={"causes": [cause], "retryAfterSeconds": 1},
+        headers={"Retry-After": "1"},
+    )
 
 
 def _token(revision: int, start: str) -> str:
@@ -181,4 +164,18 @@ def _parse_token(token: str) -> tuple[int, str]:
         data = orjson.loads(raw)
         return int(data["rv"]), str(data["start"])
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise errors.bad_request("continue key is not valid") from error
+        raise errors.bad_request(
+            f"invalid continue token: continue key is not valid: {_why(token)}"
+        ) from error
+
+
+def _why(token: str) -> str:
+    """What Go's decoders say of a token that is none: the first byte that is no JSON."""
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except binascii.Error:
+        return f"illegal base64 data at input byte {len(token)}"
+    if not raw:
+        return "unexpected end of JSON input"
+    shown = chr(raw[0]) if 0x20 <= raw[0] < 0x7F else f"\\u{raw[0]:04x}"
+    return f"invalid character '{shown}' looking for beginning of value"

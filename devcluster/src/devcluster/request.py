@@ -55,6 +55,9 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
         version, rest = parts[1], parts[2:]
     else:
         return plain
+    old_watch = rest[0] == "watch" and len(rest) > 1
+    if old_watch:
+        rest = rest[1:]
     namespace = ""
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
@@ -64,7 +67,7 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
     name = rest[1] if len(rest) > 1 else ""
     return RequestInfo(
         path=path,
-        verb=_refine(verb, name, query),
+        verb="watch" if old_watch else _refine(verb, name, query),
         is_resource=True,
         group=group,
         version=version,

@@ -15,9 +15,10 @@ import orjson
 from aiohttp import web
 
 from devcluster import clock, errors
-from devcluster.api import Api, Call, Reply, Stream
+from devcluster.api import Api
 from devcluster.auth.authenticate import Authenticator, attributes_of, denied
 from devcluster.auth.rbac import Rbac
+from devcluster.calls import Call, Reply, Stream
 from devcluster.control.control import Control
 from devcluster.control.journal import Entry, Journal
 from devcluster.control.rules import ConnectionCut

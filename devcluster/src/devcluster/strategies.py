@@ -11,7 +11,15 @@ from typing import Any
 
 from devcluster.kinds import Kind
 
-__all__ = ["has_status", "is_unconditional", "may_create_on_update", "merge_for", "next_generation"]
+__all__ = [
+    "first_generation",
+    "has_status",
+    "is_unconditional",
+    "may_create_on_update",
+    "merge_for",
+    "next_generation",
+    "returns_deleted",
+]
 
 JsonObject = dict[str, Any]
 
@@ -50,10 +58,35 @@ _CREATE_ON_UPDATE = frozenset(
         ("", "events"),
         ("", "limitranges"),
         ("coordination.k8s.io", "leases"),
+        ("node.k8s.io", "runtimeclasses"),
         ("rbac.authorization.k8s.io", "roles"),
         ("rbac.authorization.k8s.io", "rolebindings"),
         ("rbac.authorization.k8s.io", "clusterroles"),
         ("rbac.authorization.k8s.io", "clusterrolebindings"),
+    }
+)
+
+# Groups and kinds of which an update must name the version that it replaces.
+_CONDITIONAL = frozenset(
+    {
+        ("apiextensions.k8s.io", "customresourcedefinitions"),
+        ("coordination.k8s.io", "leases"),
+        ("node.k8s.io", "runtimeclasses"),
+        ("policy", "poddisruptionbudgets"),
+    }
+)
+
+# A delete answers with the object itself instead of a Status.
+_RETURNED = frozenset(
+    {
+        ("", "namespaces"),
+        ("", "persistentvolumeclaims"),
+        ("", "persistentvolumes"),
+        ("", "pods"),
+        ("", "resourcequotas"),
+        ("", "serviceaccounts"),
+        ("", "services"),
+        ("storage.k8s.io", "storageclasses"),
     }
 )
 
@@ -65,7 +98,14 @@ def has_status(kind: Kind) -> bool:
 
 def is_unconditional(kind: Kind) -> bool:
     """Whether an update without resourceVersion is allowed."""
-    return not kind.crd and kind.table != ("coordination.k8s.io", "leases")
+    if kind.crd or kind.group == "admissionregistration.k8s.io":
+        return False
+    return kind.table not in _CONDITIONAL
+
+
+def returns_deleted(kind: Kind) -> bool:
+    """Whether a delete answers with the object that is gone."""
+    return kind.table in _RETURNED
 
 
 def may_create_on_update(kind: Kind) -> bool:

@@ -8,43 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
 from devcluster import conversion, errors
 from devcluster.kinds import Kind
+from devcluster.negotiation import Form, Wanted
 from devcluster.show.maker import TableMaker
 from devcluster.store import Change, ChangeType, Row, encode
 
-__all__ = ["Form", "View", "negotiate"]
+__all__ = ["View"]
 
-Form = Literal["full", "metadata", "table"]
 _PARTIAL = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
-
-
-def negotiate(accept: str) -> tuple[Form, str]:
-    """The form asked for in ``Accept`` and the meta version; raises 406 when none can be given.
-
-    JSON is the only encoding: protobuf and CBOR are passed over where JSON is named as well.
-    """
-    if not accept:
-        return "full", "v1"
-    for clause in accept.split(","):
-        media, _, rest = clause.strip().partition(";")
-        if media.strip() not in {"application/json", "*/*", "application/*"}:
-            continue
-        params = dict(part.strip().partition("=")[::2] for part in rest.split(";") if "=" in part)
-        wanted, version = params.get("as", ""), params.get("v", "v1")
-        if not wanted:
-            return "full", "v1"
-        if params.get("g") != "meta.k8s.io" or version not in {"v1", "v1beta1"}:
-            continue
-        if wanted == "Table":
-            return "table", version
-        if wanted in {"PartialObjectMetadata", "PartialObjectMetadataList"}:
-            return "metadata", version
-    raise errors.not_acceptable()
 
 
 @dataclass(slots=True)
@@ -52,10 +28,9 @@ class View:
     """How one request wants to see a kind."""
 
     kind: Kind
-    form: Form = "full"
-    meta_version: str = "v1"
-    include: str = "Metadata"
-    tables: TableMaker | None = None
+    wanted: Wanted
+    include: str
+    tables: TableMaker
     _prefix: bytes = field(init=False, default=b"")
     _converts: bool = field(init=False, default=False)
     _header_due: bool = field(init=False, default=True)
@@ -64,6 +39,14 @@ class View:
         head = orjson.dumps({"kind": self.kind.kind, "apiVersion": self.kind.api_version})
         self._prefix = head[:-1] + b","
         self._converts = conversion.converts(self.kind)
+
+    @property
+    def form(self) -> Form:
+        return self.wanted.form
+
+    @property
+    def meta_version(self) -> str:
+        return self.wanted.version
 
     def full(self, row: Row) -> bytes:
         """The whole object."""
@@ -74,11 +57,26 @@ class View:
 
     def one(self, row: Row) -> bytes:
         """A single object as a response."""
+        self._check_list(is_list=False)
         if self.form == "metadata":
-            return _PARTIAL.replace(b"/v1", b"/" + self.meta_version.encode()) + row.metadata + b"}"
+            return self._partial(row)
         if self.form == "table":
             return orjson.dumps(self._table([row], {"resourceVersion": str(row.revision)}))
         return self.full(row)
+
+    def _check_list(self, *, is_list: bool) -> None:
+        """406 when metadata of a list is asked of an object, or the other way round."""
+        if self.wanted.is_list is None or self.wanted.is_list is is_list:
+            return
+        package = (self.kind.group or "core").partition(".")[0]
+        if is_list:
+            text = f"PartialObjectMetadata, but the requested object is a list (*{package}.{self.kind.kind}List)"
+        else:
+            text = (
+                "PartialObjectMetadataList, but the requested object is not a list"
+                f" (*{package}.{self.kind.kind})"
+            )
+        raise errors.ApiFailure(406, "NotAcceptable", f"you requested {text}")
 
     def dump(self, obj: Mapping[str, Any]) -> bytes:
         """An object that was not stored (dry run, reviews) in this view's form."""
@@ -94,12 +92,13 @@ class View:
 
     def many(self, rows: Iterable[Row], meta: Mapping[str, Any]) -> bytes:
         """A list response; ``meta`` is the ListMeta."""
+        self._check_list(is_list=True)
         if self.form == "table":
             return orjson.dumps(self._table(list(rows), meta))
         if self.form == "metadata":
             version = f"meta.k8s.io/{self.meta_version}"
             head = {"kind": "PartialObjectMetadataList", "apiVersion": version, "metadata": meta}
-            items = [self.one(row) for row in rows]
+            items = [self._partial(row) for row in rows]
         else:
             kind = self.kind
             head = {
@@ -109,6 +108,12 @@ class View:
             }
             items = [self._item(row) for row in rows]
         return orjson.dumps(head)[:-1] + b',"items":[' + b",".join(items) + b"]}"
+
+    def _shown(self, row: Row) -> bytes:
+        return self._partial(row) if self.form == "metadata" else self.full(row)
+
+    def _partial(self, row: Row) -> bytes:
+        return _PARTIAL.replace(b"/v1", b"/" + self.meta_version.encode()) + row.metadata + b"}"
 
     def _item(self, row: Row) -> bytes:
         # Items of built-in lists carry no kind and apiVersion; those of custom resources do.
@@ -121,8 +126,6 @@ class View:
     def _table(
         self, rows: list[Row], meta: Mapping[str, Any], *, header: bool = True
     ) -> dict[str, Any]:
-        if self.tables is None:
-            raise errors.not_acceptable()
         objects = [conversion.from_stored(self.kind, row.decode()) for row in rows]
         return self.tables.table(
             self.kind,
@@ -158,7 +161,7 @@ class View:
             table = self._table([row], meta, header=self._header_due)
             self._header_due = False
             return orjson.dumps({"type": as_type, "object": table}) + b"\n"
-        return b'{"type":"' + as_type.encode() + b'","object":' + self.one(row) + b"}\n"
+        return b'{"type":"' + as_type.encode() + b'","object":' + self._shown(row) + b"}\n"
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         """A bookmark line; ``initial_end`` marks the end of the initial events."""

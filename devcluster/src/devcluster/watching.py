@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 import orjson
 
 from devcluster import clock, errors
-from devcluster.reading import ListOptions, Selection
+from devcluster.parameters import ListOptions
+from devcluster.reading import Selection
 from devcluster.store import Change, ChangeType, Store, Table
 from devcluster.views import View
 
 __all__ = ["Watch"]
 
 _BOOKMARK_INTERVAL = 60.0
+_LAST_BOOKMARK = 2.0
 _DEFAULT_TIMEOUT = 1800.0
 
 
@@ -39,6 +41,11 @@ class Watch:
         """End the stream now, with a 410 event or without a word."""
         self._ending = "expired" if expired else "cut"
         self._wake.set()
+
+    def check(self) -> None:
+        """Refuse what must be refused before the stream begins."""
+        if self.options.resource_version:
+            _revision(self.options.resource_version)
 
     def start(self) -> tuple[bytes, int]:
         """The first bytes and the position that the stream continues from."""
@@ -93,7 +100,7 @@ class Watch:
                 yield chunk
             left = end - clock.loop_time()
             if left <= 0:
-                break
+                return
             if (
                 not await _woken(self._wake, min(left, _BOOKMARK_INTERVAL))
                 and self.options.bookmarks
@@ -120,10 +127,15 @@ class Watch:
 
 
 def _revision(text: str) -> int:
-    try:
+    if text.isdigit():
         return int(text)
-    except ValueError as error:
-        raise errors.bad_request(f"invalid resource version {text!r}") from error
+    # As the real server has it: no reason, 500.
+    raise errors.ApiFailure(
+        500,
+        "",
+        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}":'
+        " invalid syntax",
+    )
 
 
 async def _woken(wake: asyncio.Event, seconds: float) -> bool:

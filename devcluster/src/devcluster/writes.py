@@ -6,7 +6,6 @@ validation, commit. A write that changes nothing commits nothing and keeps its r
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,28 +13,16 @@ from typing import Any
 
 import orjson
 
-from devcluster import clock, errors, strategies
+from devcluster import clock, errors, naming, strategies
 from devcluster.conversion import from_stored, to_stored
 from devcluster.gate import Gate, Strictness, Written
 from devcluster.identity import ADMIN, User
-from devcluster.kinds import Kind
+from devcluster.kinds import Kind, Target
 from devcluster.store import Row, Store, Table
 
 __all__ = ["Hook", "Outcome", "Target", "WriteOptions", "Writer"]
 
 JsonObject = dict[str, Any]
-_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-_IMMUTABLE_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a request addresses."""
-
-    kind: Kind
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
 
 
 @dataclass(slots=True)
@@ -105,6 +92,12 @@ class Writer:
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         return found
 
+    def tracked(self, target: Target, obj: JsonObject, options: WriteOptions) -> JsonObject:
+        """An object that is answered and not stored, with the managedFields of its creation."""
+        by = Written(options.manager, now=clock.stamp())
+        status = obj.pop("status", {})
+        return {**self._gate.track(target.kind, None, obj, by=by), "status": status}
+
     # --- create -------------------------------------------------------------------------------
 
     def create(self, target: Target, obj: JsonObject, options: WriteOptions) -> Outcome:
@@ -112,7 +105,7 @@ class Writer:
         kind = target.kind
         obj, warnings = self._gate.check(kind, obj, mode=options.strictness, raw=options.raw)
         options.warnings += warnings
-        target = self._named(target, obj)
+        target = naming.place(target, obj)
         self._prepare_new(kind, obj)
         obj = self._gate.default(kind, obj)
         by = Written(options.manager, now=clock.stamp())
@@ -121,6 +114,7 @@ class Writer:
 
     def _insert(self, target: Target, obj: JsonObject, options: WriteOptions) -> Outcome:
         kind = target.kind
+        obj = self._as_stored_version(kind, obj)
         for hook in self._hooks:
             hook(target, obj, None, options)
         self._gate.validate(kind, obj, None)
@@ -130,51 +124,13 @@ class Writer:
             return Outcome(obj, created=True)
         return self._commit(target, obj, created=True)
 
-    def _named(self, target: Target, obj: JsonObject) -> Target:
-        kind = target.kind
-        meta = obj.setdefault("metadata", {})
-        if kind.namespaced:
-            given = meta.setdefault("namespace", target.namespace)
-            if given != target.namespace:
-                raise errors.bad_request(
-                    "the namespace of the provided object does not match the namespace sent on"
-                    " the request"
-                )
-        elif meta.pop("namespace", ""):
-            raise errors.bad_request(
-                "the namespace of the provided object does not match the namespace sent on"
-                " the request"
-            )
-        if not meta.get("name") and meta.get("generateName"):
-            base = meta["generateName"][:58]
-            meta["name"] = base + "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
-        if target.name and meta.get("name") and meta["name"] != target.name:
-            raise errors.bad_request(
-                f"the name of the object ({meta['name']}) does not match the name on the URL"
-                f" ({target.name})"
-            )
-        if target.name:
-            meta["name"] = target.name
-        if not meta.get("name"):
-            raise errors.invalid(
-                group=kind.group,
-                kind=kind.kind,
-                name="",
-                causes=[
-                    {
-                        "reason": "FieldValueRequired",
-                        "message": "Required value: name or generateName is required",
-                        "field": "metadata.name",
-                    }
-                ],
-            )
-        return replace(target, name=meta["name"])
-
     def _prepare_new(self, kind: Kind, obj: JsonObject) -> None:
         meta = obj["metadata"]
         if meta.pop("resourceVersion", ""):
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+            raise errors.ApiFailure(
+                500, "", "resourceVersion should not be set on objects to be created"
+            )
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             meta.pop(name, None)
         meta["uid"] = str(uuid.uuid4())
         meta["creationTimestamp"] = clock.stamp()
@@ -184,6 +140,14 @@ class Writer:
         if strategies.has_status(kind):
             obj.pop("status", None)
 
+    def _as_stored_version(self, kind: Kind, obj: JsonObject) -> JsonObject:
+        """Without what the stored version of a custom resource does not know."""
+        if not kind.crd or kind.version == kind.stored_version:
+            return obj
+        stored = replace(kind, version=kind.stored_version)
+        pruned, _ = self._gate.check(stored, obj, mode="Ignore", raw=b"")
+        return pruned
+
     # --- update and patch ---------------------------------------------------------------------
 
     def update(self, target: Target, obj: JsonObject, options: WriteOptions) -> Outcome:
@@ -191,7 +155,7 @@ class Writer:
         kind = target.kind
         obj, warnings = self._gate.check(kind, obj, mode=options.strictness, raw=options.raw)
         options.warnings += warnings
-        target = self._named(target, obj)
+        target = naming.place(target, obj)
         old = self.live(target)
         if old is None:
             if not target.subresource and strategies.may_create_on_update(kind):
@@ -199,6 +163,7 @@ class Writer:
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         if not obj["metadata"].get("resourceVersion") and not strategies.is_unconditional(kind):
             raise _version_required(target)
+        self._check_uid(target, obj, old)
         return self._replace(target, obj, old, options)
 
     def patch(
@@ -212,14 +177,14 @@ class Writer:
         new = _fresh(change(old))
         new, warnings = self._gate.check(target.kind, new, mode=options.strictness, raw=options.raw)
         options.warnings += warnings
-        self._named(target, new)
+        naming.place(target, new)
         return self._replace(target, new, old, options)
 
     def _replace(
         self, target: Target, new: JsonObject, old: JsonObject, options: WriteOptions
     ) -> Outcome:
         kind = target.kind
-        self._check_versions(target, new, old)
+        self._check_version(target, new, old)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -232,12 +197,12 @@ class Writer:
     def apply(self, target: Target, applied: JsonObject, options: WriteOptions) -> Outcome:
         """Server-side apply; creates the object when there is none."""
         kind = target.kind
-        self._named(target, applied)
+        naming.check(target, applied)
         old = self.live(target)
         by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
         if old is None:
             return self._apply_new(target, applied, options, by)
-        self._check_versions(target, applied, old)
+        self._check_version(target, applied, old)
         new = self._gate.apply(kind, old, applied, by=by, force=options.force)
         if new is old:
             return Outcome(old)
@@ -262,38 +227,55 @@ class Writer:
                 " and no existing object was found",
             )
         obj = _fresh(self._gate.apply(kind, None, applied, by=by, force=options.force))
+        target = naming.place(target, obj)
+        obj["metadata"].pop("resourceVersion", None)
         self._prepare_new(kind, obj)
         return self._insert(target, self._gate.default(kind, obj), options)
 
-    def _check_versions(self, target: Target, new: JsonObject, old: JsonObject) -> None:
-        kind, meta, live = target.kind, new["metadata"], old["metadata"]
-        if meta.get("uid") and meta["uid"] != live["uid"]:
+    @staticmethod
+    def _check_version(target: Target, new: JsonObject, old: JsonObject) -> None:
+        wanted = new["metadata"].get("resourceVersion")
+        if wanted and wanted != old["metadata"]["resourceVersion"]:
+            kind = target.kind
+            raise errors.conflict(group=kind.group, plural=kind.plural, name=target.name)
+
+    @staticmethod
+    def _check_uid(target: Target, new: JsonObject, old: JsonObject) -> None:
+        """A PUT for another incarnation of the object."""
+        wanted, found = new["metadata"].get("uid"), old["metadata"]["uid"]
+        if wanted and wanted != found:
+            kind = target.kind
+            group = f"{kind.group}/" if kind.crd else ""
+            where = f"{target.namespace}/" if target.namespace else ""
             raise errors.conflict(
                 group=kind.group,
                 plural=kind.plural,
                 name=target.name,
-                why=f"Precondition failed: UID in precondition: {meta['uid']},"
-                f" UID in object meta: {live['uid']}",
+                why="StorageError: invalid object, Code: 4, Key: /registry/"
+                f"{group}{kind.plural}/{where}{target.name}, ResourceVersion: 0,"
+                f" AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted},"
+                f" UID in object meta: {found}",
             )
-        wanted = meta.get("resourceVersion")
-        if wanted and wanted != live["resourceVersion"]:
-            raise errors.conflict(group=kind.group, plural=kind.plural, name=target.name)
 
     @staticmethod
     def _keep_meta(new: JsonObject, old: JsonObject) -> None:
         meta, live = new["metadata"], old["metadata"]
         meta["resourceVersion"] = live["resourceVersion"]
-        for name in (*_IMMUTABLE_META, "generation"):
+        for name in ("creationTimestamp", "generation"):
             if name in live:
                 meta[name] = live[name]
             else:
                 meta.pop(name, None)
+        for name in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds"):
+            if name in live:
+                meta.setdefault(name, live[name])
         meta.pop("selfLink", None)
 
     def _store_changed(
         self, target: Target, new: JsonObject, old: JsonObject, options: WriteOptions
     ) -> Outcome:
         kind = target.kind
+        new = self._as_stored_version(kind, new)
         generation = strategies.next_generation(kind, new, old)
         if generation is not None:
             new["metadata"]["generation"] = generation
@@ -304,15 +286,15 @@ class Writer:
             return Outcome(old)
         if options.dry_run:
             return Outcome(new)
+        if self._finish(target, new):
+            # The last finalizer left. What watchers are told of is the state that was stored.
+            row = self._store.delete(self.table(kind), to_stored(kind, old))
+            return Outcome(new, row=row)
         return self._commit(target, new, created=False)
 
     def _commit(self, target: Target, obj: JsonObject, *, created: bool) -> Outcome:
         stored = to_stored(target.kind, obj)
-        table = self.table(target.kind)
-        if not created and self._finish(target, obj):
-            row = self._store.delete(table, stored)
-        else:
-            row = self._store.put(table, stored)
+        row = self._store.put(self.table(target.kind), stored)
         obj["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
         return Outcome(obj, created=created, row=row)
 

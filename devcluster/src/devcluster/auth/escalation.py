@@ -8,7 +8,8 @@ from devcluster import errors
 from devcluster.auth.rbac import Rbac
 from devcluster.auth.rules import FULL_AUTHORITY, Attributes, Rule, missing, parse_rules
 from devcluster.identity import User
-from devcluster.writes import Target, WriteOptions
+from devcluster.kinds import Target
+from devcluster.writes import WriteOptions
 
 __all__ = ["EscalationCheck"]
 

@@ -11,8 +11,8 @@ from devcluster.auth.rbac import Rbac
 from devcluster.auth.rules import FULL_AUTHORITY, Attributes, Rule
 from devcluster.auth.tokens import ISSUER, Tokens
 from devcluster.identity import User
+from devcluster.kinds import Target
 from devcluster.store import Store
-from devcluster.writes import Target
 
 __all__ = ["Reviews"]
 

@@ -19,7 +19,7 @@ from devcluster import clock
 
 __all__ = ["ISSUER", "Claims", "Issued", "Tokens"]
 
-ISSUER = "https://kubernetes.default.svc"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
 _COORDINATE = 32  # bytes of each half of a P-256 signature in a JWT (RFC 7518 section 3.4)
 
 

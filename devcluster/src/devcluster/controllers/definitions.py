@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devcluster import clock
+from devcluster.deletes import CLEANUP
 from devcluster.engine import Engine
-from devcluster.kinds import Kind, Subresource
+from devcluster.kinds import Kind, Subresource, version_priority
 from devcluster.store import Change, Table
 
-__all__ = ["FINALIZER", "Definitions", "kinds_of"]
+__all__ = ["Definitions", "kinds_of"]
 
 JsonObject = dict[str, Any]
-FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _MANAGER = "kube-apiserver"
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _AGE = ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
@@ -46,11 +46,29 @@ def kinds_of(crd: Mapping[str, Any]) -> list[Kind]:
             stored_version=stored,
             crd=crd["metadata"]["name"],
             columns=tuple(version.get("additionalPrinterColumns") or _AGE),
+            scale=(version.get("subresources") or {}).get("scale") or {},
+            deprecation=_deprecation(version, spec),
             selectable=tuple(f["jsonPath"] for f in version.get("selectableFields") or ()),
         )
         for version in spec["versions"]
         if version.get("served")
     ]
+
+
+def _deprecation(version: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """The warning for clients of a deprecated version."""
+    if not version.get("deprecated"):
+        return ""
+    given: str = version.get("deprecationWarning") or ""
+    if given:
+        return given
+    group, kind = spec["group"], spec["names"]["kind"]
+    served = [v["name"] for v in spec["versions"] if v.get("served") and not v.get("deprecated")]
+    better = [v for v in served if version_priority(v) < version_priority(version["name"])]
+    text = f"{group}/{version['name']} {kind} is deprecated"
+    if not better:
+        return text
+    return f"{text}; use {group}/{min(better, key=version_priority)} {kind}"
 
 
 def _subresources(version: Mapping[str, Any], kind: str) -> dict[str, Subresource]:
@@ -146,7 +164,7 @@ class Definitions:
 
     def _clean_up(self, crd: JsonObject) -> None:
         engine, name = self._engine, crd["metadata"]["name"]
-        if FINALIZER not in (crd["metadata"].get("finalizers") or ()):
+        if CLEANUP not in (crd["metadata"].get("finalizers") or ()):
             return
         left = self._delete_instances(crd)
         conditions = crd["status"].setdefault("conditions", [])
@@ -161,7 +179,7 @@ class Definitions:
             engine.update(self._kind, crd, manager=_MANAGER, subresource="status")
             return
         engine.kinds.replace_crd(name, [])
-        crd["metadata"]["finalizers"].remove(FINALIZER)
+        crd["metadata"]["finalizers"].remove(CLEANUP)
         engine.update(self._kind, crd, manager=_MANAGER)
 
     def _delete_instances(self, crd: JsonObject) -> int:

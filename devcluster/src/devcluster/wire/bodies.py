@@ -10,52 +10,105 @@ import yaml
 from devcluster import errors
 from devcluster.wire import protobuf
 
-__all__ = ["decode", "json_value"]
+__all__ = ["applied", "decode", "patch"]
 
 JsonObject = dict[str, Any]
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = ("application/json", "application/yaml", _PROTOBUF)
-_YAML = {"application/yaml", "application/apply-patch+yaml"}
+_YAML = {"application/yaml"}
+_EXCERPT = 1024  # bytes of a bad body that an error shows
 
 
-def decode(body: bytes, content_type: str) -> JsonObject:
-    """An object.
+def decode(body: bytes, content_type: str, *, kind: str = "") -> JsonObject:
+    """An object, which should be of ``kind``.
 
     Raises:
         ApiFailure: 415 for a content type that is not served, 400 for a body that is no object.
 
     """
-    if content_type not in {"", *_ACCEPTED, *_YAML}:
+    if content_type not in {"", *_ACCEPTED}:
         raise errors.unsupported_media_type(_ACCEPTED)
     if content_type == _PROTOBUF:
         try:
             return protobuf.decode(body)
         except protobuf.ProtobufError as error:
             raise errors.bad_request(str(error)) from error
-    obj = _yaml_value(body) if content_type in _YAML else json_value(body)
+    try:
+        obj = _yaml_value(body) if content_type in _YAML else orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _unrecognised(body, kind, _go_error(error)) from error
+    except yaml.YAMLError as error:
+        raise _unrecognised(body, kind, f"yaml: {_yaml_problem(error)}") from error
     if not isinstance(obj, dict):
-        raise errors.bad_request("the body is not an object")
+        raise _unrecognised(body, kind, _not_an_object(obj))
     return obj
 
 
-def json_value(body: bytes) -> Any:
-    """Any JSON value; 400 when it is none."""
+def _unrecognised(body: bytes, kind: str, why: str) -> errors.ApiFailure:
+    of_type = f" (must be of type {kind})" if kind else ""
+    return errors.bad_request(
+        f"the object provided is unrecognized{of_type}: couldn't get version/kind; json parse"
+        f" error: {why} ({_excerpt(body)})"
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    """The beginning of a body, in hexadecimal unless it looks like JSON."""
+    if not body:
+        return "<empty>"
+    head = body[:_EXCERPT]
+    more = " ..." if len(body) > _EXCERPT else ""
+    return (head.decode(errors="replace") if body[:1] == b"{" else head.hex()) + more
+
+
+def _go_error(error: orjson.JSONDecodeError) -> str:
+    """Orjson's complaint in the words of Go's decoder, as far as they are known."""
+    text, at = error.doc, error.pos
+    if at >= len(text):
+        return "unexpected end of JSON input"
+    where = "object key string" if "string key" in error.msg else "value"
+    return f"invalid character '{text[at]}' looking for beginning of {where}"
+
+
+def _not_an_object(value: Any) -> str:
+    name = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(
+        type(value), "null"
+    )
+    return (
+        f"json: cannot unmarshal {name} into Go value of type struct {{ APIVersion string"
+        ' "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+    )
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error)
+
+
+def patch(body: bytes) -> Any:
+    """A JSON or merge patch; 400 when it is no JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise errors.bad_request(f"error decoding body: {error}") from error
+        raise errors.bad_request("invalid JSON patch") from error
+
+
+def applied(body: bytes) -> JsonObject:
+    """An applied configuration, in JSON or YAML; 400 when it is neither."""
+    try:
+        obj = _yaml_value(body)
+    except yaml.YAMLError as error:
+        problem = _yaml_problem(error)
+        raise errors.bad_request(f"error encoding patch: yaml: {problem}") from error
+    if not isinstance(obj, dict):
+        raise errors.bad_request(f"error decoding YAML: {_not_an_object(obj)}")
+    return obj
 
 
 def _yaml_value(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
-    try:
-        # The safe loader, in C: dates stay what they are in JSON, so timestamps are put back.
-        return _plain(yaml.load(body, Loader=_Loader))  # noqa: S506
-    except yaml.YAMLError as error:
-        raise errors.bad_request(f"error converting YAML to JSON: {error}") from error
+        return _plain(yaml.load(body, Loader=_Loader))  # noqa: S506 (a safe loader, in C)
 
 
 class _Loader(yaml.CSafeLoader):

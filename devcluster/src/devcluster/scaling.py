@@ -1,0 +1,72 @@
+"""The scale subresource: an ``autoscaling/v1`` Scale in front of a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from devcluster.kinds import Kind
+from devcluster.show.core_cells import selector_text
+from devcluster.show.jsonpath import find
+
+__all__ = ["scale_of", "with_scale"]
+
+JsonObject = dict[str, Any]
+
+
+def scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
+    """The Scale that shows an object's replicas."""
+    meta = obj["metadata"]
+    shown = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    paths = kind.scale
+    replicas = _number(paths.get("specReplicasPath", ".spec.replicas"), obj)
+    spec = {"replicas": replicas} if replicas else {}
+    status: JsonObject = {
+        "replicas": _number(paths.get("statusReplicasPath", ".status.replicas"), obj)
+    }
+    selector = _selector(kind, obj)
+    if selector:
+        status["selector"] = selector
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: meta[name] for name in shown if name in meta},
+        "spec": spec,
+        "status": status,
+    }
+
+
+def with_scale(kind: Kind, obj: JsonObject, scale: Mapping[str, Any]) -> JsonObject:
+    """The object with the replicas of ``scale``, and its resourceVersion if it names one."""
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    path = kind.scale.get("specReplicasPath", ".spec.replicas").strip(".").split(".")
+    result = _set(obj, path, replicas)
+    meta = dict(obj["metadata"])
+    version = (scale.get("metadata") or {}).get("resourceVersion")
+    if version:
+        meta["resourceVersion"] = version
+    return {**result, "metadata": meta}
+
+
+def _set(obj: Mapping[str, Any], path: list[str], value: int) -> JsonObject:
+    head, *rest = path
+    inner = obj.get(head)
+    changed = _set(inner if isinstance(inner, dict) else {}, rest, value) if rest else value
+    return {**obj, head: changed}
+
+
+def _number(path: str, obj: JsonObject) -> int:
+    values = find(path, obj)
+    return int(values[0]) if values and isinstance(values[0], int) else 0
+
+
+def _selector(kind: Kind, obj: JsonObject) -> str:
+    if kind.crd:
+        path = kind.scale.get("labelSelectorPath", "")
+        values = find(path, obj) if path else []
+        return str(values[0]) if values else ""
+    selector = obj["spec"].get("selector") or {}
+    if kind.kind == "ReplicationController":
+        selector = {"matchLabels": selector}
+    text = selector_text(selector)
+    return "" if text == "<none>" else text
