@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import shutil
 import ssl
@@ -116,9 +117,10 @@ class GitHttpServer:
             process.stdin.close()
             response = await self._head(process.stdout)
             await response.prepare(request)
-            while block := await process.stdout.read(_BLOCK):
-                await response.write(block)
-            await response.write_eof()
+            with contextlib.suppress(ConnectionError):  # a client may stop listening
+                while block := await process.stdout.read(_BLOCK):
+                    await response.write(block)
+                await response.write_eof()
         finally:
             if process.returncode is None and not process.stdout.at_eof():
                 process.kill()

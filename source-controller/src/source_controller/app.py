@@ -21,6 +21,7 @@ from fluvial.runtime.options import (
     common_options,
     read_common_options,
 )
+from fluvial.workers.landlock import landlock_version
 from fluvial.workers.limits import deny_tracing
 from source_controller.assemble import Parts, Settings, SourceController
 from source_controller.git.model import Limits
@@ -112,6 +113,8 @@ async def main(options: Options) -> int:
     """Run the controller; its exit code."""
     log = get_logger(NAME)
     deny_tracing()
+    if not landlock_version():
+        log.info("this kernel has no Landlock: git processes are not fenced into their folders")
     async with Manager(options.common, name=NAME, version=VERSION, log=log) as manager:
         storage = Storage(
             options.storage_path,

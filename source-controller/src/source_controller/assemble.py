@@ -165,6 +165,7 @@ class SourceController:
             finish=Finish(
                 writer,
                 parts.events,
+                log=parts.log,
                 requeue_dependency=settings.requeue_dependency,
                 jitter=settings.jitter,
             ),

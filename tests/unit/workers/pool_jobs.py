@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
 
 Payload = dict[str, Any]
@@ -83,6 +85,25 @@ def _no_json(payload: Payload) -> Payload:
     return {"value": object()}
 
 
+def _fenced(payload: Payload) -> Payload:
+    folder = Path(payload["folder"])
+    done = landlock.fence(read=landlock.library_paths(), write=[folder])
+    (folder / "mine").write_text("x")
+    outcomes = {}
+    for name, path in payload["others"].items():
+        try:
+            Path(path).read_text()
+            outcomes[name] = "read"
+        except PermissionError:
+            outcomes[name] = "denied"
+    try:
+        os.kill(os.getppid(), 0)
+        outcomes["signal"] = "sent"
+    except PermissionError:
+        outcomes["signal"] = "denied"
+    return {"fenced": done, "outcomes": outcomes, "host": socket.gethostbyname("localhost")}
+
+
 _JOBS: dict[str, Callable[[Payload], Payload]] = {
     "echo": _echo,
     "environment": _environment,
@@ -92,6 +113,7 @@ _JOBS: dict[str, Callable[[Payload], Payload]] = {
     "hang-with-child": _hang_with_child,
     "eat-memory": _eat_memory,
     "print": _print,
+    "fenced": _fenced,
     "huge": _huge,
     "raise": _raise,
     "refuse": _refuse,

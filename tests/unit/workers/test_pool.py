@@ -23,6 +23,7 @@ from fluvial.workers.errors import (
     WorkerStartFailed,
     WorkerTimeout,
 )
+from fluvial.workers.landlock import landlock_version
 from fluvial.workers.pool import WorkerPool
 
 HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def gone(pid: int) -> bool:
 
 async def until_gone(pid: int) -> None:
     async with asyncio.timeout(10):
-        while not gone(pid):  # noqa: ASYNC110  # the kernel offers no event for a grandchild
+        while not gone(pid):  # the kernel offers no event for a grandchild
             await asyncio.sleep(0.01)
 
 
@@ -67,7 +68,7 @@ def lines_of(path: Path) -> list[int]:
 
 async def until_written(path: Path, lines: int = 1) -> list[int]:
     async with asyncio.timeout(10):
-        while len(lines_of(path)) < lines:  # noqa: ASYNC110  # another process writes it
+        while len(lines_of(path)) < lines:  # another process writes it
             await asyncio.sleep(0.01)
     return lines_of(path)
 
@@ -265,6 +266,26 @@ async def test_the_spare_takes_the_first_call_of_a_new_domain() -> None:
 
     assert first["pid"] != second["pid"]
     assert gone(first["pid"])
+
+
+@pytest.mark.skipif(landlock_version() == 0, reason="this kernel has no Landlock")
+async def test_a_fenced_job_reaches_its_own_folder_and_nothing_else(
+    pool: WorkerPool, tmp_path: Path
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.write_text("secret")
+    (own / "link").symlink_to(other)
+    others = {"file": str(other), "link": str(own / "link"), "shadow": "/etc/shadow"}
+    answer = await pool.call("fenced", {"folder": str(own), "others": others}, timeout=10)
+
+    assert answer["fenced"] is True
+    assert answer["host"] == "127.0.0.1"
+    assert (own / "mine").read_text() == "x"
+    expected = dict.fromkeys(others, "denied")
+    if landlock_version() >= 6:
+        expected["signal"] = "denied"
+    assert expected.items() <= answer["outcomes"].items()
 
 
 PARENT = """

@@ -16,6 +16,7 @@ import msgspec
 import pygit2
 
 from fluvial.objects import JsonObject
+from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
 from source_controller.git import library, refs, submodules
 from source_controller.git import remote as remotes
@@ -43,9 +44,21 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     if method != "checkout":
         raise WorkerError("Internal", f"unknown method {method!r}")
     request = msgspec.convert(payload, CheckoutRequest)
-    os.umask(0o077)
+    _fence(Path(request.work).parent)
     result: JsonObject = msgspec.to_builtins(_Job(request).checkout())
     return result
+
+
+def _fence(folder: Path) -> None:
+    """Limit this process to its namespace's folder, at the first call, for good."""
+    if _fenced:
+        return
+    os.umask(0o077)
+    landlock.fence(read=landlock.library_paths(), write=[folder])
+    _fenced.append(folder)
+
+
+_fenced: list[Path] = []
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
         user: user of the URL, for SSH.
         reference: what to check out.
         auth: credentials.
-        work: an empty folder for the job's own files and, as ``tree``, for the result.
+        work: an empty folder for the job's own files and, as ``tree``, for the result. Its parent
+            belongs to the namespace: the worker can reach nothing else.
         known_revision: revision of the artifact that is there already; if the remote's head is
             still the same, nothing is fetched. ``""`` fetches always.
         sparse: folders to check out, without ``./``; none means everything.

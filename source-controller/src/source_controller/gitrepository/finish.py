@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fluvial.log import Logger
 from fluvial.runtime import conditions
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Result, Stalled, Waiting
@@ -25,6 +26,7 @@ class Finish:
     Args:
         writer: writes the status.
         events: for people and notification-controller.
+        log: one line for each new artifact.
         requeue_dependency: seconds until a waiting object is looked at again.
         jitter: spreads an interval.
 
@@ -35,11 +37,13 @@ class Finish:
         writer: StatusWriter,
         events: EventRecorder,
         *,
+        log: Logger,
         requeue_dependency: float,
         jitter: Callable[[float], float],
     ) -> None:
         self._writer = writer
         self._events = events
+        self._log = log
         self._requeue_dependency = requeue_dependency
         self._jitter = jitter
 
@@ -156,6 +160,7 @@ class Finish:
                     f" observed revision '{artifact.revision}'",
                 )
         elif old is None or old.digest != artifact.digest:
+            self._log.info("stored artifact", revision=artifact.revision, digest=artifact.digest)
             self._events.event(
                 run.live,
                 type="Normal",

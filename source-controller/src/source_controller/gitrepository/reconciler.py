@@ -179,10 +179,13 @@ class GitRepositoryReconciler:
 
     @asynccontextmanager
     async def _work_folder(self, run: Run) -> AsyncIterator[Path]:
-        prefix = f"gitrepository-{run.key.namespace}-{run.key.name}"[:100]
+        # One folder for each namespace: a worker serves one, and is fenced into its folder.
+        shared = self._work / run.key.namespace
         try:
-            self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=self._work))
+            shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = Path(
+                tempfile.mkdtemp(prefix=f"gitrepository-{run.key.name[:100]}-", dir=shared)
+            )
         except OSError as error:
             raise StepFailed(
                 reasons.STORAGE_OPERATION_FAILED,

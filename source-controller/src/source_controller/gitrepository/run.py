@@ -57,7 +57,8 @@ class Run:
         work: folder for this run.
         included: artifacts of the includes, in their order.
         checkout: what was fetched.
-        quiet: nothing asked for this run but the timer; if nothing is new, nothing is reported.
+        quiet: nothing asked for this run but a timer: no new generation, no request. Then only
+            what differs from before is reported, so that a retry that fails again writes nothing.
 
     """
 
@@ -79,7 +80,9 @@ class Run:
         """A run on an object that was just read."""
         old = repository.status
         requested = repository.metadata.reconcile_request
-        quiet = old.observed_generation == repository.metadata.generation and (
+        ready = conditions.get_condition(old.conditions, conditions.READY)
+        tried = ready.observed_generation if ready and ready.status != "Unknown" else -1
+        quiet = tried == repository.metadata.generation and (
             not requested or requested == old.last_handled_reconcile_at
         )
         return cls(
@@ -196,7 +199,18 @@ class StatusWriter:
             Conflict: somebody wrote meanwhile at every try.
 
         """
-        run.status["conditions"] = [encode(item) for item in run.conditions]
+        live = {
+            item["type"]: item for item in (run.live.get("status") or {}).get("conditions") or []
+        }
+        run.status["conditions"] = [_settled(encode(item), live) for item in run.conditions]
         after = {**run.live, "status": run.status}
         run.live = await self._patcher.patch(run.live, after)
         run.status = dict(run.live.get("status") or {})
+
+
+def _settled(item: JsonObject, live: dict[str, JsonObject]) -> JsonObject:
+    """A condition that went back to what the server has keeps the server's transition time."""
+    old = live.get(item["type"], {})
+    if any(item.get(field) != old.get(field) for field in ("status", "reason", "message")):
+        return item
+    return {**item, "lastTransitionTime": old["lastTransitionTime"]}

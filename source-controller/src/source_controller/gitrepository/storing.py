@@ -38,7 +38,8 @@ class StorageStep:
             run.clear(reasons.ARTIFACT_IN_STORAGE)
             detail = ": disappeared from storage" if missing else ""
             run.progress(f"building artifact{detail}", drift=True)
-            await self._writer.write(run)
+            if missing or not run.quiet:
+                await self._writer.write(run)
             return
         run.set_artifact(self._storage.with_current_url(run.artifact))
 
