@@ -6,11 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from controlplane.fixtures import real_control_plane
 from devcluster import DevCluster, Options
 from integration.apply.apply_world import World, connect, new_world
-
-__all__ = ["real_control_plane"]
 
 
 @pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])

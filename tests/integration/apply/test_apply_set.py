@@ -174,6 +174,7 @@ async def test_missing_namespace_says_what_to_do(world: World) -> None:
     assert caught.value.failures[0].reason is FailureReason.NAMESPACE_NOT_FOUND
 
 
+@pytest.mark.slow
 async def test_missing_kind_names_it(world: World) -> None:
     widget = {
         "apiVersion": "example.org/v1",
@@ -313,3 +314,69 @@ async def test_plan_writes_nothing_and_shows_the_difference(world: World) -> Non
 
 def _ref(world: World, name: str) -> ObjectRef:
     return ObjectRef("", "ConfigMap", world.namespace, name)
+
+
+async def test_status_that_moves_on_does_not_cost_a_new_plan(world: World) -> None:
+    """A rollout changes the version all the time; the same bytes go out for the newer one."""
+    await world.apply(world.config_map("a", k="1"), world.config_map("b", k="1"))
+    world.spy.take()
+    moved: list[str] = []
+
+    async def touch(verb: str, name: str) -> None:
+        if (verb, name) == ("apply", "a") and len(moved) < 2:
+            moved.append(name)
+            await world.admin.apply(
+                CONFIG_MAPS,
+                world.key("a"),
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": "a", "namespace": world.namespace},
+                    "data": {"k": "1"},
+                },
+                field_manager=f"co-owner-{len(moved)}",
+            )
+
+    world.spy.before = touch
+    await world.apply(world.config_map("a", k="2"), world.config_map("b", k="2"))
+
+    calls = world.spy.take()
+    assert calls.count("apply a") == 3
+    assert calls.count("dry-apply a") == 1
+    assert (await world.live("a"))["data"] == {"k": "2"}
+
+
+@pytest.mark.slow
+async def test_object_that_never_holds_still_is_given_up(world: World) -> None:
+    await world.apply(world.config_map("a", k="1"), world.config_map("b", k="1"))
+
+    async def fight(verb: str, name: str) -> None:
+        if (verb, name) == ("apply", "a"):
+            await world.admin.patch(
+                CONFIG_MAPS,
+                world.key("a"),
+                {"data": {"n": str(len(world.spy.calls))}},
+                patch_type="merge",
+                field_manager="fighter",
+            )
+
+    world.spy.before = fight
+
+    with pytest.raises(StageFailed, match="keep changing while they are being applied"):
+        await world.apply(world.config_map("a", k="2"), world.config_map("b", k="1"))
+
+    assert (await world.live("a"))["data"]["k"] == "1"
+
+
+async def test_quantities_and_defaults_are_no_drift(world: World) -> None:
+    deployment = world.deployment("d")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"limits": {"cpu": "1000m", "memory": "1024Mi"}}
+    container["ports"] = [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP"}]
+    deployment["spec"]["template"]["metadata"]["creationTimestamp"] = None
+    deployment["status"] = {}
+    await world.apply(deployment)
+
+    result = await world.apply(deployment, trust_known=False)
+
+    assert not result.changed

@@ -139,6 +139,7 @@ async def test_forbidden_read_keeps_its_entry(world: World) -> None:
     assert await world.names() == {"a"}
 
 
+@pytest.mark.slow
 async def test_absent_objects_and_kinds_are_settled(world: World) -> None:
     entries = [
         _entry(world, "never"),

@@ -131,7 +131,7 @@ def test_another_object_under_the_name_is_no_immutable_change() -> None:
             FailureReason.WEBHOOK,
             "failed calling webhook",
         ),
-        (Unreachable("connection refused"), FailureReason.UNAVAILABLE, "connection refused"),
+        (Unreachable("connection refused"), FailureReason.UNREACHABLE, "connection refused"),
         (UnsafeName("name", "..", "no"), FailureReason.INVALID, "invalid name '..'"),
         (
             error_from_status(401, {"reason": "Unauthorized", "message": "Unauthorized"}),

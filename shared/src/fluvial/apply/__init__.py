@@ -25,8 +25,7 @@ complete run call ``known.complete(digest)``. ``requestedAt`` runs with
 ``ApplyOptions(trust_known=False)``.
 
 Nothing here knows conditions, events or queues. All errors are ``ApplyError`` with a message for
-the person who reads it in ``Ready``, or ``fluvial.kube.errors.ApiError`` where the API server
-could not be asked at all.
+the person who reads it in ``Ready``.
 """
 
 from fluvial.apply.apply import Applier

@@ -60,6 +60,7 @@ class FailureReason(StrEnum):
     OWNER_LABEL = "OwnerLabel"
     ENCRYPTED = "Encrypted"
     UNAVAILABLE = "Unavailable"
+    UNREACHABLE = "Unreachable"
     TIMEOUT = "Timeout"
     OTHER = "Other"
 

@@ -24,7 +24,7 @@ from fluvial.apply.model import (
 from fluvial.apply.normalize import drop_undeclared
 from fluvial.apply.policy import has_ttl, ignored, only_if_absent, skips_cleanup
 from fluvial.apply.recreate import refusal, wants_recreation
-from fluvial.kube.errors import ApiError
+from fluvial.kube.errors import ApiError, Unauthorized, Unreachable
 from fluvial.objects import JsonObject, gvk_of
 
 __all__ = ["Examiner"]
@@ -74,6 +74,20 @@ class Examiner:
             alone: it is the only one of its stage to check, so that its PATCH may be the check.
 
         """
+        try:
+            return await self._examine(wanted, known=known, alone=alone)
+        except ApiError as error:
+            return failure_of(
+                wanted.ref,
+                error,
+                masker=self._target.masker,
+                during="dry-run",
+                objects=(wanted.obj,),
+            )
+
+    async def _examine(
+        self, wanted: Wanted, *, known: Verified, alone: bool
+    ) -> PlannedChange | Failure:
         before = known.get(wanted.ref)
         owner = self._target.owner
         live: JsonObject | None = None
@@ -328,5 +342,7 @@ def _is_as_known(live: JsonObject, before: Known) -> bool:
 
 
 def _is_final(error: ApiError) -> bool:
-    """Whether the refusal says by itself that there is no live object to look at."""
+    """Whether there is no live object to look at, or looking would fail as well."""
+    if isinstance(error, Unreachable | Unauthorized):
+        return True
     return kind_missing(error) or namespace_missing(error)

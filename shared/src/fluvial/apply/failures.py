@@ -25,7 +25,7 @@ from fluvial.kube.errors import (
 )
 from fluvial.objects import JsonObject, ObjectRef
 
-__all__ = ["failure_of", "is_schema_error", "kind_missing", "namespace_missing"]
+__all__ = ["ends_all", "failure_of", "is_schema_error", "kind_missing", "namespace_missing"]
 
 _SCHEMA = re.compile(r"failed to (?:create typed patch object|convert new object)")
 _WEBHOOK = re.compile(r"admission webhook|failed calling webhook|ValidatingAdmissionPolic")
@@ -45,6 +45,11 @@ def kind_missing(error: FluvialError) -> bool:
 def namespace_missing(error: FluvialError) -> bool:
     """Whether the object's namespace is what was not found."""
     return isinstance(error, NotFound) and error.details.get("kind") == "namespaces"
+
+
+def ends_all(failure: Failure) -> bool:
+    """Whether every other request would fail in the same way, each after all its retries."""
+    return failure.reason in {FailureReason.UNREACHABLE, FailureReason.UNAUTHORIZED}
 
 
 def failure_of(
@@ -122,5 +127,6 @@ _REASONS: tuple[tuple[tuple[type[ApiError], ...], FailureReason], ...] = (
     ((Unauthorized,), FailureReason.UNAUTHORIZED),
     ((Conflict,), FailureReason.CONFLICT),
     ((Invalid, BadRequest, TooLarge), FailureReason.INVALID),
-    ((TooManyRequests, ServerError, Unreachable), FailureReason.UNAVAILABLE),
+    ((TooManyRequests, ServerError), FailureReason.UNAVAILABLE),
+    ((Unreachable,), FailureReason.UNREACHABLE),
 )

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fluvial.apply.errors import Failure, FailureReason
+from fluvial.apply.errors import Failure, FailureReason, StageRejected
 from fluvial.apply.failures import failure_of
 from fluvial.apply.hashing import desired_hash
 from fluvial.apply.live import Wanted, scoped
 from fluvial.apply.model import Target
 from fluvial.kube.discovery import NoMatch
+from fluvial.kube.errors import ApiError
 from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName, object_path
 from fluvial.objects import JsonObject, ObjectRef, gvk_of, ref_of
@@ -69,14 +70,18 @@ async def locate(target: Target, objects: Sequence[JsonObject], *, assumed: Assu
     """Address and hash of each object, in their order.
 
     Raises:
-        ApiError: the API server could not be asked what it serves.
+        StageRejected: the API server could not be asked what it serves.
 
     """
     rows: dict[ObjectRef, Row] = {}
     for number, obj in enumerate(objects):
         if number % _YIELD_EVERY == 0:
             await asyncio.sleep(0)
-        row = await _locate_one(target, obj, assumed=assumed)
+        try:
+            row = await _locate_one(target, obj, assumed=assumed)
+        except ApiError as error:
+            text = target.masker.text(str(error))
+            raise StageRejected(f"the API server does not tell what it serves: {text}") from error
         if row.ref in rows:
             text = f"{row.ref} is there twice, since its kind has no namespaces; remove one"
             row = Failure(row.ref, FailureReason.DUPLICATE, text)

@@ -21,7 +21,7 @@ _SHORT = 4
 _LINE = 8
 _ECHO = re.compile(
     r"((?:Invalid|Unsupported|Duplicate|Too (?:long|many)) value|unable to decode"
-    r"|cannot unmarshal|invalid value|illegal base64 data)[^\n]*"
+    r"|cannot unmarshal|invalid value|illegal base64 data|expected \w+, got)[^\n]*"
 )
 
 

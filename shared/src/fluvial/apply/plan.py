@@ -18,6 +18,7 @@ import asyncio
 from fluvial.apply.bounded import map_bounded
 from fluvial.apply.errors import Failure, StageRejected
 from fluvial.apply.examine import Examiner
+from fluvial.apply.failures import ends_all
 from fluvial.apply.inventory import Entry, encode_id
 from fluvial.apply.live import Wanted, stamp
 from fluvial.apply.locate import Assumed, Awaited, locate
@@ -57,8 +58,8 @@ class Planner:
             known: what is verified; brought up to date for objects found unchanged.
 
         Raises:
-            StageRejected: some object cannot be applied; every failing object is listed.
-            ApiError: the API server could not be asked what it serves.
+            StageRejected: some object cannot be applied, and every failing object is listed; or
+                the API server does not answer.
 
         """
         rows = await locate(self._target, stage.objects, assumed=self._assumed)
@@ -76,22 +77,30 @@ class Planner:
             else:
                 unsure.append(row)
         settled.update(await self._examine(unsure, known))
-        return _change_set(stage, [settled[row.ref] for row in rows])
+        return _change_set(stage, [settled.get(row.ref) for row in rows])
 
     async def _examine(
         self, unsure: list[Wanted], known: Verified
     ) -> dict[ObjectRef, PlannedChange | Failure]:
+        """Examine side by side; nothing more once the server does not answer at all."""
         alone = len(unsure) == 1 and not self._options.always_dry_run
-        found = await map_bounded(
-            lambda row: self._examiner.examine(row, known=known, alone=alone),
-            unsure,
-            limit=self._target.concurrency,
-            name="plan",
-        )
-        return {row.ref: result for row, result in zip(unsure, found, strict=True)}
+        found: dict[ObjectRef, PlannedChange | Failure] = {}
+        broken = False
+
+        async def examine(row: Wanted) -> None:
+            nonlocal broken
+            if broken:
+                return
+            result = await self._examiner.examine(row, known=known, alone=alone)
+            found[row.ref] = result
+            if isinstance(result, Failure) and ends_all(result):
+                broken = True
+
+        await map_bounded(examine, unsure, limit=self._target.concurrency, name="plan")
+        return found
 
 
-def _change_set(stage: Stage, rows: list[PlannedChange | Failure]) -> ChangeSet:
+def _change_set(stage: Stage, rows: list[PlannedChange | Failure | None]) -> ChangeSet:
     failures = [row for row in rows if isinstance(row, Failure)]
     if failures:
         raise StageRejected(failures=failures)

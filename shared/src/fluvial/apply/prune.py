@@ -15,7 +15,7 @@ from itertools import groupby
 
 from fluvial.apply.bounded import map_bounded
 from fluvial.apply.errors import Failure, FailureReason, InvalidEntry, PruneFailed
-from fluvial.apply.failures import failure_of, kind_missing
+from fluvial.apply.failures import ends_all, failure_of, kind_missing
 from fluvial.apply.inventory import Entry, Inventory
 from fluvial.apply.live import uid_of, version_of
 from fluvial.apply.model import Action, Change, Target
@@ -113,14 +113,25 @@ class Pruner:
                 )
                 results.append(Pruning(entry, PruneOutcome.FAILED, None, failure=failure))
         readable.sort(key=lambda pair: ref_sort_key(pair[1]), reverse=True)
+        broken: list[Failure] = []
+
+        async def prune_one(pair: tuple[Entry, ObjectRef]) -> Pruning:
+            if broken:
+                text = f"{pair[1]} delete was not tried, since the API server does not answer"
+                failure = Failure(pair[1], broken[0].reason, text)
+                return Pruning(pair[0], PruneOutcome.FAILED, None, failure=failure)
+            result = await self._prune_one(*pair)
+            if result.failure is not None and ends_all(result.failure):
+                broken.append(result.failure)
+            return result
+
         for _, group in groupby(readable, key=lambda pair: rank(pair[1].kind)):
             results += await map_bounded(
-                self._prune_one, tuple(group), limit=self._target.concurrency, name="prune"
+                prune_one, tuple(group), limit=self._target.concurrency, name="prune"
             )
         return PruneResult(tuple(results))
 
-    async def _prune_one(self, pair: tuple[Entry, ObjectRef]) -> Pruning:
-        entry, ref = pair
+    async def _prune_one(self, entry: Entry, ref: ObjectRef) -> Pruning:
         try:
             return await self._delete(entry, ref)
         except FluvialError as error:

@@ -73,7 +73,6 @@ async def apply_set(
     Raises:
         StageRejected, StageFailed, StageNotReady: ``applied`` has the changes made before; keep
             the inventory that was written ahead, prune nothing, try again later.
-        ApiError: the API server could not be asked at all.
 
     """
     if not options.trust_known:
@@ -139,7 +138,7 @@ class _SetRun:
             return await planner.plan_stage(stage, known=self._known)
         except StageRejected as error:
             applied = (*self._made(), *written.values())
-            raise StageRejected(failures=error.failures, applied=applied) from None
+            raise StageRejected(str(error), failures=error.failures, applied=applied) from None
 
     async def _store(self, change_set: ChangeSet) -> None:
         union = self._stored.union(change_set.entries)
@@ -244,6 +243,8 @@ async def plan_set(
         try:
             sets.append(await planner.plan_stage(stage, known=known))
         except StageRejected as error:
+            if not error.failures:
+                raise
             failures += error.failures
     if failures:
         raise StageRejected(failures=failures)
