@@ -29,7 +29,7 @@ from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from source_controller.assemble import Parts, Settings, SourceController
 
-__all__ = ["NAMESPACE", "SourceWorld", "condition"]
+__all__ = ["NAMESPACE", "SourceWorld", "condition", "fast_settings"]
 
 NAMESPACE = "apps"
 _MANAGER = "test"
@@ -104,7 +104,13 @@ class SourceWorld:
             log=log,
         )
         informers = InformerFactory(self.client, clock, log, verify=True)
-        storage = Storage(self.storage_path, adv_addr="", clock=clock, log=log)
+        storage = Storage(
+            self.storage_path,
+            adv_addr="",
+            clock=clock,
+            log=log,
+            max_bytes=settings.limits.max_tree_bytes,
+        )
         parts = Parts(
             client=self.client,
             informers=informers,
@@ -133,13 +139,15 @@ class SourceWorld:
 
     # --- making things ---------------------------------------------------------------------------
 
-    async def repository(self, name: str = "app", **spec: Any) -> JsonObject:
+    async def repository(
+        self, name: str = "app", *, labels: Mapping[str, str] | None = None, **spec: Any
+    ) -> JsonObject:
         """A GitRepository; ``None`` leaves a field out."""
         fields = {"interval": "1h", "ref": {"branch": "main"}} | spec
         obj = {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
             "kind": "GitRepository",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": dict(labels or {})},
             "spec": {key: value for key, value in fields.items() if value is not None},
         }
         return await self.client.apply(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from gitservers.ssh import GitSshServer, make_key
-from harness.source import SourceWorld, condition
+from harness.source import SourceWorld, condition, fast_settings
+from source_controller.git.model import Limits
 
 
 async def test_a_branch_becomes_a_served_artifact(
@@ -315,6 +317,45 @@ async def test_a_ca_of_one_tenant_is_unknown_to_the_next(
         assert "is not trusted" in condition(obj, "Ready")["message"]
 
 
+async def test_a_retry_that_fails_again_writes_nothing(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    await world.repository(url=f"{http_server.url}/app.git", ref={"branch": "nope"})
+    before = await world.until_failed("GitOperationFailed")
+    for _ in range(2):
+        world.controller.queue.add(_key())
+        await world.controller.queue.wait_idle()
+
+    assert await world.get() == before
+    assert len(http_server.requests) >= 3
+
+
+async def test_content_that_is_too_large_to_store(
+    world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
+) -> None:
+    """Each repository is within the limit, but not what they make together."""
+    await world.stop_controller()
+    await world.start_controller(replace(fast_settings(), limits=Limits(max_tree_bytes=30)))
+    await world.repository("base", url=f"{http_server.url}/base.git")
+    await world.until_ready("base")
+    base_only = [{"repository": {"name": "base"}, "toPath": name} for name in ("a", "b", "c", "d")]
+    await world.repository(url=f"{http_server.url}/app.git", include=base_only)
+    obj = await world.until_failed("ArchiveOperationFailed")
+
+    assert "larger than 30 bytes" in condition(obj, "StorageOperationFailed")["message"]
+    assert condition(obj, "StorageOperationFailed")["status"] == "True"
+
+
+async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: GitHttpServer) -> None:
+    (world.storage_path / ".work").write_text("in the way")
+    await world.repository(url=f"{http_server.url}/app.git")
+    await world.until_failed("DirectoryCreationFailed")
+    (world.storage_path / ".work").unlink()
+
+    obj = await world.until_ready()
+    assert not condition(obj, "StorageOperationFailed")
+
+
 # --- stalls ----------------------------------------------------------------------------------------
 
 
@@ -401,6 +442,57 @@ async def test_sparse_checkout(world: SourceWorld, repo: Repo, http_server: GitH
     assert "'missing'" in condition(obj, "Ready")["message"]
 
 
+async def test_a_restart_keeps_artifacts_and_cleans_up(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    await world.repository(url=f"{http_server.url}/app.git")
+    before = await world.until_ready()
+    await world.stop_controller()
+    left = world.storage_path / ".work/apps/gitrepository-app-x/tree"
+    left.mkdir(parents=True)
+    orphan = world.storage_path / "gitrepository/apps/deleted-meanwhile"
+    orphan.mkdir()
+    (orphan / "x.tar.gz").write_text("x")
+    http_server.requests.clear()
+    await world.start_controller(fast_settings())
+    await world.request("after the restart")
+    after = await world.until_handled("after the restart")
+
+    assert after["status"]["artifact"] == before["status"]["artifact"]
+    assert not left.exists()
+    assert not orphan.exists()
+    assert not any("POST" in line for line in http_server.requests), "nothing was fetched"
+
+
+async def test_an_object_deleted_while_nobody_looked_is_cleaned_up(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    await world.repository(url=f"{http_server.url}/app.git")
+    obj = await world.until_ready()
+    await world.stop_controller()
+    await world.delete()
+    await world.start_controller(fast_settings())
+    await world.gone()
+
+    assert not (world.storage_path / obj["status"]["artifact"]["path"]).exists()
+
+
+async def test_a_shard_leaves_the_objects_of_others_alone(
+    world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
+) -> None:
+    await world.stop_controller()
+    settings = replace(fast_settings(), label_selector="shard in (one)")
+    await world.start_controller(settings)
+    await world.repository("base", url=f"{http_server.url}/base.git")
+    include = [{"repository": {"name": "base"}}]
+    await world.repository(
+        url=f"{http_server.url}/app.git", include=include, labels={"shard": "one"}
+    )
+    await world.until_failed("NoArtifact")
+
+    assert (await world.get("base"))["status"] == {"observedGeneration": -1}
+
+
 # --- includes --------------------------------------------------------------------------------------
 
 
@@ -463,6 +555,7 @@ async def test_missing_includes_are_waited_for(
         ({"toPath": "deploy"}, "not empty"),
         ({"toPath": "app.yaml/x"}, "ot a directory|File exists"),
         ({"toPath": "../../outside"}, ""),
+        ({"fromPath": "nul\0byte"}, "IllegalPath"),
     ],
 )
 async def test_include_paths(
@@ -482,6 +575,10 @@ async def test_include_paths(
     if not message:
         files = await world.files(await world.until_ready())
         assert files["outside/base.yaml"] == "b1\n", "it stays inside the tree"
+        return
+    if message == "IllegalPath":
+        obj = await world.until_failed("IllegalPath")
+        assert "NUL" in condition(obj, "StorageOperationFailed")["message"]
         return
     obj = await world.until_failed("CopyFailure")
     found = condition(obj, "StorageOperationFailed")

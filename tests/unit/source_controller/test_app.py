@@ -1,0 +1,84 @@
+"""Flags and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fluvial.runtime.flags import FlagError
+from source_controller.app import Options, advertised_address, read_options, settings_of
+
+
+def options(*arguments: str, **environ: str) -> Options:
+    return read_options(arguments, environ)
+
+
+def test_defaults_are_flux_own() -> None:
+    read = options()
+
+    assert read.storage_path == Path("/data")
+    assert read.storage_addr == ":9090"
+    assert (read.retention.ttl, read.retention.records) == (60.0, 2)
+    assert read.digest_algorithm == "sha256"
+    assert read.common.concurrent == 2
+    assert read.common.requeue_dependency == 30.0
+
+
+def test_environment_gives_defaults_and_flags_win() -> None:
+    environ = {
+        "STORAGE_PATH": "/env",
+        "STORAGE_ADDRESS": "127.0.0.1:1",
+        "STORAGE_ADV_ADDR": "adv:1",
+    }
+    read = options("--storage-path=/flag", **environ)
+
+    assert read.storage_path == Path("/flag")
+    assert (read.storage_addr, read.storage_adv_addr) == ("127.0.0.1:1", "adv:1")
+
+
+@pytest.mark.parametrize(
+    ("storage_addr", "bound", "expected"),
+    [
+        (":9090", "0.0.0.0:9090", "localhost:9090"),
+        ("0.0.0.0:9090", "0.0.0.0:9090", "pod-1:9090"),
+        ("127.0.0.1:0", "127.0.0.1:41234", "127.0.0.1:41234"),
+        ("[::]:9090", "[::]:9090", "localhost:9090"),
+    ],
+)
+def test_the_advertised_address_is_derived(storage_addr: str, bound: str, expected: str) -> None:
+    read = options(f"--storage-addr={storage_addr}", HOSTNAME="pod-1")
+
+    assert advertised_address(read, bound) == expected
+
+
+def test_the_advertised_address_can_be_given() -> None:
+    read = options("--storage-adv-addr=source-controller.flux-system.svc.cluster.local.")
+
+    assert advertised_address(read, "0.0.0.0:9090").startswith("source-controller.flux-system")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--artifact-digest-algo=blake3",
+        "--artifact-digest-algo=sha1",
+        "--artifact-retention-records=0",
+        "--no-cross-namespace-refs",
+        "--unknown",
+        "--feature-gates=OptimizedGitClones=true",
+        "--default-service-account=x",
+    ],
+)
+def test_what_is_not_supported_is_refused(argument: str) -> None:
+    with pytest.raises(FlagError):
+        options(argument)
+
+
+def test_the_interval_is_spread_by_the_percentage() -> None:
+    jitter = settings_of(options("--interval-jitter-percentage=10")).jitter
+    values = [jitter(100.0) for _ in range(200)]
+
+    assert all(90 <= value <= 110 for value in values)
+    assert len(set(values)) > 100
+    assert settings_of(options("--interval-jitter-percentage=0")).jitter(100.0) == 100.0
