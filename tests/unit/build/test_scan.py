@@ -156,6 +156,28 @@ def test_helm_is_refused(make_tree: MakeTree, name: str) -> None:
         _scan(tree)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "resources: [x.yaml]\nResources: [/etc/passwd]",
+        "patches: [{path: x.yaml, Path: /etc/passwd}]",
+        "configMapGenerator: [{name: a, FILES: [/etc/passwd], files: [x.yaml]}]",
+    ],
+)
+def test_a_field_in_two_cases_hides_nothing(make_tree: MakeTree, content: str) -> None:
+    tree = make_tree({"kustomization.yaml": content, "x.yaml": "cm:x"})
+
+    with pytest.raises(KustomizeError, match="are the same field"):
+        _scan(tree)
+
+
+def test_letters_that_the_program_takes_for_the_same_are_the_same(make_tree: MakeTree) -> None:
+    tree = make_tree({"kustomization.yaml": "re\u017fources: [/etc/passwd]"})
+
+    with pytest.raises(RefusedInput, match="outside the artifact"):
+        _scan(tree)
+
+
 def test_circles_end(make_tree: MakeTree) -> None:
     tree = make_tree(
         {"a/kustomization.yaml": "resources: [../b, .]", "b/kustomization.yaml": "bases: [../a]"}

@@ -72,7 +72,12 @@ def read(file: Path, *, source: str) -> JsonObject:
 
 
 def field(mapping: JsonObject, name: str) -> Any:
-    """The value of a field, in whatever case it is written; ``None`` where it is not."""
+    """The value of a field, in whatever case it is written; ``None`` where it is not.
+
+    Raises:
+        KustomizeError: it is written twice in different cases.
+
+    """
     key = _key(mapping, name)
     return None if key is None else mapping[key]
 
@@ -119,7 +124,9 @@ def dropped_link_in(path: str, dropped_links: Sequence[str]) -> str | None:
 
 
 def _key(mapping: JsonObject, name: str) -> str | None:
-    if name in mapping:
-        return name
-    lowered = name.lower()
-    return next((key for key in mapping if key.lower() == lowered), None)
+    folded = name.casefold()
+    found = [key for key in mapping if key.casefold() == folded]
+    if len(found) > 1:
+        # The program would take one of them; the scan must not look at the other.
+        raise KustomizeError(f"the fields {' and '.join(found)} are the same field")
+    return found[0] if found else None
