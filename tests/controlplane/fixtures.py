@@ -7,39 +7,55 @@ reason; with ``FLUVIAL_REQUIRE_CONTROL_PLANE=1``, which CI sets once it has buil
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from controlplane.build import ControlPlaneMissing, find_binaries
+from controlplane.build import Binaries, ControlPlaneMissing, find_binaries
 from controlplane.start import ControlPlane
 from controlplane.threads import in_thread
 from controlplane.workloads import workloads
 
 __all__ = [
     "REQUIRE",
+    "control_plane_binaries",
     "pytest_collection_modifyitems",
     "pytest_terminal_summary",
     "real_control_plane",
+    "register",
     "summary_line",
 ]
 
 REQUIRE = "FLUVIAL_REQUIRE_CONTROL_PLANE"
-_FIXTURE = "real_control_plane"
+_FIXTURE = "control_plane_binaries"
 _MARKER = "real"
 
 
+def register(config: pytest.Config) -> None:
+    """Make this module a plugin of a run whose root conftest does not name it."""
+    module = sys.modules[__name__]
+    if not config.pluginmanager.is_registered(module):
+        config.pluginmanager.register(module)
+
+
 @pytest.fixture(scope="session")
-def real_control_plane() -> Iterator[ControlPlane]:
-    """A running control plane with the stand-in for workloads; usable from any event loop."""
+def control_plane_binaries() -> Binaries:
+    """The programs, or a skip; a failure where CI must have them."""
     try:
-        binaries = find_binaries()
+        return find_binaries()
     except ControlPlaneMissing as error:
         if os.environ.get(REQUIRE) == "1":
             pytest.fail(f"{REQUIRE}=1, and {error}")
         pytest.skip(str(error))
-    with in_thread(lambda: _with_workloads(ControlPlane(binaries=binaries))) as plane:
+
+
+@pytest.fixture(scope="session")
+def real_control_plane(control_plane_binaries: Binaries) -> Iterator[ControlPlane]:
+    """A running control plane with the stand-in for workloads; usable from any event loop."""
+    make = ControlPlane(binaries=control_plane_binaries)
+    with in_thread(lambda: _with_workloads(make)) as plane:
         yield plane
 
 

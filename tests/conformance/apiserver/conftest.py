@@ -18,8 +18,7 @@ __all__ = ["devcluster_target", "real_target"]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the plugin of the real control plane, unless the root conftest has done it."""
-    if not config.pluginmanager.is_registered(fixtures):
-        config.pluginmanager.register(fixtures)
+    fixtures.register(config)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,15 @@
 """Scenarios as data: what is asked of an API server, step by step.
 
-A file ``scenarios/<topic>.yaml`` has ``scenarios``, a map of name to scenario; ``docs/`` is not
-needed to read one: the fields below are all there is. Each scenario has its own namespace
-``$NS``, made before its first step, so that scenarios run in any order and side by side.
-Variables: ``$NS``; ``$CORE``, ``$APPS``, ``$BATCH``, ``$RBAC``, ``$COORD`` (the paths of the API
-groups in that namespace); whatever an earlier step saved.
+A file ``scenarios/<topic>.yaml`` has ``scenarios``, a map of name to scenario. A scenario has
+``about``, ``steps`` and the flags of ``Scenario``. A step has a ``name`` and either ``do`` (a
+request; ``as`` impersonates, ``type`` is the content type), ``watch`` (a path) or ``collect`` (the
+name of a watch); the rest are the attributes of ``Request``, ``Watch`` and ``Collect``.
+
+Each scenario has its own namespace ``$NS``, made before its first step, so that scenarios run in
+any order and side by side. Variables: ``$NS``; ``$CORE``, ``$APPS``, ``$BATCH``, ``$RBAC``,
+``$COORD`` (the paths of API groups in that namespace); ``$RBACS`` and ``$CRDS`` (of cluster-wide
+ones); ``$GROUP`` and ``$CRS`` (an API group of the scenario's own, and its path in the namespace);
+whatever an earlier step saved.
 """
 
 from __future__ import annotations
