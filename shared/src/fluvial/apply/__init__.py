@@ -70,7 +70,7 @@ from fluvial.apply.plan import Planner
 from fluvial.apply.prepare import prepare, prepare_set
 from fluvial.apply.prune import PruneOutcome, Pruner, PruneResult, Pruning
 from fluvial.apply.staged import WriteAhead, apply_set, plan_set
-from fluvial.apply.waiter import HealthWaiter, WaitRequest, WaitResult
+from fluvial.apply.waiter import HealthWaiter, WaiterTiming, WaitRequest, WaitResult
 
 __all__ = [
     "Action",
@@ -110,6 +110,7 @@ __all__ = [
     "Verified",
     "WaitRequest",
     "WaitResult",
+    "WaiterTiming",
     "WriteAhead",
     "aggregate",
     "apply_set",

@@ -27,16 +27,30 @@ from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import ObjectKey, ObjectRef
 
-__all__ = ["HealthWaiter", "WaitRequest", "WaitResult"]
+__all__ = ["HealthWaiter", "WaitRequest", "WaitResult", "WaiterTiming"]
 
 _log = get_logger("health")
 
-_FIRST_POLL = 2.0
-_LONGEST_POLL = 15.0
 _POLL_GROWTH = 1.5
-_TICK = 30.0
-_DEBOUNCE = 0.2
 _ENDS = frozenset({HealthStatus.CURRENT, HealthStatus.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class WaiterTiming:
+    """How long things take, in seconds.
+
+    Attributes:
+        first_poll: until the second look at an object that no watch covers.
+        longest_poll: to which that grows.
+        tick: after which one object of a wait is looked at although nothing was heard.
+        debounce: changes within this time are one look.
+
+    """
+
+    first_poll: float = 2.0
+    longest_poll: float = 15.0
+    tick: float = 30.0
+    debounce: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +106,11 @@ class _Member:
     """One object of one wait."""
 
     ref: ObjectRef
+    delay: float
     health: Health | None = None
     resource: Resource | None = None
     version: str = ""
     pods: str = ""
-    delay: float = _FIRST_POLL
     due: float | None = None
     reading: bool = False
 
@@ -140,6 +154,7 @@ class HealthWaiter:
         informers: of the controller's identity; ``None`` polls everything.
         selector: label selector of owned objects: ``kustomize.toolkit.fluxcd.io/name``.
         concurrency: reads in flight at once, over all waits.
+        timing: how long things take.
 
     """
 
@@ -151,8 +166,10 @@ class HealthWaiter:
         informers: InformerFactory | None = None,
         selector: str = "kustomize.toolkit.fluxcd.io/name",
         concurrency: int = 8,
+        timing: WaiterTiming | None = None,
     ) -> None:
         self._done = done
+        self._timing = timing or WaiterTiming()
         self._clock = clock
         self._concurrency = concurrency
         self._wakeups = WakeUps(informers, selector=selector, woken=self._woken, clock=clock)
@@ -175,7 +192,7 @@ class HealthWaiter:
         if self.waiting(request.key, request.attempt):
             return
         self.cancel(request.key)
-        members = {ref: _Member(ref) for ref in request.refs}
+        members = {ref: _Member(ref, self._timing.first_poll) for ref in request.refs}
         wait = _Wait(request, members)
         self._waits[request.key] = wait
         for member in members.values():
@@ -186,10 +203,13 @@ class HealthWaiter:
             return
         now = self._clock.monotonic()
         self._push(_Timer(request.deadline, next(self._numbers), wait))
-        self._push(_Timer(now + _TICK, next(self._numbers), wait, tick=True))
+        self._push(_Timer(now + self._timing.tick, next(self._numbers), wait, tick=True))
 
     def result(self, key: Hashable, attempt: str) -> WaitResult | None:
-        """The attempt's result; ``None`` while it goes on, or if it is not known."""
+        """The attempt's result; ``None`` while it goes on, or if it is not known.
+
+        It is kept until the key's next ``start`` or ``cancel``.
+        """
         result = self._results.get(key)
         return result if result is not None and result.attempt == attempt else None
 
@@ -273,7 +293,7 @@ class HealthWaiter:
             member.reading = True
             self._ready.put_nowait((wait, member, bool(member.pods)))
         self._wakeups.sweep()
-        due = self._clock.monotonic() + _TICK
+        due = self._clock.monotonic() + self._timing.tick
         self._push(_Timer(due, next(self._numbers), wait, tick=True))
 
     # -- reading -------------------------------------------------------------------------------
@@ -282,7 +302,7 @@ class HealthWaiter:
         for wait in self._interested.get(ref, ()):
             member = wait.members[ref]
             if member.health is None or member.version != version:
-                self._schedule(wait, member, _DEBOUNCE)
+                self._schedule(wait, member, self._timing.debounce)
 
     def _covered(self, member: _Member) -> bool:
         return member.resource is not None and self._wakeups.covers(member.resource, member.key)
@@ -342,7 +362,7 @@ class HealthWaiter:
         unread = health is None or health.status is HealthStatus.UNKNOWN
         if unread or not self._covered(member):
             self._schedule(wait, member, member.delay)
-            member.delay = min(member.delay * _POLL_GROWTH, _LONGEST_POLL)
+            member.delay = min(member.delay * _POLL_GROWTH, self._timing.longest_poll)
 
     # -- ends ----------------------------------------------------------------------------------
 
@@ -381,6 +401,7 @@ class HealthWaiter:
                 self._interested.pop(member.ref, None)
             if member.resource is not None:
                 self._wakeups.unuse(member.resource)
+        wait.members = {}  # its timers are still in the heap
 
 
 def _message(statuses: dict[ObjectRef, Health], *, timed_out: bool) -> str:
