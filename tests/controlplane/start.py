@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import shutil
 import socket
 import ssl
@@ -32,12 +33,13 @@ from controlplane.programs import (
     write_files,
 )
 
-__all__ = ["ControlPlane", "StartFailed"]
+__all__ = ["ControlPlane", "StartFailed", "remove_leftovers"]
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5.0
 _ATTEMPTS = 3
+_PREFIX = "fluvial-control-plane-"
 _PORT_TAKEN = "address already in use"
 
 
@@ -161,7 +163,8 @@ class ControlPlane:
         self.check()
 
     async def _start(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="fluvial-control-plane-"))
+        remove_leftovers(Path(tempfile.gettempdir()))
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         ports = _free_ports()
         self._port = ports.apiserver
         audit_log = self._wanted_audit_log or folder / "audit.log"
@@ -212,6 +215,20 @@ class ControlPlane:
         if self._files is None:
             raise RuntimeError("the control plane is not running")
         return self._files
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the data of control planes whose process was killed before it could."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        owner = path.name.removeprefix(_PREFIX).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ValueError:
+            continue
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except PermissionError:
+            continue  # somebody else's, alive
 
 
 def _free_ports() -> Ports:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.process import Child, ChildDied
+from controlplane.start import remove_leftovers
 
 
 async def test_death_is_reported_with_the_end_of_the_log(tmp_path: Path) -> None:
@@ -41,3 +42,16 @@ async def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
 
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
+
+
+async def test_data_of_killed_control_planes_is_removed(tmp_path: Path) -> None:
+    ended = await Child.start(name="t", command=[sys.executable, "-V"], log=tmp_path / "log")
+    await ended.wait()
+    for owner in (ended.pid, os.getpid(), "somebody"):
+        (tmp_path / f"fluvial-control-plane-{owner}-x").mkdir()
+
+    remove_leftovers(tmp_path)
+
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    mine = f"fluvial-control-plane-{os.getpid()}-x"
+    assert left == {mine, "fluvial-control-plane-somebody-x"}
