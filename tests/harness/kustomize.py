@@ -7,6 +7,7 @@ a GitRepository's status. Everything else is the real thing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,7 +19,6 @@ import aiohttp
 import orjson
 
 from devcluster import DevCluster, Options
-from fluvial.api import crd
 from fluvial.artifact import tar
 from fluvial.artifact.fetcher import Fetcher
 from fluvial.artifact.server import FileServer
@@ -32,9 +32,10 @@ from fluvial.kube.errors import NotFound
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
+from fluvial_cli import dev
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
 
@@ -44,16 +45,15 @@ CONFIG_MAPS = kinds.CONFIG_MAP
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 _MANAGER = "test"
 _TIMEOUT = 20.0
+_NAMESPACES = ("team", "other", "made")
 
 
 class Harness:
     """One cluster, one controller."""
 
-    def __init__(self, folder: Path, cluster: DevCluster, client: KubeClient) -> None:
+    def __init__(self, folder: Path, client: KubeClient) -> None:
         self.folder = folder
-        self.cluster = cluster
         self.client = client
-        self.events: list[JsonObject] = []
         self.address = ""
         self.controller: KustomizeController | None = None
         self._numbers = itertools.count(1)
@@ -62,21 +62,31 @@ class Harness:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, folder: Path, *, settings: Settings | None = None, run: bool = True
+        cls,
+        folder: Path,
+        *,
+        settings: Settings | None = None,
+        run: bool = True,
+        kubeconfig: JsonObject | None = None,
     ) -> AsyncIterator[Harness]:
-        """A cluster with the CRDs, and the controller unless ``run`` is false."""
+        """A cluster with the CRDs, and the controller unless ``run`` is false.
+
+        ``kubeconfig`` names a cluster that is there already; what former tests left is removed.
+        """
         async with AsyncExitStack() as stack:
-            cluster = await stack.enter_async_context(DevCluster(Options()))
-            kubeconfig = folder / "kubeconfig"
-            kubeconfig.write_bytes(orjson.dumps(cluster.kubeconfig()))
+            config_of = kubeconfig
+            if config_of is None:
+                cluster = await stack.enter_async_context(DevCluster(Options()))
+                config_of = cluster.kubeconfig()
+            file = folder / "kubeconfig"
+            file.write_bytes(orjson.dumps(config_of))
             client = await stack.enter_async_context(
-                await config.load_client(kubeconfig=kubeconfig, user_agent="test")
+                await config.load_client(kubeconfig=file, user_agent="test")
             )
-            for kind in crd.KINDS:
-                definition = crd.crd(kind)
-                key = ObjectKey("", definition["metadata"]["name"])
-                await client.apply(kinds.CRD, key, definition, field_manager=_MANAGER)
-            self = cls(folder, cluster, client)
+            await dev.install(client)
+            self = cls(folder, client)
+            if kubeconfig is not None:
+                await self._sweep()
             (folder / "storage").mkdir()
             server = FileServer(folder / "storage", log=get_logger("test"), algorithm="sha256")
             host, port = await server.start("127.0.0.1:0")
@@ -120,6 +130,22 @@ class Harness:
         await stack.enter_async_context(informers)
         running = asyncio.create_task(self.controller.run(), name="controller")
         stack.push_async_callback(_cancelled, running)
+
+    async def _sweep(self) -> None:
+        """Remove the Kustomizations and namespaces of former tests."""
+        for obj in (await self.client.list_all(kinds.KUSTOMIZATION)).items:
+            key = key_of(obj)
+            free = {"metadata": {"finalizers": None}}
+            await self.client.patch(
+                kinds.KUSTOMIZATION, key, free, patch_type="merge", field_manager=_MANAGER
+            )
+            with contextlib.suppress(NotFound):
+                await self.client.delete(kinds.KUSTOMIZATION, key)
+        for name in _NAMESPACES:
+            with contextlib.suppress(NotFound):
+                await self.client.delete(kinds.NAMESPACE, ObjectKey("", name))
+        for name in _NAMESPACES:
+            await self.gone(kinds.NAMESPACE, name, "")
 
     # --- making things ---------------------------------------------------------------------------
 
