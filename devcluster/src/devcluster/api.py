@@ -35,6 +35,7 @@ _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _PATCHES = (_JSON_PATCH, _MERGE_PATCH, _STRATEGIC, _APPLY, "application/apply-patch+cbor")
+_NO_PAGE = Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
 # Verbs that a collection and an object have.
 _ON_COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
 _ON_OBJECT = frozenset({"get", "watch", "update", "patch", "delete"})
@@ -73,10 +74,12 @@ class Api:
         """Answer; raises ApiFailure."""
         info = call.info
         if not self._kinds.versions(info.group):
-            return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
+            return _NO_PAGE
         kind = self.kind_of(info)
         if kind is None:
             raise errors.resource_not_found()
+        if kind.crd and not kind.namespaced and info.namespace:
+            return _NO_PAGE
         _check_route(info, kind)
         target = Target(
             kind,
@@ -163,7 +166,9 @@ class Api:
         if form == _APPLY:
             applied = bodies.applied(call.body)
             return self._written(call, target, self._writer.apply(target, applied, options))
-        outcome = self._writer.patch(target, self._change(form, target.kind, call), options)
+        strategic = bodies.patch(call.body) if form == _STRATEGIC else None
+        change = self._change(form, target.kind, call)
+        outcome = self._writer.patch(target, change, options, strategic=strategic)
         return self._written(call, target, outcome)
 
     def _change(self, form: str, kind: Kind, call: Call) -> Callable[[JsonObject], JsonObject]:
@@ -197,6 +202,7 @@ class Api:
         kind = target.kind
         old = self._writer.must_live(target)
         scale = change(scaling.scale_of(kind, old))
+        scaling.check(target.name, scale)
         new = scaling.with_scale(kind, old, scale)
         options = call.write_options()
         options.raw = b""

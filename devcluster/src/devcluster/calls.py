@@ -64,7 +64,7 @@ class Call:
             self._wanted = negotiate(self.headers.get("Accept", ""))
         return self._wanted
 
-    def decoded(self, kind: str = "") -> JsonObject:
+    def decoded(self, kind: str) -> JsonObject:
         """The body as an object, which should be of ``kind``; 400 or 415."""
         return bodies.decode(self.body, self.content_type, kind=kind)
 

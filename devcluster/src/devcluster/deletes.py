@@ -16,6 +16,7 @@ __all__ = ["CLEANUP", "DeleteOptions", "Deleted", "Deleter"]
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 
 JsonObject = dict[str, Any]
+_IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 _POLICIES = frozenset({"Background", "Foreground", "Orphan"})
 
 
@@ -93,6 +94,9 @@ class Deleter:
         row = table.by_key.get(key)
         if row is None:
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
+        if kind.table == ("", "namespaces") and target.name in _IMMORTAL:
+            why = "this namespace may not be deleted"
+            raise errors.forbidden(group="", plural="namespaces", name=target.name, why=why)
         self._check(target, row, options)
         stored = row.decode()
         finalizers = self._finalizers(target, stored, options)
@@ -100,6 +104,11 @@ class Deleter:
             # Gone at once: what watchers are told of is the state that was stored.
             if not options.dry_run:
                 self._store.delete(table, stored)
+            if kind.table == ("", "pods"):
+                stored["metadata"] |= {
+                    "deletionTimestamp": clock.stamp(),
+                    "deletionGracePeriodSeconds": 0,
+                }
             return Deleted(from_stored(kind, stored), gone=True)
         obj = row.decode()
         changed = self._mark(target, obj, finalizers)

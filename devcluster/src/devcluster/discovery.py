@@ -70,12 +70,15 @@ class Discovery:
         listed: list[JsonObject] = []
         for kind in self._kinds.of(group, version):
             listed += _plain(kind)
-        return {
+        document = {
             "kind": "APIResourceList",
             "apiVersion": "v1",
             "groupVersion": api_version(group, version),
             "resources": listed,
         }
+        if not group:
+            del document["apiVersion"]  # the core group's list has none
+        return document
 
     def aggregated(self, *, legacy: bool) -> JsonObject:
         """All groups in one document: the core group, or all others."""
@@ -136,7 +139,10 @@ def _plain(kind: Kind) -> list[JsonObject]:
 
 def _storage_hash(kind: Kind) -> str:
     """The opaque value by which clients see that a kind's storage moved."""
-    text = f"{kind.group}/{kind.stored_version}/{kind.kind}"
+    version = kind.stored_version
+    if kind.plural == "customresourcedefinitions":
+        version = "v1beta1"  # what kube-apiserver still stores definitions as
+    text = f"{kind.table[0]}/{version}/{kind.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from devcluster.admission import standard_hooks
 from devcluster.auth.escalation import EscalationCheck
-from devcluster.auth.rbac import Rbac
+from devcluster.auth.rbac import Rbac, denied
+from devcluster.auth.rules import Attributes
 from devcluster.deletes import DeleteOptions, Deleter
 from devcluster.errors import ApiFailure
 from devcluster.gate import Gate
-from devcluster.hooks import standard_hooks
+from devcluster.identity import User
 from devcluster.kinds import Kind, Kinds, Target
 from devcluster.reading import Reader
 from devcluster.store import Store
@@ -31,8 +33,24 @@ class Engine:
         self.rbac = Rbac(self.store)
         hooks: list[Hook] = [*standard_hooks(self.store), EscalationCheck(self.rbac)]
         self.writer = Writer(self.store, self.gate, hooks=hooks)
+        self.writer.may_create = self._may_create
         self.writer.on_finalized(self.deleter.may_go)
         self.reader = Reader(self.store)
+
+    def _may_create(self, target: Target, user: User) -> None:
+        """A write that turns out to be a create needs that right as well."""
+        kind = target.kind
+        asked = Attributes(
+            "create",
+            kind.group,
+            kind.plural,
+            namespace=target.namespace,
+            name=target.name,
+            version=kind.version,
+        )
+        decision = self.rbac.decide(user, asked)
+        if not decision.allowed:
+            raise denied(user, asked, decision.reason)
 
     def kind(self, group: str, kind: str) -> Kind:
         """A kind that is always served."""

@@ -112,12 +112,13 @@ def resource_not_found() -> ApiFailure:
     )
 
 
-def already_exists(*, group: str, plural: str, name: str) -> ApiFailure:
-    """409 on create."""
+def already_exists(*, group: str, plural: str, name: str, going: bool = False) -> ApiFailure:
+    """409 on create; ``going`` when what is there is being deleted."""
     return ApiFailure(
         409,
         "AlreadyExists",
-        f'{qualified(plural, group)} "{name}" already exists',
+        ("object is being deleted: " if going else "")
+        + f'{qualified(plural, group)} "{name}" already exists',
         details=_details(name, group, plural),
     )
 

@@ -45,6 +45,8 @@ def _translated() -> Iterator[None]:
         yield
     except FieldsError as error:
         details: JsonObject | None = dict(error.details) or None
+        if error.status == 422 and not error.causes:
+            details = {}
         if error.causes:
             details = {**error.details, "causes": [cause.as_json() for cause in error.causes]}
         raise ApiFailure(error.status, error.reason, error.message, details=details) from error
@@ -82,14 +84,24 @@ class Gate:
         return found
 
     def check(
-        self, kind: Kind, obj: JsonObject, *, mode: Strictness, raw: bytes
+        self,
+        kind: Kind,
+        obj: JsonObject,
+        *,
+        mode: Strictness,
+        raw: bytes,
+        patch: Any = None,
+        patched: bool = False,
     ) -> tuple[JsonObject, list[str]]:
-        """Structure against the schema; unknown fields are dropped, warned of or refused."""
+        """Structure against the schema; unknown fields are dropped, warned of or refused.
+
+        ``patch`` (a strategic one) and ``patched`` (by another) choose the words of a refusal.
+        """
         if _admit is None:
             return obj, []
         with _translated():
             checked: tuple[JsonObject, list[str]] = _admit.decode_checks(
-                obj, self.schema(kind), mode, raw
+                obj, self.schema(kind), mode, raw, patch=patch, patched=patched
             )
         return checked
 

@@ -36,6 +36,12 @@ class RequestInfo:
     resource: str = ""
     subresource: str = ""
     name: str = ""
+    selected: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The name that permissions are about: also of a list or watch of one object."""
+        return self.name or self.selected
 
 
 def truth(text: str | None) -> bool:
@@ -46,7 +52,8 @@ def truth(text: str | None) -> bool:
 def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestInfo:
     """Split ``/api/v1/namespaces/x/configmaps/y/status`` and the like into its parts."""
     path = raw_path
-    parts = [unquote(part) for part in raw_path.strip("/").split("/")]
+    # An escaped slash separates like any other, as in the real server.
+    parts = unquote(raw_path).strip("/").split("/")
     plain = RequestInfo(path=path, verb=method.lower())
     group = ""
     if parts[0] == "apis" and len(parts) >= 4:
@@ -75,7 +82,17 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
         resource=rest[0],
         subresource="/".join(rest[2:]) if len(rest) > 2 else "",
         name=name,
+        selected=_selected(query) if not name else "",
     )
+
+
+def _selected(query: Mapping[str, str]) -> str:
+    """The name in ``fieldSelector=metadata.name=x``."""
+    for term in query.get("fieldSelector", "").split(","):
+        path, _, value = term.partition("=")
+        if path == "metadata.name":
+            return value.removeprefix("=")
+    return ""
 
 
 def _refine(verb: str, name: str, query: Mapping[str, str]) -> str:

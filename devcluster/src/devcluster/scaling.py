@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from devcluster import errors
 from devcluster.kinds import Kind
 from devcluster.show.core_cells import selector_text
 from devcluster.show.jsonpath import find
 
-__all__ = ["scale_of", "with_scale"]
+__all__ = ["check", "scale_of", "with_scale"]
 
 JsonObject = dict[str, Any]
 
@@ -34,6 +35,19 @@ def scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
         "spec": spec,
         "status": status,
     }
+
+
+def check(name: str, scale: Mapping[str, Any]) -> None:
+    """422 for a Scale that no workload can have."""
+    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    if isinstance(replicas, int) and replicas >= 0:
+        return
+    cause = {
+        "reason": "FieldValueInvalid",
+        "message": f"Invalid value: {replicas}: must be greater than or equal to 0",
+        "field": "spec.replicas",
+    }
+    raise errors.invalid(group="autoscaling", kind="Scale", name=name, causes=[cause])
 
 
 def with_scale(kind: Kind, obj: JsonObject, scale: Mapping[str, Any]) -> JsonObject:

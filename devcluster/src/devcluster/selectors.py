@@ -11,6 +11,7 @@ from devcluster.errors import bad_request
 __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "parse_selector"]
 
 _WORD = re.compile(r"\s*(!=|==|=|!|,|\(|\)|<|>|[^\s=!,()<>]+)")
+_OPERATORS_ALONE = frozenset({"=", "==", "!=", "!", "(", ")", "<", ">"})
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -102,6 +103,8 @@ class _Parser:
         self.take()
         if operator in {"=", "==", "!="}:
             value = "" if self.peek() in {"", ","} else self.take()
+            if value in _OPERATORS_ALONE:
+                raise ValueError(f"found '{value}', expected: identifier")
             return Requirement(
                 key, "notin" if operator == "!=" else "in", frozenset({_value(key, value)})
             )

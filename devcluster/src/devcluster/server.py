@@ -16,8 +16,8 @@ from aiohttp import web
 
 from devcluster import clock, errors
 from devcluster.api import Api
-from devcluster.auth.authenticate import Authenticator, attributes_of, denied
-from devcluster.auth.rbac import Rbac
+from devcluster.auth.authenticate import Authenticator, attributes_of
+from devcluster.auth.rbac import Rbac, denied
 from devcluster.calls import Call, Reply, Stream
 from devcluster.control.control import Control
 from devcluster.control.journal import Entry, Journal
@@ -202,7 +202,7 @@ class ApiServer:
             found = discovery.group(parts[1])
         elif parts[0] == "apis" and len(parts) == 3:
             found = discovery.resources(parts[1], parts[2])
-            if found is None:
+            if found is None and discovery.group(parts[1]) is not None:
                 raise errors.resource_not_found()
         return None if found is None else _json(found)
 

@@ -65,6 +65,7 @@ class Writer:
         self._store = store
         self._gate = gate
         self._hooks = hooks
+        self.may_create: Callable[[Target, User], None] = lambda _target, _user: None
         self._finish: Callable[[Target, JsonObject], bool] = lambda _target, _obj: False
 
     def on_finalized(self, finish: Callable[[Target, JsonObject], bool]) -> None:
@@ -118,8 +119,14 @@ class Writer:
         for hook in self._hooks:
             hook(target, obj, None, options)
         self._gate.validate(kind, obj, None)
-        if self.live(target) is not None:
-            raise errors.already_exists(group=kind.group, plural=kind.plural, name=target.name)
+        existing = self.live(target)
+        if existing is not None:
+            raise errors.already_exists(
+                group=kind.group,
+                plural=kind.plural,
+                name=target.name,
+                going=bool(existing["metadata"].get("deletionTimestamp")),
+            )
         if options.dry_run:
             return Outcome(obj, created=True)
         return self._commit(target, obj, created=True)
@@ -159,6 +166,7 @@ class Writer:
         old = self.live(target)
         if old is None:
             if not target.subresource and strategies.may_create_on_update(kind):
+                self.may_create(target, options.user)
                 return self.create(target, obj, options)
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         if not obj["metadata"].get("resourceVersion") and not strategies.is_unconditional(kind):
@@ -171,11 +179,19 @@ class Writer:
         target: Target,
         change: Callable[[JsonObject], JsonObject],
         options: WriteOptions,
+        *,
+        strategic: Any = None,
     ) -> Outcome:
-        """Replace by what ``change`` makes of the live object."""
+        """Replace by what ``change`` makes of the live object; ``strategic`` is the patch."""
         old = self.must_live(target)
-        new = _fresh(change(old))
-        new, warnings = self._gate.check(target.kind, new, mode=options.strictness, raw=options.raw)
+        new, warnings = self._gate.check(
+            target.kind,
+            _fresh(change(old)),
+            mode=options.strictness,
+            raw=options.raw,
+            patch=strategic,
+            patched=strategic is None,
+        )
         options.warnings += warnings
         naming.place(target, new)
         return self._replace(target, new, old, options)
@@ -185,6 +201,7 @@ class Writer:
     ) -> Outcome:
         kind = target.kind
         self._check_version(target, new, old)
+        self._check_deletion_time(target, new, old)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -218,13 +235,15 @@ class Writer:
         kind = target.kind
         if target.subresource:
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
-        if applied["metadata"].get("uid"):
+        self.may_create(target, options.user)
+        uid = (applied.get("metadata") or {}).get("uid")
+        if uid:
             raise errors.conflict(
                 group=kind.group,
                 plural=kind.plural,
                 name=target.name,
-                why=f"uid mismatch: the provided object specified uid {applied['metadata']['uid']},"
-                " and no existing object was found",
+                why=f"uid mismatch: the provided object specified uid {uid}, and no existing object"
+                " was found",
             )
         obj = _fresh(self._gate.apply(kind, None, applied, by=by, force=options.force))
         target = naming.place(target, obj)
@@ -234,7 +253,7 @@ class Writer:
 
     @staticmethod
     def _check_version(target: Target, new: JsonObject, old: JsonObject) -> None:
-        wanted = new["metadata"].get("resourceVersion")
+        wanted = (new.get("metadata") or {}).get("resourceVersion")
         if wanted and wanted != old["metadata"]["resourceVersion"]:
             kind = target.kind
             raise errors.conflict(group=kind.group, plural=kind.plural, name=target.name)
@@ -256,6 +275,20 @@ class Writer:
                 f" AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted},"
                 f" UID in object meta: {found}",
             )
+
+    @staticmethod
+    def _check_deletion_time(target: Target, new: JsonObject, old: JsonObject) -> None:
+        """Nobody but a delete sets the time of deletion."""
+        given = new["metadata"].get("deletionTimestamp")
+        if not given or given == old["metadata"].get("deletionTimestamp"):
+            return
+        kind = target.kind
+        cause = {
+            "reason": "FieldValueInvalid",
+            "message": f'Invalid value: "{given}": field is immutable',
+            "field": "metadata.deletionTimestamp",
+        }
+        raise errors.invalid(group=kind.group, kind=kind.kind, name=target.name, causes=[cause])
 
     @staticmethod
     def _keep_meta(new: JsonObject, old: JsonObject) -> None:

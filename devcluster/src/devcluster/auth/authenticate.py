@@ -10,14 +10,14 @@ from urllib.parse import unquote
 from multidict import CIMultiDictProxy
 
 from devcluster import errors
-from devcluster.auth.rbac import Rbac
+from devcluster.auth.rbac import Rbac, denied
 from devcluster.auth.rules import Attributes
 from devcluster.auth.tokens import ISSUER, Tokens
 from devcluster.identity import ADMIN, ANONYMOUS, User, service_account_user
 from devcluster.request import RequestInfo
 from devcluster.store import Store
 
-__all__ = ["Authenticator", "denied"]
+__all__ = ["Authenticator", "attributes_of"]
 
 _AUTHENTICATED = "system:authenticated"
 _UNAUTHENTICATED = "system:unauthenticated"
@@ -25,23 +25,6 @@ _SA_PREFIX = "system:serviceaccount:"
 _NODE_PREFIX = "system:node:"
 _EXTRA_PREFIX = "impersonate-extra-"
 _REVIEW_GROUP = "authentication.k8s.io"
-
-
-def denied(user: User, asked: Attributes, reason: str) -> errors.ApiFailure:
-    """The 403 of an authoriser."""
-    if asked.path:
-        text = f'User "{user.name}" cannot {asked.verb} path "{asked.path}"'
-        text = f"forbidden: {text}" + (f": {reason}" if reason else "")
-        return errors.ApiFailure(403, "Forbidden", text, details={})
-    resource = asked.resource + (f"/{asked.subresource}" if asked.subresource else "")
-    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
-    text = (
-        f'User "{user.name}" cannot {asked.verb} resource "{resource}" in API group'
-        f' "{asked.group}" {where}'
-    )
-    if reason:
-        text += f": {reason}"
-    return errors.forbidden(group=asked.group, plural=asked.resource, name=asked.name, why=text)
 
 
 def attributes_of(info: RequestInfo) -> Attributes:
@@ -54,7 +37,7 @@ def attributes_of(info: RequestInfo) -> Attributes:
         info.resource,
         info.subresource,
         info.namespace,
-        info.name,
+        info.subject,
         version=info.version,
     )
 

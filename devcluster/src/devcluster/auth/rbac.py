@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from devcluster import errors
 from devcluster.auth.rules import Attributes, Rule, parse_rules
 from devcluster.identity import User
 from devcluster.store import Change, Row, Store, Table
 
-__all__ = ["Decision", "Rbac"]
+__all__ = ["Decision", "Rbac", "denied"]
 
 _GROUP = "rbac.authorization.k8s.io"
 _MASTERS = "system:masters"
@@ -168,3 +169,20 @@ def _granted(binding: _Binding, subject: Subject) -> str:
 
 def _lost(binding: _Binding) -> str:
     return f'{binding.role_kind.lower()}.{_GROUP} "{binding.role_name}" not found'
+
+
+def denied(user: User, asked: Attributes, reason: str) -> errors.ApiFailure:
+    """The 403 of an authoriser."""
+    if asked.path:
+        text = f'User "{user.name}" cannot {asked.verb} path "{asked.path}"'
+        text = f"forbidden: {text}" + (f": {reason}" if reason else "")
+        return errors.ApiFailure(403, "Forbidden", text, details={})
+    resource = asked.resource + (f"/{asked.subresource}" if asked.subresource else "")
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    text = (
+        f'User "{user.name}" cannot {asked.verb} resource "{resource}" in API group'
+        f' "{asked.group}" {where}'
+    )
+    if reason:
+        text += f": {reason}"
+    return errors.forbidden(group=asked.group, plural=asked.resource, name=asked.name, why=text)

@@ -79,12 +79,12 @@ class Namespaces:
             table = engine.store.table(kind.table)
             for row in list(table.rows(name)):
                 engine.delete(kind, row.name, namespace=name, propagation="Background")
-            held = remaining.setdefault(kind.qualified, {})
+            held = remaining.setdefault(f"{kind.plural}.{kind.group}", {})
             for row in table.rows(name):
                 for finalizer in row.decode()["metadata"].get("finalizers") or ("",):
                     held[finalizer] = held.get(finalizer, 0) + 1
             if not held:
-                del remaining[kind.qualified]
+                del remaining[f"{kind.plural}.{kind.group}"]
         return remaining
 
     def _report(self, namespace: JsonObject, remaining: dict[str, dict[str, int]]) -> None:

@@ -19,7 +19,7 @@ _YAML = {"application/yaml"}
 _EXCERPT = 1024  # bytes of a bad body that an error shows
 
 
-def decode(body: bytes, content_type: str, *, kind: str = "") -> JsonObject:
+def decode(body: bytes, content_type: str, *, kind: str) -> JsonObject:
     """An object, which should be of ``kind``.
 
     Raises:
@@ -45,10 +45,11 @@ def decode(body: bytes, content_type: str, *, kind: str = "") -> JsonObject:
 
 
 def _unrecognised(body: bytes, kind: str, why: str) -> errors.ApiFailure:
-    of_type = f" (must be of type {kind})" if kind else ""
+    text = f"couldn't get version/kind; json parse error: {why}"
+    if kind == "DeleteOptions":
+        return errors.bad_request(text)
     return errors.bad_request(
-        f"the object provided is unrecognized{of_type}: couldn't get version/kind; json parse"
-        f" error: {why} ({_excerpt(body)})"
+        f"the object provided is unrecognized (must be of type {kind}): {text} ({_excerpt(body)})"
     )
 
 

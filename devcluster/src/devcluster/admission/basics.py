@@ -1,0 +1,105 @@
+"""Admission of namespaces and what is in them, of secrets and of definitions."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from devcluster import errors
+from devcluster.kinds import Target
+from devcluster.store import Store
+from devcluster.writes import WriteOptions
+
+__all__ = ["NamespaceLifecycle", "definition_fields", "namespace_fields", "secret_fields"]
+
+JsonObject = dict[str, Any]
+
+
+class NamespaceLifecycle:
+    """Creating in a namespace needs one that exists and is not going away."""
+
+    def __init__(self, store: Store) -> None:
+        self._namespaces = store.table(("", "namespaces"))
+
+    def __call__(
+        self, target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+    ) -> None:
+        del new, options
+        if old is not None or not target.kind.namespaced:
+            return
+        row = self._namespaces.by_key.get(target.namespace)
+        if row is None:
+            raise errors.not_found(group="", plural="namespaces", name=target.namespace)
+        meta = row.decode()["metadata"]
+        if meta.get("deletionTimestamp"):
+            raise _terminating(target)
+
+
+def _terminating(target: Target) -> errors.ApiFailure:
+    kind = target.kind
+    failure = errors.forbidden(
+        group=kind.group,
+        plural=kind.plural,
+        name=target.name,
+        why=f"unable to create new content in namespace {target.namespace} because it is being"
+        " terminated",
+    )
+    failure.details = {
+        **(failure.details or {}),
+        "causes": [
+            {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {target.namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+        ],
+    }
+    return failure
+
+
+def namespace_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    del options
+    if target.kind.table != ("", "namespaces"):
+        return
+    labels = new["metadata"].setdefault("labels", {})
+    labels["kubernetes.io/metadata.name"] = target.name
+    if old is None:
+        new["spec"] = {"finalizers": ["kubernetes"]}
+        new["status"] = {"phase": "Active"}
+
+
+def secret_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    del old, options
+    if target.kind.table != ("", "secrets"):
+        return
+    plain = new.pop("stringData", None)
+    if plain:
+        data = new.setdefault("data", {})
+        for key, value in plain.items():
+            data[key] = base64.b64encode(value.encode()).decode()
+    new.setdefault("type", "Opaque")
+
+
+def definition_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    """A definition's derived names, and the status that a new one starts with."""
+    del options
+    if target.kind.plural != "customresourcedefinitions":
+        return
+    spec = new["spec"]
+    names = spec["names"]
+    names.setdefault("singular", names["kind"].lower())
+    names.setdefault("listKind", names["kind"] + "List")
+    spec.setdefault("conversion", {"strategy": "None"})
+    if old is None:
+        stored = [v["name"] for v in spec["versions"] if v.get("storage")]
+        new["status"] = {
+            "conditions": None,
+            "acceptedNames": {"plural": "", "kind": ""},
+            "storedVersions": stored,
+        }

@@ -1,0 +1,31 @@
+"""The admission steps of a cluster, in order."""
+
+from __future__ import annotations
+
+from devcluster.admission.basics import (
+    NamespaceLifecycle,
+    definition_fields,
+    namespace_fields,
+    secret_fields,
+)
+from devcluster.admission.pods import PodAdmission
+from devcluster.admission.services import ServiceAddresses
+from devcluster.admission.workloads import daemon_set_generation, job_selector
+from devcluster.store import Store
+from devcluster.writes import Hook
+
+__all__ = ["standard_hooks"]
+
+
+def standard_hooks(store: Store) -> list[Hook]:
+    """For ``Writer``; those that keep state listen to ``store``."""
+    return [
+        NamespaceLifecycle(store),
+        namespace_fields,
+        secret_fields,
+        definition_fields,
+        ServiceAddresses(store),
+        PodAdmission(store),
+        job_selector,
+        daemon_set_generation,
+    ]
