@@ -245,7 +245,7 @@ def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
         results = [schema_causes(value, part, path) for part in any_of]
         if all(results):
             out.append(_bare(f'"{path}" must validate at least one schema (anyOf)'))
-            out += min(results, key=_count)
+            out += _shortest(results)
     one_of = schema.get("oneOf") or ()
     if one_of:
         results = [schema_causes(value, part, path) for part in one_of]
@@ -261,8 +261,8 @@ def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
     return out
 
 
-def _count(causes: list[Cause]) -> int:
-    return len(causes)
+def _shortest(results: list[list[Cause]]) -> list[Cause]:
+    return next(part for part in results if len(part) == min(map(len, results)))
 
 
 def list_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:

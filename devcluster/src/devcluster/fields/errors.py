@@ -32,7 +32,7 @@ class Cause:
     @property
     def text(self) -> str:
         """``field: message``, as the Status message quotes it."""
-        return f"{self.field}: {self.message}" if self.field != "<nil>" else self.message
+        return f"{self.field}: {self.message}"
 
     def as_json(self) -> dict[str, str]:
         """The form in ``details.causes``."""

@@ -38,7 +38,8 @@ def check_meta(checker: Checker, meta: JsonObject, schema: TypeSchema) -> None:
     if not name:
         checker.required("metadata.name", "name or generateName is required")
     else:
-        checker.problems("metadata.name", name, syntax(name))
+        problems = [text.replace(" bytes", " characters") for text in syntax(name)]
+        checker.problems("metadata.name", name, problems)
     _common(checker, meta, builtin=schema.builtin)
 
 

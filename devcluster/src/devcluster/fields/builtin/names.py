@@ -109,7 +109,7 @@ def dotless_label(value: str) -> list[str]:
     """RFC 1123 label, for names that would pass as a subdomain."""
     if "." in value:
         return ["must not contain dots"]
-    return [text.replace("63 bytes", "63 characters") for text in dns_label(value)]
+    return dns_label(value)
 
 
 def qualified_name(value: str, *, what: str = "a qualified name") -> list[str]:
