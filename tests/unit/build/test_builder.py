@@ -358,12 +358,29 @@ async def test_a_copy_has_the_files_and_no_links(tmp_path: Path, make_tree: Make
     assert (tree / "d").exists()
 
 
-async def test_too_deep_a_tree_is_refused(tmp_path: Path, make_tree: MakeTree) -> None:
-    tree = make_tree({"/".join(["d"] * 201) + "/x": ""})
+@pytest.mark.parametrize("is_all", [True, False], ids=["all", "some"])
+async def test_too_deep_a_tree_is_refused(
+    tmp_path: Path, make_tree: MakeTree, *, is_all: bool
+) -> None:
+    file = "/".join(["d"] * 201) + "/x"
+    tree = make_tree({file: ""})
 
     with pytest.raises(RefusedInput, match="deeper than 200"):
-        async with private_view(tree, work_dir=tmp_path):
+        async with private_view(
+            tree, work_dir=tmp_path, only=None if is_all else frozenset([file])
+        ):
             pass
+
+
+async def test_only_what_is_needed_is_copied(tmp_path: Path, make_tree: MakeTree) -> None:
+    tree = make_tree({"a/b": "text", "a/c": "", "d": "", "e": ""})
+
+    async with private_view(tree, work_dir=tmp_path, only=frozenset(["a/b", "e"])) as root:
+        found = {str(path.relative_to(root)) for path in root.rglob("*")}
+        text = (root / "a/b").read_text()
+
+    assert found == {"a", "a/b", "e"}
+    assert text == "text"
 
 
 async def test_a_tree_that_is_gone_is_an_engine_failure(builder: Builder, tmp_path: Path) -> None:

@@ -19,14 +19,7 @@ MakeTree = Callable[[dict[str, str]], Path]
 
 
 def _generated(tree: Path, spec: BuildSpec | None = None, **keywords: Any) -> dict[str, Any]:
-    path = generate(tree, spec or BuildSpec(), **keywords)
-    (file,) = [
-        tree / path / name
-        for name in ("kustomization.yaml", "kustomization.yml", "Kustomization")
-        if (tree / path / name).exists()
-    ]
-    content: dict[str, Any] = yaml.load_one(file.read_bytes())
-    return content
+    return generate(tree, spec or BuildSpec(), **keywords).content
 
 
 # --- plain folders -----------------------------------------------------------------------------
@@ -66,8 +59,10 @@ def test_an_empty_folder_gets_a_kustomization_that_does_nothing(make_tree: MakeT
 def test_only_the_path_is_looked_at(make_tree: MakeTree) -> None:
     tree = make_tree({"apps/a.yaml": "cm:a", "broken.yaml": "a: ["})
 
-    assert generate(tree, BuildSpec(path="./apps/")) == "apps"
-    assert yaml.load_one((tree / "apps/kustomization.yaml").read_bytes())["resources"] == ["a.yaml"]
+    found = generate(tree, BuildSpec(path="./apps/"))
+
+    assert (found.folder, found.file) == ("apps", "apps/kustomization.yaml")
+    assert found.content["resources"] == ["a.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +91,15 @@ def test_broken_yaml_is_named_with_its_line(make_tree: MakeTree) -> None:
         generate(tree, BuildSpec())
 
 
+def test_links_are_not_listed(make_tree: MakeTree, tmp_path: Path) -> None:
+    tree = make_tree({"a.yaml": "cm:a"})
+    (tree / "b.yaml").symlink_to("a.yaml")
+    (tree / "up").symlink_to(tmp_path)
+    (tree / "kustomization.yaml").symlink_to("a.yaml")
+
+    assert _generated(tree)["resources"] == ["a.yaml"]
+
+
 def test_lists_and_empty_documents_are_manifests(make_tree: MakeTree) -> None:
     tree = make_tree({"a.yaml": "---\n# nothing\n---\napiVersion: v1\nkind: List\nitems: []\n"})
 
@@ -107,7 +111,7 @@ def test_lists_and_empty_documents_are_manifests(make_tree: MakeTree) -> None:
 
 @pytest.mark.parametrize("path", ["", ".", "./", "/", "../..", "a/.."])
 def test_paths_stop_at_the_root(make_tree: MakeTree, path: str) -> None:
-    assert generate(make_tree({"a/x.yaml": "cm:x"}), BuildSpec(path=path)) == "."
+    assert generate(make_tree({"a/x.yaml": "cm:x"}), BuildSpec(path=path)).folder == "."
 
 
 @pytest.mark.parametrize("path", ["missing", "a.yaml", "../a.yaml", "a\0b"])
@@ -167,8 +171,9 @@ def test_the_shared_bytes_of_the_artifact_are_not_written_to(make_tree: MakeTree
     shared = tree.parent / "shared.yaml"
     os.link(tree / "kustomization.yaml", shared)
 
-    generate(tree, BuildSpec(target_namespace="x"))
+    generate(tree, BuildSpec(target_namespace="x")).write(tree)
 
+    assert yaml.load_one((tree / "kustomization.yaml").read_bytes())["namespace"] == "x"
     assert shared.read_text() == "resources: [a]\n"
 
 

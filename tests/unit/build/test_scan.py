@@ -7,14 +7,23 @@ from pathlib import Path
 
 import pytest
 
+from fluvial.build import kustomization
 from fluvial.build.errors import DroppedLink, KustomizeError, RefusedInput, YamlError
+from fluvial.build.generate import RootKustomization
 from fluvial.build.scan import scan
 
 MakeTree = Callable[[dict[str, str]], Path]
 
 
-def _scan(tree: Path, path: str = ".", *, fenced: bool = True, links: tuple[str, ...] = ()) -> None:
-    scan(tree, path, dropped_links=links, fenced=fenced)
+def _scan(
+    tree: Path, path: str = ".", *, fenced: bool = True, links: tuple[str, ...] = ()
+) -> frozenset[str] | None:
+    """Scan from the kustomization in ``path`` as it is."""
+    file = kustomization.file_in(tree / path)
+    assert file is not None
+    source = str(file.relative_to(tree))
+    start = RootKustomization(path, source, kustomization.read(file, source=source))
+    return scan(tree, start, dropped_links=links, fenced=fenced)
 
 
 @pytest.mark.parametrize("name", ["resources", "bases", "components", "Resources"])
@@ -232,9 +241,57 @@ def test_wrong_types_are_left_to_the_program(make_tree: MakeTree, content: str) 
 
 
 def test_huge_kustomizations_are_not_read(make_tree: MakeTree) -> None:
-    tree = make_tree({"kustomization.yaml": ""})
-    with (tree / "kustomization.yaml").open("wb") as file:
+    tree = make_tree({"kustomization.yaml": "resources: [a]", "a/kustomization.yaml": ""})
+    with (tree / "a/kustomization.yaml").open("wb") as file:
         file.truncate(9 * 1024**2)
 
     with pytest.raises(RefusedInput, match="larger than 8 MiB"):
+        _scan(tree)
+
+
+def test_what_is_needed_is_told(make_tree: MakeTree) -> None:
+    tree = make_tree(
+        {
+            "apps/kustomization.yaml": "resources: [../base, x.yaml]\n"
+            "patches: [{path: ../p.yaml}, {patch: 'a: b'}]\n"
+            "replacements: [{path: r.yaml}]\nconfigurations: [c.yaml]\n"
+            "configMapGenerator: [{name: a, files: [k=f, g], envs: [e], env: h}]\n",
+            "base/Kustomization": "resources: [b.yaml]",
+            "base/b.yaml": "cm:b",
+            "base/unused.yaml": "cm:u",
+            "p.yaml": "",
+            **dict.fromkeys(
+                ["apps/" + name for name in ("x.yaml", "r.yaml", "c.yaml", *"fgeh")], ""
+            ),
+        }
+    )
+
+    assert _scan(tree, "apps") == frozenset(
+        [
+            *("apps/kustomization.yaml", "base/Kustomization", "base/b.yaml", "p.yaml"),
+            *("apps/x.yaml", "apps/r.yaml", "apps/c.yaml", "apps/f", "apps/g", "apps/e", "apps/h"),
+        ]
+    )
+
+
+def test_a_folder_in_place_of_a_file_is_an_error(make_tree: MakeTree) -> None:
+    tree = make_tree({"kustomization.yaml": "patches: [{path: a}]", "a/x": ""})
+
+    with pytest.raises(KustomizeError, match="patches: 'a' is a folder, not a file"):
+        _scan(tree)
+
+
+def test_transformers_may_need_anything(make_tree: MakeTree) -> None:
+    tree = make_tree({"kustomization.yaml": "transformers: ['{kind: PatchTransformer}']"})
+
+    assert _scan(tree) is None
+
+
+@pytest.mark.parametrize("entry", ["link.yaml", "dir/x.yaml", "dir"])
+def test_links_count_as_missing(make_tree: MakeTree, entry: str) -> None:
+    tree = make_tree({"kustomization.yaml": f"resources: [{entry}]", "real/x.yaml": "cm:x"})
+    (tree / "link.yaml").symlink_to("real/x.yaml")
+    (tree / "dir").symlink_to("real")
+
+    with pytest.raises(KustomizeError, match="does not exist"):
         _scan(tree)

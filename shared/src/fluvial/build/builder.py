@@ -1,4 +1,4 @@
-"""From an artifact's tree to objects: copy, generate, scan, build, check.
+"""From an artifact's tree to objects: generate, scan, copy, build, check.
 
 Called by the Kustomization reconciler with a tree that the fetcher holds open. Invariants: the
 tree is never changed; a result is a function of (artifact digest, build spec) alone, so it is
@@ -26,7 +26,7 @@ from fluvial.build.errors import (
     EngineFailed,
     KustomizeError,
 )
-from fluvial.build.generate import generate
+from fluvial.build.generate import RootKustomization, generate
 from fluvial.build.kustomize import KustomizeEngine
 from fluvial.build.scan import scan
 from fluvial.build.spec import BuildSpec
@@ -158,18 +158,23 @@ class Builder:
         self, tree: Path, spec: BuildSpec, timeout: float, dropped_links: Sequence[str]
     ) -> Encoded:
         try:
-            async with private_view(tree, work_dir=self._work_dir) as root:
-                path = await in_thread(lambda _: self._prepare(root, spec, dropped_links))
-                objects = await self._engine.build(root, path, timeout=timeout)
+            start, needed = await in_thread(lambda _: self._prepare(tree, spec, dropped_links))
+            async with private_view(tree, work_dir=self._work_dir, only=needed) as root:
+                await in_thread(lambda _: start.write(root))
+                objects = await self._engine.build(root, start.folder, timeout=timeout)
         except OSError as error:
             problem = error.strerror or type(error).__name__
             raise EngineFailed(f"the artifact cannot be copied or read: {problem}") from error
         return await in_thread(lambda _: encode(checked(objects)))
 
-    def _prepare(self, root: Path, spec: BuildSpec, dropped_links: Sequence[str]) -> str:
-        path = generate(root, spec, dropped_links=dropped_links)
-        scan(root, path, dropped_links=dropped_links, fenced=self._engine.fenced)
-        return path
+    def _prepare(
+        self, tree: Path, spec: BuildSpec, dropped_links: Sequence[str]
+    ) -> tuple[RootKustomization, frozenset[str] | None]:
+        tree = tree.resolve(strict=True)
+        start = generate(tree, spec, dropped_links=dropped_links)
+        needed = scan(tree, start, dropped_links=dropped_links, fenced=self._engine.fenced)
+        # The root file is written anew, and may not be in the artifact at all.
+        return start, None if needed is None else needed - {start.file}
 
 
 async def _decoded(entry: Encoded) -> tuple[JsonObject, ...]:

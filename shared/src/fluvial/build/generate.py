@@ -1,6 +1,6 @@
 """The root kustomization of a build: found or generated, then overlaid with the spec's fields.
 
-Works on a private copy of the artifact. What the author wrote stays as it is where the spec says
+Reads the shared tree and writes nothing. What the author wrote stays as it is where the spec says
 nothing. ``sortOptions`` is set to the order of the files, which is Flux's, unless the author chose
 another.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from fluvial.build.spec import BuildSpec
 from fluvial.objects import JsonObject
 from fluvial.paths import secure_join
 
-__all__ = ["generate"]
+__all__ = ["RootKustomization", "generate"]
 
 _MANIFESTS: Final = (".yaml", ".yml")
 _PLACEHOLDER: Final = "_placeholder"
@@ -32,16 +33,41 @@ _NOT_A_COMPONENT: Final = (
 )
 
 
-def generate(root: Path, spec: BuildSpec, *, dropped_links: Sequence[str] = ()) -> str:
-    """Write the root kustomization of a build.
+@dataclass(frozen=True, slots=True)
+class RootKustomization:
+    """The kustomization that a build starts from.
+
+    Attributes:
+        folder: the folder to build, relative to the artifact's root; ``"."`` for itself.
+        file: the kustomization's own path, relative to the artifact's root.
+        content: what has to be in it.
+
+    """
+
+    folder: str
+    file: str
+    content: JsonObject
+
+    def write(self, root: Path) -> None:
+        """Put the file into a private copy of the artifact.
+
+        A file of the copy may share its bytes with the artifact: it is replaced, not written to.
+        """
+        file = root / self.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_bytes(yaml.dump(self.content))
+
+
+def generate(
+    tree: Path, spec: BuildSpec, *, dropped_links: Sequence[str] = ()
+) -> RootKustomization:
+    """Find or make the root kustomization of a build.
 
     Args:
-        root: a private, writable copy of the artifact without symbolic links.
+        tree: the artifact's files; a real path. Symbolic links in it are not followed.
         spec: what to build.
         dropped_links: links that were left out of the artifact, relative to its root.
-
-    Returns:
-        The folder to build, relative to ``root``; ``"."`` for itself.
 
     Raises:
         PathNotFound: ``spec.path`` is not a folder.
@@ -51,14 +77,13 @@ def generate(root: Path, spec: BuildSpec, *, dropped_links: Sequence[str] = ()) 
         KustomizeError: one of them is not what it must be.
 
     """
-    folder = _folder(root, spec.path, dropped_links)
-    path = folder.relative_to(root).as_posix()
+    folder = _folder(tree, spec.path, dropped_links)
     file = kustomization.file_in(folder)
     if file is None:
-        file = folder / kustomization.FILE_NAMES[0]
-        content, source = _for_plain_folder(root, folder), _relative(root, file)
+        content = _for_plain_folder(tree, folder)
+        source = _relative(tree, folder / kustomization.FILE_NAMES[0])
     else:
-        source = _relative(root, file)
+        source = _relative(tree, file)
         content = kustomization.read(file, source=source)
         if not kustomization.field(content, "resources"):
             # kustomize takes a kustomization without any effect for a mistake; this is an effect.
@@ -66,10 +91,7 @@ def generate(root: Path, spec: BuildSpec, *, dropped_links: Sequence[str] = ()) 
     _overlay(content, spec, folder=folder, source=source)
     if kustomization.field(content, "sortOptions") is None:
         kustomization.put(content, "sortOptions", {"order": "fifo"})
-    # A file of the copy may share its bytes with the artifact: replace it, never write into it.
-    file.unlink(missing_ok=True)
-    file.write_bytes(yaml.dump(content))
-    return path
+    return RootKustomization(_relative(tree, folder), source, content)
 
 
 def _folder(root: Path, path: str, dropped_links: Sequence[str]) -> Path:
@@ -119,14 +141,15 @@ def _resources_below(root: Path, base: Path) -> Iterator[str]:
                 yield entry.relative_to(base).as_posix()
             else:
                 pending.extend(_in_order(entry))
-        elif entry.suffix in _MANIFESTS or entry.name in _MANIFESTS:
+        elif entry.is_file() and entry.name.endswith(_MANIFESTS):
             _check_manifest(entry, source=_relative(root, entry))
             yield entry.relative_to(base).as_posix()
 
 
 def _in_order(folder: Path) -> list[Path]:
-    """What is in a folder, the first by name last."""
-    return sorted(folder.iterdir(), key=lambda path: path.name, reverse=True)
+    """What is in a folder, without links, the first by name last."""
+    entries = (entry for entry in folder.iterdir() if not entry.is_symlink())
+    return sorted(entries, key=lambda path: path.name, reverse=True)
 
 
 def _check_manifest(file: Path, *, source: str) -> None:

@@ -43,10 +43,10 @@ _REMOTE_PARTS: Final = ("?ref=", "?version=", "&ref=", ".git/", ".git//", ".git?
 
 
 def file_in(folder: Path) -> Path | None:
-    """The kustomization file of a folder, if it has one."""
+    """The kustomization file of a folder, if it has one that is no link."""
     for name in FILE_NAMES:
         file = folder / name
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():
             return file
     return None
 

@@ -3,7 +3,8 @@
 The kernel is the fence; this gives the message. A remote base, a file that is not there because
 it was a link, a path out of the artifact: each is named with the file that asks for it and with
 what to do, where the program would answer with a chain of nested errors. Where the kernel has no
-fence, whatever could name a file in a way that is not understood here is refused.
+fence, whatever could name a file in a way that is not understood here is refused. What is reached
+is also all that has to be copied.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from fluvial.build import kustomization
 from fluvial.build.errors import DroppedLink, KustomizeError, RefusedInput
+from fluvial.build.generate import RootKustomization
 from fluvial.objects import JsonObject
 
 __all__ = ["scan"]
@@ -32,14 +34,20 @@ _HELM: Final = ("helmCharts", "helmChartInflationGenerator", "helmGlobals")
 _NOT_WITHOUT_FENCE: Final = (*_PLUGINS, "crds", "openapi")
 
 
-def scan(root: Path, path: str, *, dropped_links: Sequence[str] = (), fenced: bool) -> None:
-    """Check the kustomization in ``path`` and all that it reaches.
+def scan(
+    tree: Path, start: RootKustomization, *, dropped_links: Sequence[str] = (), fenced: bool
+) -> frozenset[str] | None:
+    """Check a root kustomization and all that it reaches.
 
     Args:
-        root: private copy of the artifact without symbolic links.
-        path: the folder that will be built, relative to ``root``.
+        tree: the artifact's files; a real path. Symbolic links in it count as missing.
+        start: where the build starts.
         dropped_links: links that were left out of the artifact, relative to its root.
-        fenced: whether the kernel keeps the build inside ``root``.
+        fenced: whether the kernel keeps the build inside its root.
+
+    Returns:
+        The files that the build needs, relative to ``tree``; ``None`` if it may need any, because
+        a transformer or generator is configured in a way that is not understood here.
 
     Raises:
         RefusedInput: something remote, outside the artifact, made by Helm, or (without a fence)
@@ -49,47 +57,53 @@ def scan(root: Path, path: str, *, dropped_links: Sequence[str] = (), fenced: bo
         YamlError: a kustomization is not YAML.
 
     """
-    walk = _Walk(root, tuple(dropped_links), fenced=fenced)
-    walk.add(posixpath.normpath(path))
-    walk.run()
+    walk = _Walk(tree, tuple(dropped_links), fenced=fenced)
+    walk.run(start)
+    return frozenset(walk.needed) if walk.is_complete else None
 
 
 @dataclass(slots=True)
 class _Walk:
-    root: Path
+    tree: Path
     dropped_links: tuple[str, ...]
     fenced: bool = field(kw_only=True)
+    needed: set[str] = field(default_factory=set)
+    is_complete: bool = True
     _seen: set[str] = field(default_factory=set)
     _pending: list[str] = field(default_factory=list)
 
-    def add(self, folder: str) -> None:
-        if folder not in self._seen:
-            self._seen.add(folder)
-            self._pending.append(folder)
-
-    def run(self) -> None:
+    def run(self, start: RootKustomization) -> None:
+        self._seen.add(start.folder)
+        self._kustomization(_Place(start.folder, start.file), start.content)
         while self._pending:
             if len(self._seen) > _MAX_KUSTOMIZATIONS:
                 raise RefusedInput(f"the build reaches more than {_MAX_KUSTOMIZATIONS} folders")
             self._folder(self._pending.pop())
 
     def _folder(self, folder: str) -> None:
-        file = kustomization.file_in(self.root / folder)
+        file = kustomization.file_in(self.tree / folder)
         if file is None:
             raise KustomizeError(f"{folder}: there is no {', '.join(kustomization.FILE_NAMES)}")
-        source = file.relative_to(self.root).as_posix()
+        source = file.relative_to(self.tree).as_posix()
         if file.stat().st_size > _MAX_FILE_BYTES:
             raise RefusedInput(f"{source}: larger than {_MAX_FILE_BYTES // 1024**2} MiB")
-        content = kustomization.read(file, source=source)
-        self._refuse(content, source)
-        place = _Place(folder, source)
+        self._kustomization(_Place(folder, source), kustomization.read(file, source=source))
+
+    def _kustomization(self, place: _Place, content: JsonObject) -> None:
+        self.needed.add(place.source)
+        self._refuse(content, place.source)
+        if any(kustomization.field(content, name) for name in _PLUGINS):
+            self.is_complete = False
         for name in _FOLDERS_OR_FILES:
             for entry in _strings(kustomization.field(content, name)):
                 self._folder_or_file(place, name, entry)
         for name, entry in _plugins(content):
             self._folder_or_file(place, name, entry)
         for name, entry in _files(content):
-            self._local(place, name, entry)
+            path = self._local(place, name, entry)
+            if (self.tree / path).is_dir():
+                raise KustomizeError(f"{place.source}: {name}: {entry!r} is a folder, not a file")
+            self.needed.add(path)
 
     def _refuse(self, content: JsonObject, source: str) -> None:
         for name in _HELM:
@@ -108,14 +122,17 @@ class _Walk:
 
     def _folder_or_file(self, place: _Place, name: str, entry: str) -> None:
         path = self._local(place, name, entry)
-        if (self.root / path).is_dir():
-            self.add(path)
+        if not (self.tree / path).is_dir():
+            self.needed.add(path)
+        elif path not in self._seen:
+            self._seen.add(path)
+            self._pending.append(path)
 
     def _local(self, place: _Place, name: str, entry: str) -> str:
         """Where an entry is, relative to the root."""
         path = posixpath.normpath(posixpath.join(place.folder, entry))
         is_inside = not posixpath.isabs(entry) and path != ".." and not path.startswith("../")
-        if is_inside and _exists(self.root / path):
+        if is_inside and _is_there(self.tree / path):
             return path
         what = f"{place.source}: {name}: {entry[:200]!r}"
         if kustomization.is_remote(entry):
@@ -139,10 +156,11 @@ class _Place:
     source: str
 
 
-def _exists(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
+    """Whether something is at this very path, not behind a link."""
     try:
-        return os.path.lexists(path)
-    except ValueError:
+        return os.path.realpath(path, strict=True) == str(path)
+    except (OSError, ValueError):
         return False
 
 

@@ -20,7 +20,9 @@ _MAX_DEPTH = 200
 
 
 @contextlib.asynccontextmanager
-async def private_view(tree: Path, *, work_dir: Path) -> AsyncIterator[Path]:
+async def private_view(
+    tree: Path, *, work_dir: Path, only: frozenset[str] | None = None
+) -> AsyncIterator[Path]:
     """A copy of ``tree`` that the caller may change by creating, replacing and deleting files.
 
     Files are hard links where both are on one file system, else copies, so a file must never be
@@ -28,6 +30,8 @@ async def private_view(tree: Path, *, work_dir: Path) -> AsyncIterator[Path]:
 
     Args:
         tree: folder to copy; read only.
+        only: files to copy, relative to ``tree``, each there and not behind a link; ``None``
+            copies everything.
         work_dir: existing folder in which the copy is made, and removed from at the end.
 
     Raises:
@@ -36,7 +40,10 @@ async def private_view(tree: Path, *, work_dir: Path) -> AsyncIterator[Path]:
     """
     root = _new_folder(work_dir)
     try:
-        await in_thread(lambda stop: _copy(str(tree), str(root), stop))
+        if only is None:
+            await in_thread(lambda stop: _copy(str(tree), str(root), stop))
+        else:
+            await in_thread(lambda stop: _copy_some(tree, root, only, stop))
         yield root
     finally:
         await in_thread(lambda _: shutil.rmtree(root, ignore_errors=True))
@@ -67,6 +74,19 @@ def _copy(tree: str, root: str, stop: StopFlag) -> None:
                     pending.append((entry.path, destination, depth + 1))
                 elif entry.is_file(follow_symlinks=False):
                     _copy_file(entry.path, destination)
+
+
+def _copy_some(tree: Path, root: Path, only: frozenset[str], stop: StopFlag) -> None:
+    made: set[str] = set()
+    for path in only:
+        stop.check()
+        if path.count("/") > _MAX_DEPTH:
+            raise RefusedInput(f"folders are nested deeper than {_MAX_DEPTH} levels")
+        folder = path.rpartition("/")[0]
+        if folder not in made:
+            (root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            made.add(folder)
+        _copy_file(f"{tree}/{path}", f"{root}/{path}")
 
 
 def _copy_file(source: str, destination: str) -> None:
