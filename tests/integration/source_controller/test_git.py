@@ -280,6 +280,36 @@ async def test_redirects_to_another_host_are_refused(
         assert other.requests == []
 
 
+async def test_a_redirect_does_not_take_credentials_from_https_to_http(
+    run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
+) -> None:
+    ca = TestCA()
+    async with GitHttpServer(tmp_path / "repos", tls=ca.server_context(tmp_path)) as server:
+        server.redirect_to = http_server.url
+        with pytest.raises(GitError, match="redirect"):
+            await run(
+                f"{server.url}/app.git", reference=branch(), auth=Auth(bearer="t0ken", ca=ca.pem)
+            )
+
+    assert http_server.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://good.example@evil.example/x",
+        "https://good.example\\@evil.example/x",
+        "https://good.example#@evil.example/x",
+        "http://a b/x",
+        "http:///x",
+        "ssh://-oProxyCommand=id/x",
+    ],
+)
+async def test_hosts_that_could_be_read_in_two_ways_are_refused(run: Runner, url: str) -> None:
+    with pytest.raises(GitError, match=r"not valid|resolve"):
+        await run(url, reference=branch())
+
+
 @pytest.mark.parametrize(
     "url", ["file:///etc", "/etc", "git://127.0.0.1/x", "ext::sh -c id", "ftp://x/"]
 )

@@ -29,6 +29,10 @@ _state: dict[str, str] = {}
 class CertificateChecker(Protocol):
     """What the callbacks object of a connection must have."""
 
+    def check_host(self, host: str) -> None:
+        """Raise unless this is the host that was asked for."""
+        ...
+
     def check_x509(self, *, valid: bool) -> None:
         """Raise unless the server's TLS certificate is good."""
         ...
@@ -75,9 +79,10 @@ def trust_ca(ca: str, folder: Path) -> None:
 
 
 def _register_certificate_check() -> None:
-    def callback(certificate: Any, valid: int, _host: Any, payload: Any) -> int:
+    def callback(certificate: Any, valid: int, host: Any, payload: Any) -> int:
         checker = ffi.from_handle(payload)
         try:
+            checker.check_host(ffi.string(host).decode())
             _check(cast("CertificateChecker", checker), certificate, valid=bool(valid))
         except Exception as error:  # noqa: BLE001  # raised again by pygit2 after the C call
             checker._stored_exception = error  # noqa: SLF001  # pygit2's own protocol

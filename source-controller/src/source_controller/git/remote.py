@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pygit2
 from pygit2.enums import CredentialType
 
 from fluvial.workers.errors import WorkerError
 from source_controller.git import hostkeys
+from source_controller.git.hostkeys import is_plain_host
 from source_controller.git.model import Auth, Limits
 
 __all__ = ["Deadline", "Target", "connected", "fetch", "list_heads"]
@@ -59,11 +60,14 @@ class Target:
         self, url: str, *, user: str, auth: Auth, deadline: Deadline, limits: Limits
     ) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _SAFE_SCHEMES or not parts.hostname:
+        if parts.scheme not in _SAFE_SCHEMES:
             raise WorkerError("InvalidURL", f"unsupported URL scheme {parts.scheme!r}")
+        # libgit2 parses the URL again: nothing in it may be read in two ways.
+        if "@" in parts.netloc or not is_plain_host(parts.hostname or ""):
+            raise WorkerError("InvalidURL", "the host in the URL is not valid")
         self.url = url
         self.scheme = parts.scheme
-        self.host = parts.hostname
+        self.host: str = parts.hostname or ""
         self.port = parts.port or {"http": 80, "https": 443, "ssh": 22}[parts.scheme]
         self.user = user
         self.auth = auth
@@ -75,7 +79,7 @@ class Target:
         """The URL for libgit2, which takes the SSH user from it."""
         if self.scheme != "ssh":
             return self.url
-        return self.url.replace("ssh://", f"ssh://{self.user or 'git'}@", 1)
+        return self.url.replace("ssh://", f"ssh://{quote(self.user or 'git', safe='')}@", 1)
 
 
 class _Callbacks(pygit2.RemoteCallbacks):
@@ -126,6 +130,10 @@ class _Callbacks(pygit2.RemoteCallbacks):
                 f"the TLS certificate of {self._target.host} is not trusted: check the host name,"
                 " or put the issuing CA into ca.crt of the referenced Secret",
             )
+
+    def check_host(self, host: str) -> None:
+        if host.strip("[]").lower() != self._target.host.lower():
+            raise WorkerError("CertificateRefused", f"connected to {host!r}, which was not asked")
 
     def check_host_key(self, blob: bytes) -> None:
         target = self._target

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fluvial.workers.errors import WorkerError
 from source_controller.git.model import Auth
@@ -95,7 +95,7 @@ def resolve_url(url: str, *, parent: str) -> tuple[str, str]:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     netloc = f"{host}:{port}" if port else host
     # A password in .gitmodules is nobody's secret, but it is not ours to use either.
-    return urlunsplit((parts.scheme, netloc, parts.path, "", "")), parts.username or ""
+    return urlunsplit((parts.scheme, netloc, parts.path, "", "")), unquote(parts.username or "")
 
 
 def auth_for(url: str, *, parent: str, auth: Auth) -> Auth:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from fluvial.objects import JsonObject
+from source_controller.git.hostkeys import is_plain_host
 from source_controller.git.model import Auth
 from source_controller.gitrepository import reasons
 from source_controller.gitrepository.run import StepFailed
@@ -53,8 +54,9 @@ def parse_address(url: str) -> Address:
         host = parts.hostname
     except ValueError as error:
         raise _invalid_url("the host or port cannot be read") from error
-    if parts.scheme not in {"http", "https", "ssh"} or not host:
+    if parts.scheme not in {"http", "https", "ssh"} or not is_plain_host(host or ""):
         raise _invalid_url("it needs the scheme http, https or ssh, and a host")
+    assert host is not None  # noqa: S101  # checked above
     if any(char.isspace() or ord(char) < 32 for char in url):
         raise _invalid_url("it contains white space or control characters")
     netloc = f"[{host}]" if ":" in host else host
