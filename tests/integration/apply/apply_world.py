@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from fluvial.apply import (
     Owner,
     Target,
     Verified,
+    WriteAhead,
     apply_set,
     prepare,
 )
@@ -61,12 +62,20 @@ class Spy:
     client: KubeClient
     calls: list[str] = field(default_factory=list)
     before: Hook | None = None
+    after: Hook | None = None
 
     async def _note(self, verb: str, name: str, *, dry_run: bool = False) -> None:
         verb = f"dry-{verb}" if dry_run else verb
         self.calls.append(f"{verb} {name}")
         if self.before is not None:
             await self.before(verb, name)
+
+    async def _noted(
+        self, result: JsonObject, verb: str, name: str, *, dry_run: bool
+    ) -> JsonObject:
+        if self.after is not None and not dry_run:
+            await self.after(verb, name)
+        return result
 
     @property
     def writes(self) -> list[str]:
@@ -118,7 +127,10 @@ class Spy:
         self, resource: Resource, obj: JsonObject, *, field_manager: str, dry_run: bool = False
     ) -> JsonObject:
         await self._note("create", obj["metadata"]["name"], dry_run=dry_run)
-        return await self.client.create(resource, obj, field_manager=field_manager, dry_run=dry_run)
+        result = await self.client.create(
+            resource, obj, field_manager=field_manager, dry_run=dry_run
+        )
+        return await self._noted(result, "create", obj["metadata"]["name"], dry_run=dry_run)
 
     async def apply(
         self,
@@ -133,7 +145,7 @@ class Spy:
         field_validation: str = "",
     ) -> JsonObject:
         await self._note("apply", key.name, dry_run=dry_run)
-        return await self.client.apply(
+        result = await self.client.apply(
             resource,
             key,
             body,
@@ -143,6 +155,7 @@ class Spy:
             subresource=subresource,
             field_validation=field_validation,
         )
+        return await self._noted(result, "apply", key.name, dry_run=dry_run)
 
     async def patch(
         self,
@@ -156,7 +169,7 @@ class Spy:
         dry_run: bool = False,
     ) -> JsonObject:
         await self._note("patch", key.name, dry_run=dry_run)
-        return await self.client.patch(
+        result = await self.client.patch(
             resource,
             key,
             body,
@@ -165,6 +178,7 @@ class Spy:
             subresource=subresource,
             dry_run=dry_run,
         )
+        return await self._noted(result, "patch", key.name, dry_run=dry_run)
 
     async def delete(
         self,
@@ -177,7 +191,7 @@ class Spy:
         dry_run: bool = False,
     ) -> JsonObject:
         await self._note("delete", key.name, dry_run=dry_run)
-        return await self.client.delete(
+        result = await self.client.delete(
             resource,
             key,
             uid=uid,
@@ -185,6 +199,7 @@ class Spy:
             propagation=propagation,
             dry_run=dry_run,
         )
+        return await self._noted(result, "delete", key.name, dry_run=dry_run)
 
     def watch(
         self,
@@ -301,6 +316,24 @@ class World:
 
     async def write_ahead(self, inventory: Inventory) -> None:
         self.ahead.append(inventory)
+
+    async def apply_only(
+        self,
+        objects: Sequence[JsonObject],
+        inventory: Inventory,
+        *,
+        store: WriteAhead,
+        **options: Any,
+    ) -> ApplyResult:
+        """Apply a set upon an inventory; the caller keeps the books."""
+        return await apply_set(
+            self.target,
+            prepare(objects, owner=self.owner),
+            inventory=inventory,
+            known=self.known,
+            write_ahead=store,
+            options=ApplyOptions(**options),
+        )
 
     async def apply(
         self, *objects: JsonObject, target: Target | None = None, **options: Any

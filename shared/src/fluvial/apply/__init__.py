@@ -70,7 +70,8 @@ from fluvial.apply.plan import Planner
 from fluvial.apply.prepare import prepare, prepare_set
 from fluvial.apply.prune import PruneOutcome, Pruner, PruneResult, Pruning
 from fluvial.apply.staged import WriteAhead, apply_set, plan_set
-from fluvial.apply.waiter import HealthWaiter, WaiterTiming, WaitRequest, WaitResult
+from fluvial.apply.waiter import HealthWaiter
+from fluvial.apply.waits import WaiterTiming, WaitRequest, WaitResult
 
 __all__ = [
     "Action",

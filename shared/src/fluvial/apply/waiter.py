@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from fluvial.apply.health import Health, HealthStatus, aggregate
 from fluvial.apply.health_reader import Reading, read_health, read_pods
-from fluvial.apply.model import Target
+from fluvial.apply.waits import WaiterTiming, WaitRequest, WaitResult, wait_message
 from fluvial.apply.wakeups import WakeUps
 from fluvial.clock import Clock
 from fluvial.kube.informer import InformerFactory
@@ -27,78 +27,12 @@ from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import ObjectKey, ObjectRef
 
-__all__ = ["HealthWaiter", "WaitRequest", "WaitResult", "WaiterTiming"]
+__all__ = ["HealthWaiter"]
 
 _log = get_logger("health")
 
 _POLL_GROWTH = 1.5
 _ENDS = frozenset({HealthStatus.CURRENT, HealthStatus.FAILED})
-
-
-@dataclass(frozen=True, slots=True)
-class WaiterTiming:
-    """How long things take, in seconds.
-
-    Attributes:
-        first_poll: until the second look at an object that no watch covers.
-        longest_poll: to which that grows.
-        tick: after which one object of a wait is looked at although nothing was heard.
-        debounce: changes within this time are one look.
-
-    """
-
-    first_poll: float = 2.0
-    longest_poll: float = 15.0
-    tick: float = 30.0
-    debounce: float = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class WaitRequest:
-    """What to wait for.
-
-    Args:
-        key: whose wait it is (an ``ObjectKey``); a new request replaces the key's older one.
-        attempt: identity of the attempt; ``result`` answers for this one only.
-        refs: the objects, in the order in which messages list them. The owner itself must not
-            be among them.
-        target: reads as the tenant.
-        deadline: on ``clock.monotonic()``, fixed when the apply ended.
-        started: on ``clock.monotonic()``, for the elapsed time in messages.
-        fail_fast: end at the first Failed object (Flux: default; ``DisableFailFastBehavior``).
-        jobs_with_ttl: Jobs for which absence is success.
-
-    """
-
-    key: Hashable
-    attempt: str
-    refs: tuple[ObjectRef, ...]
-    target: Target
-    deadline: float
-    started: float
-    fail_fast: bool = True
-    jobs_with_ttl: frozenset[ObjectRef] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class WaitResult:
-    """How the wait ended.
-
-    Attributes:
-        attempt: the request's.
-        healthy: every object is Current.
-        message: ``""`` or Flux's ``timeout waiting for: [...]`` or
-            ``failed early due to stalled resources: [...]``.
-        elapsed: seconds since ``started``.
-        statuses: the last status of each object.
-
-    """
-
-    attempt: str
-    healthy: bool
-    message: str
-    elapsed: float
-    statuses: dict[ObjectRef, Health]
 
 
 @dataclass(slots=True, eq=False)
@@ -384,7 +318,7 @@ class HealthWaiter:
         self._results[request.key] = WaitResult(
             attempt=request.attempt,
             healthy=healthy,
-            message="" if healthy else _message(statuses, timed_out=timed_out),
+            message="" if healthy else wait_message(statuses, timed_out=timed_out),
             elapsed=self._clock.monotonic() - request.started,
             statuses=statuses,
         )
@@ -402,26 +336,3 @@ class HealthWaiter:
             if member.resource is not None:
                 self._wakeups.unuse(member.resource)
         wait.members = {}  # its timers are still in the heap
-
-
-def _message(statuses: dict[ObjectRef, Health], *, timed_out: bool) -> str:
-    """Flux's words: at the deadline all that is not Current, before it what has failed."""
-    if timed_out:
-        return f"timeout waiting for: [{_listed(statuses, lambda one: not _is_current(one))}]"
-    failed = _listed(statuses, lambda one: one.status is HealthStatus.FAILED)
-    return f"failed early due to stalled resources: [{failed}]"
-
-
-def _is_current(health: Health) -> bool:
-    return health.status is HealthStatus.CURRENT
-
-
-def _listed(statuses: dict[ObjectRef, Health], wanted: Callable[[Health], bool]) -> str:
-    return ", ".join(_lines(statuses, wanted))
-
-
-def _lines(statuses: dict[ObjectRef, Health], wanted: Callable[[Health], bool]) -> Iterable[str]:
-    for ref, health in statuses.items():
-        if wanted(health):
-            unknown = health.status is HealthStatus.UNKNOWN and health.message
-            yield f"{ref} status: '{health.status}'" + (f": {health.message}" if unknown else "")
