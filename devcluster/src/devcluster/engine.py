@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from devcluster.admission import standard_hooks
+from devcluster.admission import conversions, standard_hooks
 from devcluster.auth.escalation import EscalationCheck
 from devcluster.auth.rbac import Rbac, denied
 from devcluster.auth.rules import Attributes
@@ -32,7 +32,7 @@ class Engine:
         self.deleter = Deleter(self.store)
         self.rbac = Rbac(self.store)
         hooks: list[Hook] = [*standard_hooks(self.store), EscalationCheck(self.rbac)]
-        self.writer = Writer(self.store, self.gate, hooks=hooks)
+        self.writer = Writer(self.store, self.gate, hooks=hooks, conversions=conversions())
         self.writer.may_create = self._may_create
         self.writer.on_finalized(self.deleter.may_go)
         self.reader = Reader(self.store)

@@ -40,8 +40,9 @@ def place(target: Target, obj: JsonObject) -> Target:
         ApiFailure: 400 where they disagree, 422 without any name.
 
     """
-    meta = obj.setdefault("metadata", {})
     check(target, obj)
+    # A copy: a decoder may have filled in an empty one that all objects share.
+    meta = obj["metadata"] = dict(obj.get("metadata") or {})
     if target.namespace:
         meta["namespace"] = target.namespace
     else:

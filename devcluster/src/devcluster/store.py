@@ -25,6 +25,23 @@ __all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode"]
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 _NO_LABELS: Mapping[str, str] = {}
+# The order in which the API server writes metadata; some of its error texts quote objects.
+_META_ORDER = (
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
 _OUTSIDE = frozenset({"kind", "apiVersion", "metadata"})
 
 
@@ -37,7 +54,9 @@ def encode(obj: Mapping[str, Any]) -> tuple[bytes, int]:
     The object without ``kind`` and ``apiVersion``, metadata first, so that metadata-only answers
     are a slice.
     """
-    meta = _HEAD + orjson.dumps(obj["metadata"])
+    own = obj["metadata"]
+    ordered = {name: own[name] for name in _META_ORDER if name in own}
+    meta = _HEAD + orjson.dumps(ordered if len(ordered) == len(own) else ordered | own)
     rest = orjson.dumps({k: v for k, v in obj.items() if k not in _OUTSIDE})
     body = meta + (b"," + rest[1:] if len(rest) > 2 else b"}")
     return body, len(meta)

@@ -58,10 +58,14 @@ class Writer:
         store: where objects live.
         gate: schema, patches and managedFields.
         hooks: admission steps in order, for all kinds.
+        conversions: steps whose effect the writer owns, as if it had sent it.
 
     """
 
-    def __init__(self, store: Store, gate: Gate, *, hooks: list[Hook]) -> None:
+    def __init__(
+        self, store: Store, gate: Gate, *, hooks: list[Hook], conversions: list[Hook]
+    ) -> None:
+        self._conversions = conversions
         self._store = store
         self._gate = gate
         self._hooks = hooks
@@ -109,9 +113,16 @@ class Writer:
         target = naming.place(target, obj)
         self._prepare_new(kind, obj)
         obj = self._gate.default(kind, obj)
+        self._convert(target, obj, None, options)
         by = Written(options.manager, now=clock.stamp())
         obj = _fresh(self._gate.track(kind, None, obj, by=by))
         return self._insert(target, obj, options)
+
+    def _convert(
+        self, target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+    ) -> None:
+        for hook in self._conversions:
+            hook(target, new, old, options)
 
     def _insert(self, target: Target, obj: JsonObject, options: WriteOptions) -> Outcome:
         kind = target.kind
@@ -205,6 +216,7 @@ class Writer:
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
+        self._convert(target, new, old, options)
         by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
         new = self._gate.track(kind, old, new, by=by)
         if new is old:
@@ -227,6 +239,7 @@ class Writer:
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
+        self._convert(target, new, old, options)
         return self._store_changed(target, new, old, options)
 
     def _apply_new(
@@ -249,7 +262,9 @@ class Writer:
         target = naming.place(target, obj)
         obj["metadata"].pop("resourceVersion", None)
         self._prepare_new(kind, obj)
-        return self._insert(target, self._gate.default(kind, obj), options)
+        obj = self._gate.default(kind, obj)
+        self._convert(target, obj, None, options)
+        return self._insert(target, obj, options)
 
     @staticmethod
     def _check_version(target: Target, new: JsonObject, old: JsonObject) -> None:

@@ -4,6 +4,6 @@ Each step is a ``Hook``: called with the target, the new object, the old one (No
 and the options, before validation. It may change the new object in place or raise.
 """
 
-from devcluster.admission.standard import standard_hooks
+from devcluster.admission.standard import conversions, standard_hooks
 
-__all__ = ["standard_hooks"]
+__all__ = ["conversions", "standard_hooks"]

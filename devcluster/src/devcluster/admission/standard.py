@@ -14,7 +14,7 @@ from devcluster.admission.workloads import daemon_set_generation, job_selector
 from devcluster.store import Store
 from devcluster.writes import Hook
 
-__all__ = ["standard_hooks"]
+__all__ = ["conversions", "standard_hooks"]
 
 
 def standard_hooks(store: Store) -> list[Hook]:
@@ -27,5 +27,9 @@ def standard_hooks(store: Store) -> list[Hook]:
         ServiceAddresses(store),
         PodAdmission(store),
         job_selector,
-        daemon_set_generation,
     ]
+
+
+def conversions() -> list[Hook]:
+    """What the writer of an object comes to own though it did not send it."""
+    return [daemon_set_generation]
