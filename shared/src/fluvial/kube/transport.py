@@ -119,6 +119,7 @@ class Transport:
         for session in (self._requests, self._watches):
             if session is not None:
                 await session.close()
+        await asyncio.sleep(0)  # what was aborted is closed by the loop's next turn
 
     async def send(self, call: Call) -> Reply:
         """Ask, repeat as ``retry`` says, and read the whole answer.
@@ -169,7 +170,7 @@ class Transport:
         try:
             yield chunks
         finally:
-            response.close()
+            _cut(response)
             await chunks.aclose()
 
     def _session(self, limit: int, buffer: int) -> aiohttp.ClientSession:
@@ -357,3 +358,15 @@ def _warnings(headers: CIMultiDictProxy[str]) -> Iterator[str]:
     for value in headers.getall("Warning"):
         for found in _WARNING.finditer(value):
             yield found[1].replace('\\"', '"').replace("\\\\", "\\")
+
+
+def _cut(response: aiohttp.ClientResponse) -> None:
+    """End a stream that may be in the middle of an answer.
+
+    A TLS connection that is closed politely waits for the peer's farewell, which an API server
+    that is busy with a watch need not send; nothing is lost by not waiting.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
