@@ -277,14 +277,14 @@ async def test_time_is_limited_for_those_who_wait_too(tmp_path: Path) -> None:
 
 
 def test_the_cache_forgets_what_was_used_least_recently() -> None:
-    entry = encode([_OBJECT])
+    entry = (encode(_OBJECT),)
     size = len(entry[0]) + 64
     cache = BuildCache(max_bytes=2 * size)
     cache.put("a", entry)
     cache.put("b", entry)
     cache.get("a")
     cache.put("c", entry)
-    cache.put("too large", encode([{"x": "y" * 1000}]))
+    cache.put("too large", (encode({"x": "y" * 1000}),))
     cache.put("c", entry)
 
     assert [cache.get(key) is not None for key in ("a", "b", "c", "too large")] == [

@@ -235,6 +235,20 @@ async def test_a_missing_program_is_an_engine_failure(tmp_path: Path, make_tree:
         await engine.build(make_tree({}), ".", timeout=30)
 
 
+async def test_large_and_small_objects_are_read_alike(
+    engine: KubectlEngine, make_tree: MakeTree
+) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}}}\ndata: {{k: {}}}\n"
+    block = '"---\\n---\\n"'
+    documents = [text.format("a", "x" * 100_000), text.format("b", block), text.format("c", "x")]
+    tree = make_tree({"kustomization.yaml": _RESOURCE, "x.yaml": "---\n".join(documents)})
+
+    objects = await engine.build(tree, ".", timeout=30)
+
+    assert [obj["metadata"]["name"] for obj in objects] == ["a", "b", "c"]
+    assert objects[1]["data"] == {"k": "---\n---\n"}
+
+
 async def test_nothing_is_a_result(engine: KubectlEngine, make_tree: MakeTree) -> None:
     tree = make_tree({"kustomization.yaml": "namespace: _placeholder"})
 

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from fluvial.artifact.threads import in_thread
-from fluvial.build.cache import BuildCache, Encoded, encode
+from fluvial.build.cache import BuildCache, Encoded, decode, encode
 from fluvial.build.errors import (
     BuildError,
     BuildTimeout,
@@ -28,6 +26,7 @@ from fluvial.build.errors import (
 )
 from fluvial.build.generate import RootKustomization, generate
 from fluvial.build.kustomize import KustomizeEngine
+from fluvial.build.pace import Pace
 from fluvial.build.scan import scan
 from fluvial.build.spec import BuildSpec
 from fluvial.build.view import private_view
@@ -37,7 +36,6 @@ from fluvial.objects import JsonObject, ObjectRef, gvk_of, key_of, ref_of
 __all__ = ["BuildResult", "BuildSpec", "Builder", "checked"]
 
 _KUSTOMIZE_GROUP: Final = "kustomize.config.k8s.io"
-_DECODE_IN_THREAD_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class Builder:
         except OSError as error:
             problem = error.strerror or type(error).__name__
             raise EngineFailed(f"the artifact cannot be copied or read: {problem}") from error
-        return await in_thread(lambda _: encode(checked(objects)))
+        return await _encoded(objects)
 
     def _prepare(
         self, tree: Path, spec: BuildSpec, dropped_links: Sequence[str]
@@ -177,10 +175,20 @@ class Builder:
         return start, None if needed is None else needed - {start.file}
 
 
+async def _encoded(documents: list[JsonObject]) -> Encoded:
+    pace, entry = Pace(), []
+    for obj in checked(documents):
+        entry.append(encode(obj))
+        await pace.breathe()
+    return tuple(entry)
+
+
 async def _decoded(entry: Encoded) -> tuple[JsonObject, ...]:
-    if sum(map(len, entry)) <= _DECODE_IN_THREAD_BYTES:
-        return tuple(orjson.loads(encoded) for encoded in entry)
-    return await in_thread(lambda _: tuple(orjson.loads(encoded) for encoded in entry))
+    pace, objects = Pace(), []
+    for encoded in entry:
+        objects.append(decode(encoded))
+        await pace.breathe()
+    return tuple(objects)
 
 
 def checked(documents: Iterable[JsonObject]) -> Iterator[JsonObject]:

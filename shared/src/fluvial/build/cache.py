@@ -7,21 +7,26 @@ are kept encoded, so the size is exact and nobody can change what another will g
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 
 import orjson
 
 from fluvial.objects import JsonObject
 
-__all__ = ["BuildCache", "Encoded", "encode"]
+__all__ = ["BuildCache", "Encoded", "decode", "encode"]
 
 Encoded = tuple[bytes, ...]
 """Objects as JSON, one by one."""
 
 
-def encode(objects: Iterable[JsonObject]) -> Encoded:
-    """Objects in the form that is cached."""
-    return tuple(orjson.dumps(obj) for obj in objects)
+def encode(obj: JsonObject) -> bytes:
+    """An object in the form that is cached."""
+    return orjson.dumps(obj)
+
+
+def decode(encoded: bytes) -> JsonObject:
+    """A new copy of the object."""
+    obj: JsonObject = orjson.loads(encoded)
+    return obj
 
 
 class BuildCache:

