@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
+from conformance.apiserver.answers import read_topic
 from conformance.apiserver.record import run_many
-from conformance.apiserver.recordings import read_topic
 from conformance.apiserver.runner import ScenarioBroken, Target
 from conformance.apiserver.scenario import Scenario, load_all
 from devcluster import DevCluster

@@ -12,7 +12,7 @@ import asyncio
 import sys
 from typing import Any
 
-from conformance.apiserver.recordings import read_topic, write_topic
+from conformance.apiserver.answers import read_topic, write_topic
 from conformance.apiserver.runner import ScenarioBroken, Target, run_scenario
 from conformance.apiserver.scenario import Scenario, load_all
 from controlplane.start import ControlPlane

@@ -101,7 +101,13 @@ class _Run:
 
     async def close(self) -> None:
         for answer in self._watches.values():
+            if answer.connection is not None and answer.connection.transport is not None:
+                answer.connection.transport.abort()
             answer.close()
+        # An aborted transport closes its socket in the next turn of the loop, which may be the
+        # last one.
+        for _ in range(2):
+            await asyncio.sleep(0)
 
     async def _step(self, step: Step) -> Json:
         if isinstance(step, Watch):

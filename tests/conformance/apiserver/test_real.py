@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from conformance.apiserver.answers import read_topic
 from conformance.apiserver.compare import compare
-from conformance.apiserver.recordings import read_topic
 from conformance.apiserver.runner import Target, run_scenario
 from conformance.apiserver.scenario import Scenario, load_all
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from conformance.apiserver.answers import read_topic
 from conformance.apiserver.compare import Known, compare, judge, read_known
-from conformance.apiserver.recordings import read_topic
 from conformance.apiserver.runner import ScenarioBroken
 from conformance.apiserver.scenario import Scenario, load_all
 
