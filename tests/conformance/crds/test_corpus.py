@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 import corpus
 from fluvial.api import codec, crd
+
+jsonschema = pytest.importorskip("jsonschema")
 
 _KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 

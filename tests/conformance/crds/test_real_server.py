@@ -44,6 +44,7 @@ async def _installed(server: _Server) -> None:
     for kind in crd.KINDS:
         status, body, warnings = await server.ask("POST", _CRDS, crd.crd(kind))
         assert (status, warnings) in ((201, []), (409, [])), body
+        conditions: dict[str, Any] = {}
         for _ in range(200):
             _, body, _ = await server.ask("GET", f"{_CRDS}/{kind.name}")
             conditions = {c["type"]: c for c in body["status"].get("conditions") or ()}
@@ -78,11 +79,11 @@ async def test_defaults_are_filled_in(server: _Server) -> None:
     assert body["status"] == {"observedGeneration": -1}
     assert body["spec"]["timeout"] == "60s"
     assert body["spec"]["verify"]["mode"] == "HEAD"
-    spec = {"interval": "1m", "prune": True, "sourceRef": _SOURCE_REF}
-    status, body, warnings = await server.ask("POST", _KUSTOMIZE, _object("Kustomization", spec))
+    minimal: dict[str, Any] = {"interval": "1m", "prune": True, "sourceRef": _SOURCE_REF}
+    status, body, warnings = await server.ask("POST", _KUSTOMIZE, _object("Kustomization", minimal))
     assert (status, warnings) == (201, [])
     assert body["status"] == {"observedGeneration": -1}
-    assert body["spec"] == spec | {"force": False}
+    assert body["spec"] == minimal | {"force": False}
 
 
 @pytest.mark.parametrize(
