@@ -26,6 +26,7 @@ from devcluster.controllers.manager import Controllers
 from devcluster.discovery import Discovery
 from devcluster.engine import Engine
 from devcluster.identity import ADMIN, User
+from devcluster.openapi import OpenApi
 from devcluster.server import ApiServer
 from devcluster.show.maker import TableMaker
 
@@ -91,6 +92,7 @@ class DevCluster:
         self._server = ApiServer(
             api=Api(self.engine, tables=TableMaker(), reviews=reviews),
             discovery=self._discovery,
+            openapi=OpenApi(self.engine.kinds, self._definitions),
             authenticator=self.authenticator,
             rbac=self.engine.rbac,
             control=self.control,
@@ -142,6 +144,10 @@ class DevCluster:
             self._runner = None
         await self._controllers.stop()
         self._journal.close()
+
+    def _definitions(self) -> dict[str, dict[str, Any]]:
+        table = self.engine.store.table(("apiextensions.k8s.io", "customresourcedefinitions"))
+        return {row.name: row.decode() for row in table.rows()}
 
     @property
     def control_url(self) -> str:

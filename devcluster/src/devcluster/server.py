@@ -24,6 +24,7 @@ from devcluster.control.journal import Entry, Journal
 from devcluster.control.rules import ConnectionCut
 from devcluster.discovery import Discovery, wants_aggregated
 from devcluster.identity import User
+from devcluster.openapi import OpenApi
 from devcluster.request import RequestInfo, parse_path
 from fluvial.log import Logger
 
@@ -31,6 +32,7 @@ __all__ = ["ApiServer"]
 
 _HEALTH = re.compile(r"^/(healthz|readyz|livez)(/.*)?$")
 
+_NO_PAGE = Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
 VERSION = {
     "major": "1",
     "minor": "37",
@@ -68,6 +70,7 @@ class ApiServer:
         *,
         api: Api,
         discovery: Discovery,
+        openapi: OpenApi,
         authenticator: Authenticator,
         rbac: Rbac,
         control: Control,
@@ -76,6 +79,7 @@ class ApiServer:
     ) -> None:
         self._api = api
         self._discovery = discovery
+        self._openapi = openapi
         self._authenticator = authenticator
         self._rbac = rbac
         self._control = control
@@ -181,10 +185,25 @@ class ApiServer:
             return Reply(200, b"ok", "text/plain; charset=utf-8")
         if path == "/version":
             return _json(VERSION)
+        if path.startswith("/openapi/"):
+            return self._document(path.removeprefix("/openapi/"))
         found = self._discover(path, request.headers.get("Accept", ""))
         if found is None:
-            return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
+            return _NO_PAGE
         return found
+
+    def _document(self, path: str) -> Reply:
+        parts = path.split("/")
+        document: dict[str, Any] | None = None
+        if path == "v2":
+            document = self._openapi.swagger()
+        elif path == "v3":
+            document = self._openapi.index()
+        elif parts[:2] == ["v3", "api"] and len(parts) == 3:
+            document = self._openapi.document("", parts[2])
+        elif parts[:2] == ["v3", "apis"] and len(parts) == 4:
+            document = self._openapi.document(parts[2], parts[3])
+        return _NO_PAGE if document is None else _json(document)
 
     def _discover(self, path: str, accept: str) -> Reply | None:
         discovery = self._discovery
