@@ -164,7 +164,7 @@ def test_a_strategic_patch_merges_lists_by_key(deployments: Any) -> None:
     [
         ([{"name": "b", "$patch": "delete"}], ["a", "c"]),
         ([{"$patch": "replace"}, {"name": "z", "image": "z"}], ["z"]),
-        ([{"name": "z", "image": "z"}], ["a", "b", "c", "z"]),
+        ([{"name": "z", "image": "z"}], ["z", "a", "b", "c"]),
     ],
     ids=["delete", "replace", "add"],
 )
@@ -198,7 +198,7 @@ def test_items_of_sets_are_added_and_deleted(config_maps: Any) -> None:
     patch = {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["b", "z"]}}
     merged = strategic_merge(OBJ, patch, config_maps.schema)
 
-    assert merged["metadata"]["finalizers"] == ["b", "c", "z"]
+    assert merged["metadata"]["finalizers"] == ["b", "z", "c"]
 
 
 @pytest.mark.parametrize(
