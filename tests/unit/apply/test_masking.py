@@ -67,3 +67,9 @@ def test_strings_of_a_secret() -> None:
     secret = {"data": {"a": "aHVudGVyMjI=", "b": "%%"}, "stringData": {"c": "plain"}}
 
     assert secret_strings(secret) == {"aHVudGVyMjI=", "hunter22", "%%", "plain"}
+
+
+def test_strings_of_a_misshapen_secret() -> None:
+    secret = {"data": [{"a": "first"}, "second", None], "stringData": "third"}
+
+    assert secret_strings(secret) >= {"first", "second", "third"}

@@ -33,6 +33,12 @@ def test_string_data_of_a_foreign_secret_kind_stays() -> None:
     assert normalize(other)["stringData"] == {"a": "b"}
 
 
+def test_data_that_is_no_map_is_left_for_the_server_to_refuse() -> None:
+    secret = _obj("v1", "Secret", data=["x"], stringData={"a": "b"})
+
+    assert normalize(secret)["data"] == ["x"]
+
+
 def test_string_data_that_is_no_text_is_left_for_the_server_to_refuse() -> None:
     secret = _obj("v1", "Secret", stringData={"a": 1})
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fluvial.apply import FailureReason, InvalidDesired, Owner, prepare, prepare_set
+from fluvial.apply import FailureReason, InvalidDesired, Owner, prepare, prepare_set, stages
+from fluvial.apply.locate import Assumed
+from fluvial.apply.policy import has_ttl
 
 GROUP = "kustomize.toolkit.fluxcd.io"
 OWNER = Owner(GROUP, "Kustomization", "flux-system", "apps")
@@ -114,3 +118,65 @@ async def test_large_sets_are_prepared_the_same_way() -> None:
     assert await prepare_set(objects, owner=OWNER) == prepare(objects, owner=OWNER)
     with pytest.raises(InvalidDesired, match="is there twice"):
         await prepare_set([*objects, objects[0]], owner=OWNER)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        {},
+        {"kind": "A", "apiVersion": "v1", "metadata": []},
+        {"kind": "A", "apiVersion": "v1", "metadata": {"name": "a", "labels": ["x"]}},
+        {"kind": "A", "apiVersion": "v1", "metadata": {"name": "a", "annotations": "x"}},
+        {"kind": "A", "apiVersion": "v1", "metadata": {"name": "a"}, "spec": 2**70},
+        {"kind": "A", "apiVersion": "v1", "metadata": {"name": "a"}, "spec": {1: 2}},
+    ],
+    ids=["empty", "metadata", "labels", "annotations", "huge", "keys"],
+)
+def test_misshapen_object_is_refused(obj: dict[str, Any]) -> None:
+    with pytest.raises(InvalidDesired) as caught:
+        prepare([obj], owner=OWNER)
+
+    assert [one.reason for one in caught.value.failures] == [FailureReason.INVALID]
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab", max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["spec", "data", "stringData", "ports", "names", "containers", "template", "labels"]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(
+    st.sampled_from(
+        [
+            ("v1", "Secret"),
+            ("v1", "Service"),
+            ("apps/v1", "Deployment"),
+            ("batch/v1", "Job"),
+            ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+            ("x.io/v1", "Widget"),
+        ]
+    ),
+    ODD,
+    ODD,
+)
+def test_no_content_breaks_it(kind: tuple[str, str], spec: Any, data: Any) -> None:
+    obj = {"apiVersion": kind[0], "kind": kind[1], "metadata": {"name": "a"}}
+    body = {"spec": spec, "data": data, "stringData": spec}
+    try:
+        desired = prepare([{**obj, **body}], owner=OWNER)
+    except InvalidDesired:
+        return
+
+    assert OWNER.owns(desired[0])
+    assert len(stages(desired)) == 1
+    assert len(Assumed.of(desired, applied=True).kinds) <= 1
+    assert has_ttl(desired[0]) in {True, False}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluvial.apply.health import Health, HealthStatus, compute_status, with_pods
 from fluvial.apply.live import version_of
@@ -69,6 +69,7 @@ async def read_health(target: Target, ref: ObjectRef, *, absent_is_success: bool
     pods = _pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
     if pods:
         health = await read_pods(target, health, namespace=ref.namespace, selector=pods)
+    health = replace(health, message=target.masker.text(health.message))
     return Reading(health, resource, version_of(live), pods)
 
 

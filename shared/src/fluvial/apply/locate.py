@@ -17,7 +17,7 @@ from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName, object_path
 from fluvial.objects import JsonObject, ObjectRef, gvk_of, ref_of
 
-__all__ = ["Assumed", "Awaited", "locate"]
+__all__ = ["Assumed", "Awaited", "defined_kind", "locate"]
 
 _YIELD_EVERY = 64
 _KIND_SECONDS = 15.0
@@ -49,10 +49,17 @@ class Assumed:
             if (gvk.group, gvk.kind) == ("", "Namespace"):
                 namespaces.add(ref_of(obj).name)
             elif gvk.kind == "CustomResourceDefinition":
-                spec = obj.get("spec") or {}
-                kind = str((spec.get("names") or {}).get("kind") or "")
-                kinds.add((str(spec.get("group") or ""), kind))
+                kinds.add(defined_kind(obj))
         return cls(frozenset(kinds), frozenset(namespaces), applied)
+
+
+def defined_kind(definition: JsonObject) -> tuple[str, str]:
+    """Group and kind that a CustomResourceDefinition defines; ``""`` for what it does not say."""
+    spec = definition.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    names = spec.get("names")
+    names = names if isinstance(names, dict) else {}
+    return str(spec.get("group") or ""), str(names.get("kind") or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,16 +34,24 @@ def is_secret(obj: JsonObject) -> bool:
 def secret_strings(obj: JsonObject) -> frozenset[str]:
     """The values of a Secret's data (decoded and as written) and stringData."""
     found: set[str] = set()
-    for value in (obj.get("stringData") or {}).values():
-        found.add(str(value))
-    for value in (obj.get("data") or {}).values():
-        text = str(value)
+    for text in _texts(obj.get("stringData")):
+        found.add(text)
+    for text in _texts(obj.get("data")):
         found.add(text)
         try:
             found.add(base64.b64decode(text, validate=True).decode())
         except ValueError:
             continue
     return frozenset(found)
+
+
+def _texts(value: object) -> list[str]:
+    """The leaves of whatever a manifest has in place of a map of texts."""
+    if isinstance(value, dict):
+        return [text for item in value.values() for text in _texts(item)]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [] if value is None else [str(value)]
 
 
 class Masker:

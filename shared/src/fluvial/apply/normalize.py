@@ -135,12 +135,11 @@ def _at(obj: Any, path: tuple[str, ...]) -> Any:
 
 
 def _encode_string_data(obj: JsonObject) -> None:
-    plain = obj.get("stringData")
-    if not isinstance(plain, dict):
+    plain, data = obj.get("stringData"), obj.get("data") or {}
+    if not isinstance(plain, dict) or not isinstance(data, dict):
         return
     if not all(isinstance(value, str) for value in plain.values()):
         return  # the server says which value is not a string
-    data = obj.get("data") or {}
     encoded = {key: base64.b64encode(text.encode()).decode() for key, text in plain.items()}
     del obj["stringData"]
     obj["data"] = {**data, **encoded}

@@ -86,4 +86,5 @@ def has_ttl(obj: JsonObject) -> bool:
     gvk = gvk_of(obj)
     if (gvk.group, gvk.kind) != ("batch", "Job"):
         return False
-    return (obj.get("spec") or {}).get("ttlSecondsAfterFinished") is not None
+    spec = obj.get("spec")
+    return isinstance(spec, dict) and spec.get("ttlSecondsAfterFinished") is not None

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+import orjson
+
 from fluvial.apply.errors import Failure, FailureReason, InvalidDesired, InvalidEntry
 from fluvial.apply.inventory import encode_id
 from fluvial.apply.masking import is_secret
@@ -84,13 +86,20 @@ class _Preparation:
         self._desired: list[JsonObject] = []
 
     def add(self, obj: JsonObject) -> None:
-        ref = ref_of(obj)
-        failure = _check(obj, ref, owner=self._owner, seen=self._seen)
+        failure = _misshapen(obj)
+        if failure is None:
+            failure = _check(obj, ref_of(obj), owner=self._owner, seen=self._seen)
         if failure is not None:
             self._failures.append(failure)
             return
-        self._seen.add(ref)
-        self._desired.append(_labelled(obj, self._labels, self._annotations))
+        try:
+            desired = _labelled(obj, self._labels, self._annotations)
+        except orjson.JSONEncodeError as error:
+            text = f"{ref_of(obj)} has a value that JSON cannot carry: {error}"
+            self._failures.append(Failure(ref_of(obj), FailureReason.INVALID, text))
+            return
+        self._seen.add(ref_of(obj))
+        self._desired.append(desired)
 
     def finish(self) -> tuple[JsonObject, ...]:
         if self._failures:
@@ -107,6 +116,20 @@ def _foreign_labels(labels: Mapping[str, str], owner: Owner) -> str:
         for key, value in owner.labels.items()
         if key in labels and str(labels[key]) != value
     )
+
+
+def _misshapen(obj: JsonObject) -> Failure | None:
+    """Whatever a manifest may hold instead of the maps that everything relies on."""
+    metadata = obj.get("metadata")
+    kind = str(obj.get("kind") or "object")
+    if not isinstance(metadata, dict):
+        text = f"{kind} has no metadata, or they are not a map"
+        return Failure(ObjectRef("", kind, "", ""), FailureReason.INVALID, text)
+    for name in ("labels", "annotations"):
+        if not isinstance(metadata.get(name), dict | None):
+            text = f"{ref_of(obj)} metadata.{name} is not a map"
+            return Failure(ref_of(obj), FailureReason.INVALID, text)
+    return None
 
 
 def _check(

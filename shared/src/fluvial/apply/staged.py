@@ -22,7 +22,7 @@ from fluvial.apply.errors import (
 )
 from fluvial.apply.health import HealthStatus, compute_status
 from fluvial.apply.inventory import Entry, Inventory
-from fluvial.apply.locate import Assumed
+from fluvial.apply.locate import Assumed, defined_kind
 from fluvial.apply.model import (
     Action,
     ApplyOptions,
@@ -179,7 +179,7 @@ class _SetRun:
             for one in change_set.planned
             if one.desired is not None and one.change.ref.kind == _CRD
         ]
-        for group in {str((obj.get("spec") or {}).get("group") or "") for obj in written}:
+        for group in {defined_kind(obj)[0] for obj in written}:
             self._target.mapper.crd_appeared(group)
         if written:
             self._target.mapper.invalidate()
@@ -216,7 +216,7 @@ async def _state(target: Target, planned: PlannedChange) -> str:
     health = compute_status(live, now=target.clock.now())
     if health.status is HealthStatus.CURRENT:
         return ""
-    return f"status is {health.status}: {health.message}"
+    return target.masker.text(f"status is {health.status}: {health.message}")
 
 
 def _not_ready(ref: ObjectRef, state: str, timeout: float) -> Failure:
