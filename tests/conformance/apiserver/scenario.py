@@ -152,7 +152,7 @@ def load_all(folder: Path = SCENARIOS) -> list[Scenario]:
     """
     found: list[Scenario] = []
     for file in sorted(folder.glob("*.yaml")):
-        document = yaml.safe_load(file.read_text())
+        document = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)  # 10 times as fast
         for name, data in document["scenarios"].items():
             found.append(_scenario(file.stem, name, dict(data)))
     return sorted(found, key=lambda scenario: scenario.id)
