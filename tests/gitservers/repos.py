@@ -78,6 +78,17 @@ class Repo:
         git(self.work, "tag", *options, name, env=self._dates())
         self.push()
 
+    def add_submodule(self, child: Repo, path: str, url: str) -> None:
+        """Add the head of another repository as a submodule, with any URL, and push."""
+        commit = git(child.work, "rev-parse", "HEAD")
+        modules = self.work / ".gitmodules"
+        before = modules.read_text() if modules.exists() else ""
+        modules.write_text(f'{before}[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
+        git(self.work, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+        git(self.work, "add", ".gitmodules")
+        git(self.work, "commit", "-qm", "Add submodule", env=self._dates())
+        self.push()
+
     def set_ref(self, ref: str, commit: str) -> None:
         """Set any reference in the bare repository."""
         git(self.bare, "update-ref", ref, commit)

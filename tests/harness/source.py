@@ -262,6 +262,26 @@ class SourceWorld:
         mine.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
         return [(event["type"], event["reason"]) for event in mine]
 
+    @asynccontextmanager
+    async def history(self, name: str = "app") -> AsyncIterator[list[JsonObject]]:
+        """Every version of an object that the server has from here on, as a watch shows them."""
+        seen: list[JsonObject] = []
+        selector = f"metadata.name={name}"
+        async with self.client.watch(
+            kinds.GIT_REPOSITORY, namespace=NAMESPACE, field_selector=selector
+        ) as stream:
+
+            async def follow() -> None:
+                async for event in stream:
+                    if event.type in {"ADDED", "MODIFIED"}:
+                        seen.append(event.object)  # noqa: PERF401  # read while it grows
+
+            task = asyncio.create_task(follow(), name="history")
+            try:
+                yield seen
+            finally:
+                await _cancelled(task)
+
     async def until_event(self, reason: str, name: str = "app") -> JsonObject:
         """The first event with a reason."""
         async with asyncio.timeout(_TIMEOUT):

@@ -395,17 +395,6 @@ async def test_ssh_key_that_the_server_does_not_know(
 # --- submodules ---------------------------------------------------------------------------------
 
 
-def add_submodule(parent: Repo, child: Repo, path: str, url: str) -> None:
-    commit = git(child.work, "rev-parse", "HEAD")
-    modules = parent.work / ".gitmodules"
-    before = modules.read_text() if modules.exists() else ""
-    modules.write_text(f'{before}[submodule "{path}"]\n\tpath = {path}\n\turl = {url}\n')
-    git(parent.work, "update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
-    git(parent.work, "add", ".gitmodules")
-    git(parent.work, "commit", "-qm", "Add submodule", env=parent._dates())
-    parent.push()
-
-
 @pytest.fixture
 def library(tmp_path: Path) -> Repo:
     library = Repo(tmp_path / "repos", "lib.git")
@@ -418,8 +407,8 @@ async def test_submodules_are_written_recursively_with_the_same_credentials(
 ) -> None:
     inner = Repo(tmp_path / "repos", "inner.git")
     inner.commit({"inner.yaml": "inner\n"})
-    add_submodule(library, inner, "vendor/inner", f"{http_server.url}/inner.git")
-    add_submodule(repo, library, "libs/lib", "../lib.git")
+    library.add_submodule(inner, "vendor/inner", f"{http_server.url}/inner.git")
+    repo.add_submodule(library, "libs/lib", "../lib.git")
     library.commit({"lib.yaml": "later than the pinned commit\n"})
     http_server.basic = ("dev", "s3cret")
     auth = Auth(username="dev", password="s3cret")
@@ -436,7 +425,7 @@ async def test_credentials_stay_with_their_host(
     run: Runner, repo: Repo, library: Repo, tmp_path: Path, http_server: GitHttpServer
 ) -> None:
     async with GitHttpServer(tmp_path / "repos") as other:
-        add_submodule(repo, library, "lib", f"{other.url}/lib.git")
+        repo.add_submodule(library, "lib", f"{other.url}/lib.git")
         await run(
             f"{http_server.url}/app.git",
             reference=branch(),
@@ -454,7 +443,7 @@ async def test_credentials_stay_with_their_host(
 async def test_hostile_submodule_urls_are_refused(
     run: Runner, repo: Repo, library: Repo, http_server: GitHttpServer, url: str
 ) -> None:
-    add_submodule(repo, library, "lib", url)
+    repo.add_submodule(library, "lib", url)
     with pytest.raises(GitError, match=r"submodule URL .* is refused"):
         await run(f"{http_server.url}/app.git", reference=branch(), submodules=True)
 
@@ -463,7 +452,7 @@ async def test_a_submodule_that_contains_itself_ends(
     run: Runner, repo: Repo, http_server: GitHttpServer
 ) -> None:
     for _ in range(13):
-        add_submodule(repo, repo, "again", "./")
+        repo.add_submodule(repo, "again", "./")
         (repo.work / ".gitmodules").unlink()
     with pytest.raises(GitError, match="nested too deeply"):
         await run(f"{http_server.url}/app.git", reference=branch(), submodules=True)

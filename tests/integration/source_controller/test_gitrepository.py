@@ -17,6 +17,13 @@ from harness.source import SourceWorld, condition, fast_settings
 from source_controller.git.model import Limits
 
 
+@pytest.mark.shows(
+    "GitRepository/Ready/Succeeded",
+    "GitRepository/ArtifactInStorage/Succeeded",
+    "event:GitRepository/NewArtifact",
+    "field:GitRepository/spec.url",
+    "field:GitRepository/spec.ref.branch",
+)
 async def test_a_branch_becomes_a_served_artifact(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -75,6 +82,7 @@ async def test_nothing_new_downloads_nothing_and_keeps_the_object(
     assert {line.split("?")[0] for line in http_server.requests} == {"GET /app.git/info/refs"}
 
 
+@pytest.mark.shows("field:GitRepository/spec.ignore")
 async def test_a_changed_spec_without_a_new_commit_builds_again(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -90,6 +98,7 @@ async def test_a_changed_spec_without_a_new_commit_builds_again(
     assert after["status"]["artifact"]["revision"] == before["status"]["artifact"]["revision"]
 
 
+@pytest.mark.shows("event:GitRepository/GitOperationSucceeded")
 async def test_another_interval_only_moves_the_generation(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -105,6 +114,7 @@ async def test_another_interval_only_moves_the_generation(
     assert (await world.until_event("GitOperationSucceeded"))["type"] == "Normal"
 
 
+@pytest.mark.shows("event:GitRepository/ArtifactVerificationFailed")
 @pytest.mark.parametrize("damage", ["altered", "missing"])
 async def test_a_damaged_artifact_is_made_again(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer, damage: str
@@ -126,9 +136,109 @@ async def test_a_damaged_artifact_is_made_again(
         assert (await world.until_event("ArtifactVerificationFailed"))["type"] == "Warning"
 
 
+@pytest.mark.shows(
+    "GitRepository/Ready/Progressing",
+    "GitRepository/Reconciling/Progressing",
+    "GitRepository/ArtifactOutdated/NewRevision",
+)
+async def test_progress_is_shown_while_something_new_is_built(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    await world.repository(url=f"{http_server.url}/app.git")
+    await world.until_ready()
+    head = repo.commit({"app.yaml": "new\n"})
+    async with world.history() as versions:
+        await world.request("now")
+        obj = await world.until_ready(revision=f"main@sha1:{head}")
+    building = [v for v in versions if condition(v, "ArtifactOutdated")]
+
+    message = f"new upstream revision 'main@sha1:{head}'"
+    assert condition(building[0], "ArtifactOutdated")["reason"] == "NewRevision"
+    assert condition(building[0], "ArtifactOutdated")["message"] == message
+    ready, reconciling = condition(building[0], "Ready"), condition(building[0], "Reconciling")
+    assert (ready["status"], ready["reason"]) == ("Unknown", "Progressing")
+    assert (reconciling["status"], reconciling["reason"]) == ("True", "Progressing")
+    assert reconciling["message"] == f"building artifact: {message}"
+    assert not condition(obj, "ArtifactOutdated")
+
+
+@pytest.mark.shows("event:GitRepository/ArtifactUpToDate")
+async def test_a_fetch_that_brings_the_same_revision_keeps_the_artifact(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    """Of tags of equal precedence only a fetch tells the newest."""
+    for tag in ("1.0.0+a", "1.0.0+b"):
+        repo.commit({"app.yaml": tag})
+        repo.tag(tag)
+    await world.repository(url=f"{http_server.url}/app.git", ref={"semver": "1.x"})
+    before = await world.until_ready()
+    await world.request("now")
+    after = await world.until_handled("now")
+
+    assert before["status"]["artifact"]["revision"].startswith("1.0.0+b@sha1:")
+    assert after["status"]["artifact"] == before["status"]["artifact"]
+    assert (await world.until_event("ArtifactUpToDate"))["type"] == "Normal"
+
+
+@pytest.mark.shows(
+    "field:GitRepository/spec.ref.tag",
+    "field:GitRepository/spec.ref.name",
+    "field:GitRepository/spec.ref.commit",
+)
+async def test_tags_names_and_commits(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    url = f"{http_server.url}/app.git"
+    old = repo.commit({"app.yaml": "old\n"})
+    repo.tag("v1", annotated=True)
+    head = repo.commit({"app.yaml": "new\n"})
+    for ref, revision, content in (
+        ({"tag": "v1"}, f"v1@sha1:{old}", "old\n"),
+        ({"name": "refs/heads/main"}, f"refs/heads/main@sha1:{head}", "new\n"),
+        ({"commit": old}, f"sha1:{old}", "old\n"),
+        ({"commit": old, "branch": "main"}, f"main@sha1:{old}", "old\n"),
+        ({"commit": head, "tag": "v1"}, f"sha1:{head}", "new\n"),
+    ):
+        await world.repository(url=url, ref=ref)
+        obj = await world.until_ready(revision=revision)
+        assert (await world.files(obj))["app.yaml"] == content
+
+
+@pytest.mark.shows("field:GitRepository/spec.recurseSubmodules")
+async def test_submodules_are_part_of_the_artifact_where_asked(
+    world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
+) -> None:
+    url = f"{http_server.url}/app.git"
+    repo.add_submodule(base, "libs/base", "../base.git")
+    await world.repository(url=url)
+    assert "libs/base/base.yaml" not in await world.files(await world.until_ready())
+    await world.repository(url=url, recurseSubmodules=True)
+    obj = await world.until_ready()
+
+    assert (await world.files(obj))["libs/base/base.yaml"] == "b1\n"
+    assert obj["status"]["observedRecurseSubmodules"] is True
+
+
+@pytest.mark.slow
+@pytest.mark.shows("field:GitRepository/spec.interval")
+async def test_a_new_commit_is_found_at_the_interval(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer
+) -> None:
+    await world.repository(url=f"{http_server.url}/app.git", interval="1s")
+    await world.until_ready()
+    head = repo.commit({"app.yaml": "new\n"})
+
+    assert await world.until_ready(revision=f"main@sha1:{head}")
+
+
 # --- failures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows(
+    "GitRepository/FetchFailed/GitOperationFailed",
+    "GitRepository/Reconciling/ProgressingWithRetry",
+    "event:GitRepository/failure",
+)
 async def test_an_unknown_branch(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -143,6 +253,7 @@ async def test_an_unknown_branch(
     assert (await world.until_event("GitOperationFailed"))["type"] == "Warning"
 
 
+@pytest.mark.shows("event:GitRepository/Succeeded")
 async def test_a_failure_keeps_the_last_artifact_and_recovery_says_so(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -169,6 +280,7 @@ async def test_an_unreachable_host(world: SourceWorld, unused_tcp_port: int) -> 
     assert "connect" in condition(obj, "Ready")["message"]
 
 
+@pytest.mark.shows("field:GitRepository/spec.timeout")
 async def test_a_fetch_that_takes_too_long(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -181,6 +293,7 @@ async def test_a_fetch_that_takes_too_long(
     assert "took longer than 1s" in message or "timed out" in message
 
 
+@pytest.mark.shows("GitRepository/FetchFailed/EmptyGitRepository")
 async def test_an_empty_repository(
     world: SourceWorld, tmp_path: Path, http_server: GitHttpServer
 ) -> None:
@@ -191,6 +304,7 @@ async def test_an_empty_repository(
     assert condition(obj, "FetchFailed")["message"] == "git repository is empty"
 
 
+@pytest.mark.shows("field:GitRepository/spec.ref.semver")
 async def test_a_semver_range_that_no_tag_is_in(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -205,6 +319,7 @@ async def test_a_semver_range_that_no_tag_is_in(
     assert obj["status"]["artifact"]["revision"].startswith("v1.0.0@sha1:")
 
 
+@pytest.mark.shows("field:GitRepository/spec.secretRef.name")
 async def test_wrong_then_right_credentials(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -234,6 +349,7 @@ async def test_credentials_in_the_url_work_and_show_nowhere(
     assert "s3cr" not in str(obj["status"])
 
 
+@pytest.mark.shows("GitRepository/FetchFailed/AuthenticationFailed")
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -330,6 +446,7 @@ async def test_a_retry_that_fails_again_writes_nothing(
     assert len(http_server.requests) >= 3
 
 
+@pytest.mark.shows("GitRepository/StorageOperationFailed/ArchiveOperationFailed")
 async def test_content_that_is_too_large_to_store(
     world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
 ) -> None:
@@ -346,6 +463,7 @@ async def test_content_that_is_too_large_to_store(
     assert condition(obj, "StorageOperationFailed")["status"] == "True"
 
 
+@pytest.mark.shows("GitRepository/StorageOperationFailed/DirectoryCreationFailed")
 async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: GitHttpServer) -> None:
     (world.storage_path / ".work").write_text("in the way")
     await world.repository(url=f"{http_server.url}/app.git")
@@ -359,6 +477,11 @@ async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: Git
 # --- stalls ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows(
+    "GitRepository/Ready/UnsupportedField",
+    "GitRepository/Stalled/UnsupportedField",
+    "field:GitRepository/spec.provider",
+)
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -384,6 +507,7 @@ async def test_fields_that_are_not_done_are_refused(
     assert not condition(await world.until_ready(), "Stalled")
 
 
+@pytest.mark.shows("GitRepository/FetchFailed/URLInvalid", "GitRepository/Stalled/URLInvalid")
 @pytest.mark.parametrize("url", ["http://", "https://host:port/x", "ssh:///x", "http://[::1/x"])
 async def test_an_invalid_url_stalls(world: SourceWorld, url: str) -> None:
     await world.repository(url=url)
@@ -397,6 +521,7 @@ async def test_an_invalid_url_stalls(world: SourceWorld, url: str) -> None:
 # --- life cycle ------------------------------------------------------------------------------------
 
 
+@pytest.mark.shows("field:GitRepository/spec.suspend")
 async def test_suspended_objects_are_left_alone_but_requests_are_marked(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -418,6 +543,7 @@ async def test_suspended_objects_are_left_alone_but_requests_are_marked(
     )
 
 
+@pytest.mark.shows("event:GitRepository/GarbageCollectionSucceeded")
 async def test_deletion_removes_the_artifacts_and_the_finalizer(
     world: SourceWorld, repo: Repo, http_server: GitHttpServer
 ) -> None:
@@ -430,6 +556,7 @@ async def test_deletion_removes_the_artifacts_and_the_finalizer(
     assert ("Normal", "GarbageCollectionSucceeded") in await world.events()
 
 
+@pytest.mark.shows("field:GitRepository/spec.sparseCheckout[]")
 async def test_sparse_checkout(world: SourceWorld, repo: Repo, http_server: GitHttpServer) -> None:
     url = f"{http_server.url}/app.git"
     await world.repository(url=url, sparseCheckout=["./deploy"])
@@ -503,6 +630,7 @@ def base(tmp_path: Path) -> Repo:
     return base
 
 
+@pytest.mark.shows("GitRepository/ArtifactOutdated/IncludeChange")
 async def test_includes_are_copied_and_wake_the_parent(
     world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
 ) -> None:
@@ -521,15 +649,24 @@ async def test_includes_are_copied_and_wake_the_parent(
     assert len(obj["status"]["includedArtifacts"]) == 2
     assert len(obj["status"]["observedInclude"]) == 2
     head = base.commit({"base.yaml": "b2\n"})
-    await world.request("now", "base")
-
-    after = await world.until(
-        lambda o: o["status"]["includedArtifacts"][0]["revision"] == f"main@sha1:{head}"
-    )
+    async with world.history() as versions:
+        await world.request("now", "base")
+        after = await world.until(
+            lambda o: o["status"]["includedArtifacts"][0]["revision"] == f"main@sha1:{head}"
+        )
+    outdated = [condition(version, "ArtifactOutdated") for version in versions]
+    assert ("True", "IncludeChange") in [(o.get("status"), o.get("reason")) for o in outdated]
+    assert not condition(after, "ArtifactOutdated")
     assert after["status"]["artifact"]["revision"] == obj["status"]["artifact"]["revision"]
     assert (await world.files(after))["base/base.yaml"] == "b2\n"
 
 
+@pytest.mark.shows(
+    "GitRepository/IncludeUnavailable/NotFound",
+    "GitRepository/IncludeUnavailable/NoArtifact",
+    "event:GitRepository/waiting",
+    "field:GitRepository/spec.include[].repository.name",
+)
 async def test_missing_includes_are_waited_for(
     world: SourceWorld, repo: Repo, base: Repo, http_server: GitHttpServer
 ) -> None:
@@ -548,6 +685,12 @@ async def test_missing_includes_are_waited_for(
     assert ("Normal", "NotFound") in events, "waiting is no warning"
 
 
+@pytest.mark.shows(
+    "GitRepository/StorageOperationFailed/IllegalPath",
+    "GitRepository/StorageOperationFailed/CopyFailure",
+    "field:GitRepository/spec.include[].fromPath",
+    "field:GitRepository/spec.include[].toPath",
+)
 @pytest.mark.parametrize(
     ("include", "message"),
     [
