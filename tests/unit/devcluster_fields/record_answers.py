@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import re
 import ssl
 import sys
 import tempfile
@@ -24,6 +25,8 @@ import yaml
 __all__ = ["main"]
 
 RECORDED = Path(__file__).parent / "recorded"
+ADDRESSES = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+ANY_UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation")
 
 
@@ -55,6 +58,8 @@ class Server:
         request = urllib.request.Request(  # noqa: S310  the URL comes from the kubeconfig
             f"{self._url}{path}", data=data, method=method, headers=self._headers
         )
+        if method == "PATCH":
+            request.add_header("Content-Type", "application/merge-patch+json")
         try:
             with urllib.request.urlopen(request, context=self._tls) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
@@ -63,15 +68,37 @@ class Server:
 
 
 def answer_of(status: int, body: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping of an answer."""
+    """What is worth keeping of an answer, and is the same in every run."""
+    body = json.loads(ANY_UID.sub("UID", json.dumps(body)))
     if status >= 400:
         causes = (body.get("details") or {}).get("causes") or []
+        causes.sort(key=lambda cause: json.dumps(cause, sort_keys=True))
         keep = {"status": status, "causes": causes}
         return keep if causes else {**keep, "message": body.get("message", "")}
     for key in VOLATILE:
         body["metadata"].pop(key, None)
     managed = body["metadata"].pop("managedFields", [])
+    body.get("status", {}).pop("lastPhaseTransitionTime", None)
+    if body["kind"] == "Service":
+        for key in ADDRESSES:
+            body["spec"].pop(key, None)
+        for port in body["spec"].get("ports", ()):
+            port.pop("nodePort", None)
     return {"status": status, "object": body, "fields": [entry["fieldsV1"] for entry in managed]}
+
+
+def ask_for(server: Server, case: dict[str, Any]) -> dict[str, Any]:
+    """The answer to a create, or to a merge patch of what the create made."""
+    how = "?dryRun=All&fieldManager=m&fieldValidation=Warn"
+    if "patch" not in case:
+        return answer_of(*server.ask("POST", f"{case['path']}{how}", case["request"]))
+    one = f"{case['path']}/{case['request']['metadata']['name']}"
+    now = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+    server.ask("POST", case["path"], case["request"])
+    status, body = server.ask("PATCH", f"{one}{how}", case["patch"])
+    server.ask("DELETE", one, now)
+    answer = answer_of(status, body)
+    return {key: answer[key] for key in ("status", "causes", "message") if key in answer}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,8 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     for path in sorted(RECORDED.glob("*.json")):
         cases = json.loads(path.read_text())
         for case in cases:
-            asked = f"{case['path']}?dryRun=All&fieldManager=m&fieldValidation=Warn"
-            case["answer"] = answer_of(*server.ask("POST", asked, case["request"]))
+            case["answer"] = ask_for(server, case)
         lines = ",\n".join(json.dumps(case, sort_keys=True) for case in cases)
         path.write_text(f"[\n{lines}\n]\n")
         sys.stdout.write(f"{path.name}: {len(cases)} answers\n")
