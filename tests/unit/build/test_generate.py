@@ -276,6 +276,20 @@ def test_remote_and_absolute_components_are_refused(make_tree: MakeTree, compone
         generate(tree, BuildSpec(components=(component,)))
 
 
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("ignore", [True, False])
+def test_components_outside_the_artifact_are_refused_whether_they_are_there_or_not(
+    make_tree: MakeTree, *, ignore: bool, there: bool
+) -> None:
+    """Dropping only those that are missing would tell what files the machine has."""
+    tree = make_tree({"apps/kustomization.yaml": "resources: [a]\n"})
+    component = "../../" + ("x/.." if there else "missing")
+    spec = BuildSpec(path="apps", components=(component,), ignore_missing_components=ignore)
+
+    with pytest.raises(RefusedInput, match="is outside the artifact"):
+        generate(tree, spec)
+
+
 def test_a_field_of_the_wrong_type_is_an_error(make_tree: MakeTree) -> None:
     tree = make_tree({"kustomization.yaml": "resources: [a]\npatches: text\n"})
 

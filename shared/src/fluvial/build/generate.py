@@ -72,7 +72,7 @@ def generate(
     Raises:
         PathNotFound: ``spec.path`` is not a folder.
         DroppedLink: it was a link.
-        RefusedInput: a component is absolute or remote.
+        RefusedInput: a component is absolute, remote or outside the artifact.
         YamlError: the kustomization, or a manifest of a plain folder, is not YAML.
         KustomizeError: one of them is not what it must be.
 
@@ -193,7 +193,12 @@ def _overlay(content: JsonObject, spec: BuildSpec, *, folder: Path, source: str)
         if value:
             kustomization.put(content, name, value)
     _append(content, "patches", msgspec.to_builtins(spec.patches), source=source)
-    components = [entry for entry in spec.components if _is_component(entry, spec, folder)]
+    within = posixpath.dirname(source)
+    components = [
+        entry
+        for entry in spec.components
+        if _is_component(entry, spec, folder=folder, within=within)
+    ]
     _append(content, "components", components, source=source)
     if spec.images:
         images = kustomization.items(content, "images", source=source)
@@ -208,9 +213,13 @@ def _append(content: JsonObject, name: str, added: Sequence[Any], *, source: str
         kustomization.put(content, name, [*present, *added])
 
 
-def _is_component(entry: str, spec: BuildSpec, folder: Path) -> bool:
+def _is_component(entry: str, spec: BuildSpec, *, folder: Path, within: str) -> bool:
+    """Whether to add a component; ``within`` is the folder relative to the artifact."""
     if posixpath.isabs(entry) or entry.lower().startswith(_NOT_A_COMPONENT):
         raise RefusedInput(f"component {entry!r} must be a path in the artifact, relative to path")
+    if posixpath.normpath(posixpath.join(within, entry)).split("/")[0] == "..":
+        # Looking whether it is there would tell what files this machine has.
+        raise RefusedInput(f"component {entry!r} is outside the artifact")
     return not spec.ignore_missing_components or (folder / entry).exists()
 
 
