@@ -187,7 +187,8 @@ class Api:
         raise errors.unsupported_media_type(accepted)
 
     def _written(self, call: Call, target: Target, outcome: Outcome) -> Reply:
-        body = self._view(call, target.kind).dump(outcome.obj)
+        view = self._view(call, target.kind)
+        body = view.one(outcome.row) if outcome.row is not None else view.dump(outcome.obj)
         return Reply(201 if outcome.created else 200, body)
 
     # --- scale --------------------------------------------------------------------------------

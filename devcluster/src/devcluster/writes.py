@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
-
 from devcluster import clock, errors, naming, strategies
 from devcluster.conversion import from_stored, to_stored
 from devcluster.gate import Gate, Strictness, Written
@@ -115,7 +113,7 @@ class Writer:
         obj = self._gate.default(kind, obj)
         self._convert(target, obj, None, options)
         by = Written(options.manager, now=clock.stamp())
-        obj = _fresh(self._gate.track(kind, None, obj, by=by))
+        obj = self._gate.track(kind, None, obj, by=by)
         return self._insert(target, obj, options)
 
     def _convert(
@@ -197,7 +195,7 @@ class Writer:
         old = self.must_live(target)
         new, warnings = self._gate.check(
             target.kind,
-            _fresh(change(old)),
+            _shallow(change(old)),
             mode=options.strictness,
             raw=options.raw,
             patch=strategic,
@@ -221,7 +219,7 @@ class Writer:
         new = self._gate.track(kind, old, new, by=by)
         if new is old:
             return Outcome(old)
-        return self._store_changed(target, _fresh(new), old, options)
+        return self._store_changed(target, new, old, options)
 
     def apply(self, target: Target, applied: JsonObject, options: WriteOptions) -> Outcome:
         """Server-side apply; creates the object when there is none."""
@@ -235,7 +233,7 @@ class Writer:
         new = self._gate.apply(kind, old, applied, by=by, force=options.force)
         if new is old:
             return Outcome(old)
-        new = _fresh(new)
+        new = _shallow(new)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -258,7 +256,7 @@ class Writer:
                 why=f"uid mismatch: the provided object specified uid {uid}, and no existing object"
                 " was found",
             )
-        obj = _fresh(self._gate.apply(kind, None, applied, by=by, force=options.force))
+        obj = _shallow(self._gate.apply(kind, None, applied, by=by, force=options.force))
         target = naming.place(target, obj)
         obj["metadata"].pop("resourceVersion", None)
         self._prepare_new(kind, obj)
@@ -336,8 +334,8 @@ class Writer:
             return Outcome(new)
         if self._finish(target, new):
             # The last finalizer left. What watchers are told of is the state that was stored.
-            row = self._store.delete(self.table(kind), to_stored(kind, old))
-            return Outcome(new, row=row)
+            self._store.delete(self.table(kind), to_stored(kind, old))
+            return Outcome(new)
         return self._commit(target, new, created=False)
 
     def _commit(self, target: Target, obj: JsonObject, *, created: bool) -> Outcome:
@@ -357,11 +355,9 @@ def _version_required(target: Target) -> errors.ApiFailure:
     return errors.invalid(group=kind.group, kind=kind.plural, name=target.name, causes=[cause])
 
 
-def _fresh(obj: JsonObject) -> JsonObject:
-    """A copy that shares nothing, so that hooks may change it in place."""
-    copied: JsonObject = orjson.loads(orjson.dumps(obj))
-    copied.setdefault("metadata", {})
-    return copied
+def _shallow(obj: JsonObject) -> JsonObject:
+    """A copy whose top level and metadata may be changed; defaulting copies the rest."""
+    return {**obj, "metadata": dict(obj.get("metadata") or {})}
 
 
 def _same(new: JsonObject, old: JsonObject) -> bool:
