@@ -7,7 +7,8 @@ objects, are compared: an apply that changes nothing returns the live object its
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,6 +25,25 @@ from devcluster.fields.typed import ABSENT, Comparison, compare, equal, merge
 __all__ = ["apply_patch"]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class _How(NamedTuple):
+    """What stays the same during one apply.
+
+    Attributes:
+        schema: the kind.
+        api_version: the version of the request.
+        force: whether to take fields over.
+        everything: what the configuration claims.
+        claims: what of it is recorded.
+
+    """
+
+    schema: TypeSchema
+    api_version: str
+    force: bool
+    everything: PathSet
+    claims: PathSet
 
 
 def apply_patch(
@@ -59,16 +79,17 @@ def apply_patch(
 
     """
     _check(applied, schema, api_version)
+    config = managed.without_managed(applied)
+    how = _How(schema, api_version, force, *_claimed_by(config, schema, subresource))
     managers, old = _before(live, schema, now, subresource)
     self = Key(manager or "unknown", "Apply", "", subresource)
-    config = managed.without_managed(applied)
     try:
-        result, bare = _apply(old, config, managers, self, (schema, force, api_version))
+        result, bare = _apply(old, config, managers, self, how)
     except ApplyConflict as conflict:
         if self.manager != "kubectl" or not _csa_allows(old, schema, conflict):
             raise
         managers, old = _before(live, schema, now, subresource)
-        result, bare = _apply(old, config, managers, self, (schema, True, api_version))
+        result, bare = _apply(old, config, managers, self, how._replace(force=True))
     if bare is not old and self in result:
         result[self].time = now
     bare = _synced_last_applied(bare, applied, self)
@@ -85,8 +106,37 @@ def _check(applied: JsonObject, schema: TypeSchema, api_version: str) -> None:
     meta = applied.get("metadata")
     if isinstance(meta, dict) and meta.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    problems = conform.check(applied, schema.root)
+
+
+def _claimed_by(
+    config: JsonObject, schema: TypeSchema, subresource: str
+) -> tuple[PathSet, PathSet]:
+    """What a configuration claims: as it is, and as it is recorded.
+
+    Raises:
+        FieldsError: 500: it does not fit its schema.
+
+    """
+    try:
+        text = orjson.dumps(config)
+    except TypeError:
+        # A number that JSON text cannot carry here; nothing to remember it by.
+        return _claims_of(config, schema, subresource)
+    return _remembered_claims(text, schema, subresource)
+
+
+@functools.lru_cache(maxsize=512)
+def _remembered_claims(
+    text: bytes, schema: TypeSchema, subresource: str
+) -> tuple[PathSet, PathSet]:
+    """A configuration comes twice at least: as a dry run, and to be stored."""
+    return _claims_of(orjson.loads(text), schema, subresource)
+
+
+def _claims_of(config: JsonObject, schema: TypeSchema, subresource: str) -> tuple[PathSet, PathSet]:
+    problems = conform.check(config, schema.root)
     if problems:
+        meta = config.get("metadata")
         name = meta if isinstance(meta, dict) else {}
         text = problems[0]
         if len(problems) > 1:
@@ -97,6 +147,9 @@ def _check(applied: JsonObject, schema: TypeSchema, api_version: str) -> None:
             status=500,
             reason="",
         )
+    reset = managed.reset_fields(schema, subresource)
+    everything = managed.filtered(field_set(config, schema.root) or None, reset) or LEAF
+    return everything, managed.strip(everything or None) or LEAF
 
 
 def _before(
@@ -124,29 +177,22 @@ def _before(
 
 
 def _apply(
-    old: JsonObject,
-    config: JsonObject,
-    managers: Managers,
-    self: Key,
-    how: tuple[TypeSchema, bool, str],
+    old: JsonObject, config: JsonObject, managers: Managers, self: Key, how: _How
 ) -> tuple[Managers, JsonObject]:
-    schema, force, api_version = how
-    root = schema.root
+    root, claims = how.schema.root, how.claims
     merged = merge(old, config, root)
-    reset = managed.reset_fields(schema, self.subresource)
-    everything = managed.filtered(field_set(config, root) or None, reset) or LEAF
-    claims = managed.strip(everything or None) or LEAF
     before = managers.get(self)
-    if before is not None and before.fields == claims and before.api_version == api_version:
-        managers[self] = Entry(api_version, before.fields, before.time, before.raw)
+    if before is not None and before.fields == claims and before.api_version == how.api_version:
+        managers[self] = Entry(how.api_version, before.fields, before.time, before.raw)
     else:
-        managers[self] = Entry(api_version, everything, before.time if before else None)
+        managers[self] = Entry(how.api_version, how.everything, before.time if before else None)
         if before is not None:
-            merged = _pruned(merged, managers, before.fields, schema)
+            merged = _pruned(merged, managers, before.fields, how.schema)
         managers[self].fields = claims
     changes = compare(old, merged, root)
+    reset = managed.reset_fields(how.schema, self.subresource)
     changes = Comparison(*(managed.filtered(part, reset) for part in changes))
-    _settle_owners(managers, changes, self, force=force)
+    _settle_owners(managers, changes, self, force=how.force)
     if not claims:
         managers.pop(self, None)
     same = changes == (None, None, None) and equal(old, merged)
