@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fluvial.workers.pool import WorkerPool
 from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo, git
@@ -234,6 +238,23 @@ async def test_sparse_checkout(run: Runner, repo: Repo, http_server: GitHttpServ
     assert run.files == ["deploy/run.sh", "deploy/sub/y", "other/z"]
     with pytest.raises(GitError, match="'missing' does not exist"):
         await run(url, reference=branch(), sparse=("deploy", "missing"))
+
+
+async def test_a_lost_worker_costs_one_retry_whatever_it_had_written(
+    pool: WorkerPool, run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
+) -> None:
+    http_server.hold.clear()
+    left = tmp_path / "work-0"
+    call = asyncio.create_task(run(f"{http_server.url}/app.git", reference=branch()))
+    while not http_server.requests:  # the server has no event for it
+        await asyncio.sleep(0.01)
+    (left / "tree").mkdir()
+    (left / "tree/half").write_text("half")
+    os.kill(pool.pids[0], signal.SIGKILL)
+    http_server.hold.set()
+
+    assert (await call).revision.startswith("main@sha1:")
+    assert run.files == ["app.yaml", "deploy/run.sh"]
 
 
 # --- HTTP ---------------------------------------------------------------------------------------

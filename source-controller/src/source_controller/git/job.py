@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pygit2
 
+from fluvial.artifact.cache import remove_tree
 from fluvial.objects import JsonObject
 from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
@@ -79,6 +80,8 @@ class _Job:
 
     def checkout(self) -> Checkout:
         request = self._request
+        for leftover in self._work.iterdir():  # of an attempt whose worker was lost
+            remove_tree(leftover)
         library.trust_ca(request.auth.ca, self._work)
         target = self._target(request.url, request.user, request.auth)
         fetched = self._fetch(target)
