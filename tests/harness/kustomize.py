@@ -51,8 +51,9 @@ _NAMESPACES = ("team", "other", "made")
 class Harness:
     """One cluster, one controller."""
 
-    def __init__(self, folder: Path, client: KubeClient) -> None:
+    def __init__(self, folder: Path, client: KubeClient, cluster: DevCluster | None) -> None:
         self.folder = folder
+        self.cluster = cluster
         self.client = client
         self.address = ""
         self.controller: KustomizeController | None = None
@@ -74,7 +75,7 @@ class Harness:
         ``kubeconfig`` names a cluster that is there already; what former tests left is removed.
         """
         async with AsyncExitStack() as stack:
-            config_of = kubeconfig
+            config_of, cluster = kubeconfig, None
             if config_of is None:
                 cluster = await stack.enter_async_context(DevCluster(Options()))
                 config_of = cluster.kubeconfig()
@@ -84,7 +85,7 @@ class Harness:
                 await config.load_client(kubeconfig=file, user_agent="test")
             )
             await dev.install(client)
-            self = cls(folder, client)
+            self = cls(folder, client, cluster)
             if kubeconfig is not None:
                 await self._sweep()
             (folder / "storage").mkdir()

@@ -15,6 +15,7 @@ from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
 from fluvial.build.kustomize import KubectlEngine
 from fluvial.log import get_logger, setup_logging
+from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
@@ -129,7 +130,6 @@ async def main(options: Options) -> int:
 def settings_of(options: Options) -> Settings:
     """What the flags say, as the controller takes it."""
     common = options.common
-    spread = common.interval_jitter_percentage / 100
     watches_configs = not common.gates["DisableConfigWatchers"]
     return Settings(
         concurrency=common.concurrent,
@@ -151,7 +151,8 @@ def settings_of(options: Options) -> Settings:
             override_managers=common.override_managers,
             custom_stage_kinds=options.custom_stage_kinds,
         ),
-        jitter=lambda seconds: seconds * random.uniform(1 - spread, 1 + spread),  # noqa: S311 - spreads load
+        jitter=jitter(common.interval_jitter_percentage),
+        spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
         user_agent=f"{NAME}/{VERSION}",
     )
 

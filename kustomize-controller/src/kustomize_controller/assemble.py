@@ -56,6 +56,8 @@ class Settings:
         label_selector: of the Kustomizations that this shard reconciles.
         config_selector: of the ConfigMaps and Secrets whose changes wake; ``""`` for none.
         apply: options of every apply.
+        jitter: moves an interval in seconds a little.
+        spread: a point within an interval, for what is in place when the controller starts.
 
     """
 
@@ -72,6 +74,7 @@ class Settings:
     tenants: TenantRules = field(default_factory=TenantRules)
     apply: ApplyOptions = field(default_factory=ApplyOptions)
     jitter: Callable[[float], float] = lambda seconds: seconds
+    spread: Callable[[float], float] = lambda _seconds: 0.0
     user_agent: str = "kustomize-controller"
 
 
@@ -127,6 +130,7 @@ class KustomizeController:
             HealthWaiter(done=self.queue.add, clock=parts.clock, informers=parts.informers),
             HealthWaiter(done=self.queue.add, clock=parts.clock),
         )
+        self._sources = self._make_sources(parts, settings)
         self._reconciler = self._make_reconciler(parts, settings)
         self._controller: Controller[ObjectKey] = Controller(
             name=self.name,
@@ -145,7 +149,9 @@ class KustomizeController:
             parts.informers,
             self.queue,
             config_selector=settings.config_selector,
+            spread=settings.spread,
         )
+        self._own.subscribe(self._sources.watch_kind_of)
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
@@ -186,10 +192,12 @@ class KustomizeController:
         return KustomizationReconciler(
             client=parts.client,
             store=self._own.store,
-            memories=Memories(),
+            memories=Memories(
+                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key)
+            ),
             patcher=patcher,
             writer=writer,
-            sources=self._make_sources(parts, settings),
+            sources=self._sources,
             dependencies=DependencyCheck(
                 parts.client,
                 self._everyone.store,

@@ -35,10 +35,10 @@ async def test_a_dependency_that_becomes_ready_wakes_its_dependent(world: Harnes
 
 
 async def test_with_the_same_source_the_dependency_must_have_its_revision(world: Harness) -> None:
-    first = {"sourceRef": {"kind": "GitRepository", "name": "src"}, "path": "./one"}
+
     good = {"one/a.yaml": configmap("one"), "two/b.yaml": configmap("two")}
     revision = await world.source(good)
-    await world.kustomization("first", **first)
+    await world.kustomization("first", path="./one")
     await world.kustomization("second", path="./two", dependsOn=[{"name": "first"}])
     await world.applied(revision, "second")
     broken = {"one/a.yaml": "a: [", "two/b.yaml": configmap("two", k="new")}

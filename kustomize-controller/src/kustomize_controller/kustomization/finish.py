@@ -17,7 +17,7 @@ from fluvial.runtime.outcome import Failed, Result, Stalled, Waiting
 from kustomize_controller.kustomization import history, reasons
 from kustomize_controller.kustomization.run import Run, StatusWriter
 
-__all__ = ["Finish"]
+__all__ = ["Finish", "unexpected"]
 
 _RECORDED = frozenset(
     {reasons.RECONCILIATION_FAILED, reasons.PRUNE_FAILED, reasons.HEALTH_CHECK_FAILED}
@@ -160,6 +160,15 @@ def _as_outcome(run: Run, error: FluvialError) -> Failed | Waiting | Stalled:
         return Failed(error.reason, str(error), retry_after=error.retry_after or retry)
     what = "the API server refused" if isinstance(error, ApiError) else "reconciliation failed"
     return Failed(reasons.RECONCILIATION_FAILED, f"{what}: {error}", retry_after=retry)
+
+
+def unexpected(error: Exception) -> Failed:
+    """What a status says about a fault that no step foresaw; its stack goes to the log."""
+    what = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return Failed(
+        reasons.RECONCILIATION_FAILED,
+        f"unexpected fault in the controller ({what}); its log has the details",
+    )
 
 
 def _says_applied(run: Run) -> bool:

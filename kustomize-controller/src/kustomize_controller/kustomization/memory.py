@@ -6,12 +6,13 @@ are never kept, only ids and hashes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fluvial.apply import Verified
+from fluvial.apply import PruneResult, Verified
 from fluvial.objects import JsonObject, ObjectKey
 
-__all__ = ["Memories", "Memory", "PendingHealth"]
+__all__ = ["Memories", "Memory", "PendingHealth", "Removal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class PendingHealth:
     silent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Objects that were deleted with their Kustomization; ``started`` is on the monotonic clock."""
+
+    pruned: PruneResult
+    started: float
+
+
 @dataclass(slots=True)
 class Memory:
     """One Kustomization's.
@@ -43,6 +52,7 @@ class Memory:
         known: what is verified of its objects.
         request: the reconcile request that the current attempt belongs to.
         pending: the attempt that waits for health.
+        removal: what the deletion of the object has deleted, while its end is awaited.
 
     """
 
@@ -50,13 +60,16 @@ class Memory:
     known: Verified = field(default_factory=Verified)
     request: str = ""
     pending: PendingHealth | None = None
+    removal: Removal | None = None
 
 
 class Memories:
     """All memories, by key."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_forget: Callable[[ObjectKey], None]) -> None:
+        """``on_forget`` is told of every object that is gone."""
         self._by_key: dict[ObjectKey, Memory] = {}
+        self._on_forget = on_forget
 
     def of(self, key: ObjectKey) -> Memory:
         """The memory of a key, made where there is none."""
@@ -76,6 +89,7 @@ class Memories:
     def forget(self, key: ObjectKey) -> None:
         """The object is gone."""
         self._by_key.pop(key, None)
+        self._on_forget(key)
 
 
 def _uid(obj: JsonObject) -> str:

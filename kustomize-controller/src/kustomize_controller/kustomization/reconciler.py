@@ -23,13 +23,13 @@ from fluvial.kube.store import Store
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
-from fluvial.runtime.outcome import Result
+from fluvial.runtime.outcome import Ignored, Result
 from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
 from kustomize_controller.kustomization.dependencies import DependencyCheck
-from kustomize_controller.kustomization.finish import Finish
+from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memories
 from kustomize_controller.kustomization.removal import RemovalStep
@@ -67,11 +67,12 @@ class KustomizationReconciler:
 
         Raises:
             Failed, Waiting, Stalled: after status says so; the controller sets the timer.
+        Ignored: the object is gone.
 
         """
         run = await self._open(key)
         if run is None:
-            return Result()
+            raise Ignored
         if run.spec_of.metadata.deletion_timestamp is not None:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
@@ -81,6 +82,9 @@ class KustomizationReconciler:
             return await self._steps(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
+        except Exception as error:
+            await self.finish.failed(run, unexpected(error))
+            raise
 
     async def _open(self, key: ObjectKey) -> Run | None:
         """Read the object and make it ours by the finalizer; ``None`` if it is gone."""
@@ -133,7 +137,7 @@ class KustomizationReconciler:
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
         self.memories.forget(run.key)
-        return Result()
+        raise Ignored
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)

@@ -21,14 +21,18 @@ from fluvial.kube.errors import NotFound
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
 from fluvial.runtime.events import EventRecorder
-from fluvial.runtime.outcome import Failed
+from fluvial.runtime.outcome import Failed, Waiting
 from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
+from kustomize_controller.kustomization.memory import Removal
 from kustomize_controller.kustomization.run import Run, StatusWriter
 from kustomize_controller.kustomization.tenant import Tenants
 
 __all__ = ["RemovalStep"]
+
+_PATIENCE = 2.0
+_PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,12 @@ class RemovalStep:
     async def _delete(self, run: Run, *, wait: bool) -> None:
         tenant = await self.tenants.tenant_of(run.spec_of)
         target = self.applying.target(run, tenant)
+        if run.memory.removal is None:
+            run.memory.removal = await self._prune(run, target)
+        if wait:
+            await self._wait(run, target, run.memory.removal)
+
+    async def _prune(self, run: Run, target: Target) -> Removal:
         pruned = await Pruner(target).prune(run.inventory)
         log = change_log(pruned.changes, all_actions=True)
         if log:
@@ -77,20 +87,26 @@ class RemovalStep:
                 f"pruning for deleted resource failed: {error}",
                 retry_after=run.spec_of.spec.retry_seconds,
             ) from error
-        if wait:
-            await self._wait(run, target, pruned)
+        return Removal(pruned, run.started)
 
-    async def _wait(self, run: Run, target: Target, pruned: object) -> None:
-        left = await wait_for_termination(
-            target,
-            pruned,  # type: ignore[arg-type]  # see the caller
-            timeout=run.spec_of.spec.timeout_seconds,
-        )
-        if left:
-            names = ", ".join(str(ref) for ref in left)
-            self._report(
-                run, "Warning", f"failed to wait for resources termination: {names} still exist"
+    async def _wait(self, run: Run, target: Target, removal: Removal) -> None:
+        """Wait for a moment; come back until the timeout, so that no worker is held.
+
+        Raises:
+            Waiting: some objects are still there.
+
+        """
+        left = await wait_for_termination(target, removal.pruned, timeout=_PATIENCE)
+        if not left:
+            return
+        names = ", ".join(str(ref) for ref in left)
+        if run.started - removal.started < run.spec_of.spec.timeout_seconds:
+            raise Waiting(
+                reasons.PROGRESSING, f"waiting for the termination of {names}", after=_PAUSE
             )
+        self._report(
+            run, "Warning", f"failed to wait for resources termination: {names} still exist"
+        )
 
     async def _account_is_gone(self, kustomization: Kustomization) -> bool:
         """Whether the local service account that would delete does not exist any more."""

@@ -76,9 +76,13 @@ class SourceLookup:
         informers: InformerFactory,
         *,
         rules: SourceRules,
-        on_change: Callable[[str], None],
+        on_change: Callable[[str, str], None],
     ) -> None:
-        """``on_change`` gets the ``source_id`` of every source whose artifact changed."""
+        """``on_change`` gets the ``source_id`` of every source whose artifact changed.
+
+        Its second argument is the revision where the source is seen for the first time: whoever
+        has dealt with that one need not be woken. Otherwise it is empty.
+        """
         self._client = client
         self._informers = informers
         self._rules = rules
@@ -119,6 +123,13 @@ class SourceLookup:
             )
         return Source(resource.kind, key, artifact)
 
+    def watch_kind_of(self, _old: JsonObject | None, new: JsonObject | None) -> None:
+        """Watch the kind of source that a Kustomization names (an informer's subscriber)."""
+        ref = ((new or {}).get("spec") or {}).get("sourceRef") or {}
+        resource = _KINDS.get(str(ref.get("kind")))
+        if resource is not None:
+            self._watch(resource)
+
     def _check_allowed(self, kustomization: Kustomization, key: ObjectKey) -> None:
         own = kustomization.metadata.namespace
         kind = kustomization.spec.source_ref.kind
@@ -146,8 +157,12 @@ class SourceLookup:
         return informer
 
     def _changed(self, old: JsonObject | None, new: JsonObject | None) -> None:
-        if new is not None and _revision(new) and _revision(old) != _revision(new):
-            self._on_change(source_id(str(new.get("kind", "")), key_of(new)))
+        if new is None:
+            return
+        revision = _revision(new)
+        if revision is not None and _revision(old) != revision:
+            first_sight = revision[0] if old is None else ""
+            self._on_change(source_id(str(new.get("kind", "")), key_of(new)), first_sight)
 
 
 def source_id(kind: str, key: ObjectKey) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fluvial.durations import parse_duration
 from fluvial.kube import kinds
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.objects import JsonObject, ObjectKey, key_of
@@ -12,7 +13,6 @@ from fluvial.runtime.triggers import (
     any_of,
     generation_changed,
     is_settled,
-    own_key,
     reconcile_requested,
     watch_with,
 )
@@ -36,6 +36,7 @@ def connect(
     queue: WorkQueue[ObjectKey],
     *,
     config_selector: str,
+    spread: Callable[[float], float],
 ) -> None:
     """Wire the triggers.
 
@@ -46,11 +47,10 @@ def connect(
         queue: what the triggers fill.
         config_selector: label selector of ConfigMaps and Secrets that are watched, metadata only;
             ``""`` watches none.
+        spread: a point within an interval, in seconds.
 
     """
-    watch_with(
-        own, any_of(generation_changed, reconcile_requested), own_key, queue, settled=is_settled
-    )
+    own.subscribe(_own_changes(queue, spread))
     watch_with(everyone, _progressed, _indexed(own, BY_DEPENDENCY, _own_id), queue)
     if not config_selector:
         return
@@ -61,14 +61,44 @@ def connect(
         )
 
 
-def wake_by_source(own: Informer, queue: WorkQueue[ObjectKey]) -> Callable[[str], None]:
-    """A function that wakes the Kustomizations of a source, named by its ``source_id``."""
+def wake_by_source(own: Informer, queue: WorkQueue[ObjectKey]) -> Callable[[str, str], None]:
+    """A function that wakes the Kustomizations of a source, named by its ``source_id``.
 
-    def wake(source: str) -> None:
+    Its second argument is a revision; Kustomizations that have tried that one are let be.
+    """
+
+    def wake(source: str, unless_tried: str) -> None:
         for obj in own.store.by_index(BY_SOURCE, source):
-            queue.add(key_of(obj))
+            tried = (obj.get("status") or {}).get("lastAttemptedRevision")
+            if not unless_tried or tried != unless_tried:
+                queue.add(key_of(obj))
 
     return wake
+
+
+def _own_changes(
+    queue: WorkQueue[ObjectKey], spread: Callable[[float], float]
+) -> Callable[[JsonObject | None, JsonObject | None], None]:
+    """Changed and pending objects at once; what is in place at the start within its interval."""
+    matters = any_of(generation_changed, reconcile_requested)
+
+    def changed(old: JsonObject | None, new: JsonObject | None) -> None:
+        if not matters(old, new):
+            return
+        obj = new or old or {}
+        if old is None and is_settled(obj):
+            queue.add_after(key_of(obj), spread(_interval(obj)), low_priority=True)
+        else:
+            queue.add(key_of(obj))
+
+    return changed
+
+
+def _interval(obj: JsonObject) -> float:
+    try:
+        return parse_duration(str(obj["spec"]["interval"]))
+    except (KeyError, ValueError):
+        return 0.0
 
 
 def _indexed(

@@ -1,0 +1,87 @@
+"""``fluvial dev``: a contract for scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from fluvial.kube import config, kinds
+from fluvial_cli.dev import CONTROLLERS
+from harness.programs import children_of, run, running
+
+
+@pytest.mark.slow
+async def test_everything_started_is_stopped(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    argv = ("fluvial_cli", "dev", "--kubeconfig", str(kubeconfig))
+    async with running(*argv, until=b"ready") as process:
+        started = children_of(process.pid)
+        assert len(started) > len(CONTROLLERS)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            code = await process.wait()
+
+    assert code == 0
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+async def test_the_kubeconfig_reaches_a_cluster_with_the_crds(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    argv = ("fluvial_cli", "dev", "--controllers", "none", "--kubeconfig", str(kubeconfig))
+    async with running(*argv, until=b"ready") as process:
+        assert kubeconfig.stat().st_mode & 0o077 == 0
+        client = await config.load_client(kubeconfig=kubeconfig, user_agent="test")
+        async with client:
+            page = await client.list_all(kinds.KUSTOMIZATION)
+        assert page.items == []
+        assert len(children_of(process.pid)) == 1
+
+
+@pytest.mark.parametrize("name", ["helm-controller", "notification-controller"])
+async def test_a_controller_that_is_not_written_says_so(name: str) -> None:
+    started = await run("fluvial_cli", "dev", "--controllers", name)
+    alone = await run(name.replace("-", "_"))
+
+    assert started.code == 1
+    assert name in started.output
+    assert "Traceback" not in started.output
+    assert alone.code == 2
+    assert "not written yet" in alone.output
+
+
+async def test_a_kubeconfig_that_is_none_is_said_plainly(tmp_path: Path) -> None:
+    ended = await run("fluvial_cli", "dev", "--control-plane", str(tmp_path / "nothing"))
+
+    assert ended.code == 1
+    assert "nothing is no file" in ended.output
+    assert "Traceback" not in ended.output
+
+
+@pytest.mark.slow
+async def test_a_child_that_dies_ends_everything(tmp_path: Path) -> None:
+    argv = ("fluvial_cli", "dev", "--kubeconfig", str(tmp_path / "kubeconfig"))
+    async with running(*argv, until=b"ready") as process:
+        victim = next(
+            pid
+            for pid in children_of(process.pid)
+            if b"kustomize_controller" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+        signal_it(victim)
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            output = (await process.stdout.read()).decode()
+            code = await process.wait()
+
+    assert code == 1
+    assert "kustomize-controller ended" in output
+
+
+def signal_it(pid: int) -> None:
+    """SIGKILL, by process id."""
+
+    os.kill(pid, signal.SIGKILL)
