@@ -28,7 +28,15 @@ from fluvial.kube.client import KubeClient
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial_cli.processes import Processes, Program
 
-__all__ = ["CONTROLLERS", "SYSTEM_NAMESPACE", "DevOptions", "Environment", "dev_environment", "run"]
+__all__ = [
+    "CONTROLLERS",
+    "SYSTEM_NAMESPACE",
+    "DevOptions",
+    "Environment",
+    "dev_environment",
+    "run",
+    "says_ready",
+]
 
 CONTROLLERS = ("source-controller", "kustomize-controller")
 """The controllers that are written, in the order in which they start."""
@@ -47,6 +55,7 @@ class DevOptions:
         kubeconfig: where to write the admin kubeconfig; ``None`` puts it in the work folder.
         folder: work folder for logs and artifacts; ``None`` makes one and removes it.
         request_log: JSON lines of every API request.
+        control: open devcluster's control endpoint; for tests.
 
     """
 
@@ -55,6 +64,7 @@ class DevOptions:
     kubeconfig: Path | None = None
     folder: Path | None = None
     request_log: Path | None = None
+    control: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,7 @@ async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
                     _controller_argv(name, kubeconfig, folder),
                     folder / "logs" / f"{name}.log",
                 ),
-                is_ready=_says_ready,
+                is_ready=says_ready,
             )
         yield Environment(kubeconfig, folder, client, processes)
 
@@ -163,6 +173,8 @@ async def _start_control_plane(options: DevOptions, *, folder: Path, processes: 
     if options.request_log is not None:
         flag = "--audit-log" if module == "controlplane" else "--request-log"
         argv += [flag, str(options.request_log)]
+    if options.control and module == "devcluster":
+        argv += ["--control-port", "0"]
     program = Program(module, argv, folder / "logs" / f"{module}.log", env)
     await processes.start(program, is_ready=lambda line: line.startswith(b"ready"))
     return kubeconfig
@@ -200,7 +212,8 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
     return [*argv, f"--cache-path={data}"]
 
 
-def _says_ready(line: bytes) -> bool:
+def says_ready(line: bytes) -> bool:
+    """Whether a controller's log line says that it serves."""
     try:
         entry = orjson.loads(line)
     except orjson.JSONDecodeError:

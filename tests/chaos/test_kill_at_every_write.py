@@ -1,0 +1,184 @@
+"""SIGKILL of either controller at every API write: the end equals that of a clean run.
+
+A write of the controller is held by devcluster, before or after it takes effect; the process is
+killed; what it had not sent is lost, what it had sent and not heard of has happened. It starts
+anew and must come to what a life without kills comes to: the same objects under the same owners,
+the same inventory, Ready; nothing lost, nothing left behind, nothing deleted that must stay.
+
+Not killed at: dry runs (they change nothing), Events and Leases (they decide nothing about
+objects, and come at times of their own).
+
+The lives are dealt out to ``CHUNKS`` tests, so that workers can share them: chunk ``c`` kills at
+the writes ``c + 1``, ``c + 1 + CHUNKS`` and so on of every phase.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from chaos.endstate import EndState, objects_of, status_of
+from chaos.lives import Life, Lived, Phase, live_cleanly, live_killed
+from chaos.world import World
+from fluvial.kube import kinds
+from fluvial.kube.errors import NotFound
+from fluvial.objects import JsonObject, ObjectKey
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+CHUNKS = 4
+WHEN = ("before", "after")
+
+
+async def _owner(world: World, case: str) -> JsonObject | None:
+    try:
+        return await world.client.get(kinds.KUSTOMIZATION, ObjectKey(case, "app"))
+    except NotFound:
+        return None
+
+
+# --- kustomize-controller ------------------------------------------------------------------------
+
+
+async def _look_at_objects(world: World, case: str) -> EndState:
+    owner = await _owner(world, case)
+    objects, uids = await objects_of(world.client, case)
+    return EndState(objects, uids, status_of(owner, case) if owner else None)
+
+
+async def _source_is_there(world: World, case: str) -> None:
+    await world.git_repository(case)
+    await world.settled(kinds.GIT_REPOSITORY, case, "v1")
+
+
+async def _upgrade(world: World, case: str) -> None:
+    await world.hand_over(case)
+    await _new_commit(world, case)
+
+
+async def _new_commit(world: World, case: str) -> None:
+    world.push(case, "v2")
+    await world.request(kinds.GIT_REPOSITORY, case, "new commit")
+
+
+async def _remove_source(world: World, case: str) -> None:
+    await world.delete(kinds.GIT_REPOSITORY, case)
+    await world.wait_gone(kinds.GIT_REPOSITORY, case)
+    await world.client.delete(kinds.NAMESPACE, ObjectKey("", case))
+
+
+KUSTOMIZATION = Life(
+    controller="kustomize-controller",
+    resource=kinds.KUSTOMIZATION,
+    begin=_source_is_there,
+    phases=(
+        Phase("first apply", World.kustomization, "v1"),
+        Phase("upgrade", _upgrade, "v2"),
+        Phase("deletion", lambda world, case: world.delete(kinds.KUSTOMIZATION, case), ""),
+    ),
+    look=_look_at_objects,
+    end=_remove_source,
+)
+
+
+# --- source-controller ---------------------------------------------------------------------------
+
+
+async def _look_at_artifacts(world: World, case: str) -> EndState:
+    try:
+        owner = await world.client.get(kinds.GIT_REPOSITORY, ObjectKey(case, "app"))
+    except NotFound:
+        return EndState(files=world.stored(case))
+    return EndState(status=status_of(owner, case), files=world.stored(case))
+
+
+async def _nothing(world: World, case: str) -> None:
+    del world, case
+
+
+async def _remove_namespace(world: World, case: str) -> None:
+    await world.client.delete(kinds.NAMESPACE, ObjectKey("", case))
+
+
+GIT_REPOSITORY = Life(
+    controller="source-controller",
+    resource=kinds.GIT_REPOSITORY,
+    begin=_nothing,
+    phases=(
+        Phase("first artifact", World.git_repository, "v1"),
+        Phase("new commit", _new_commit, "v2"),
+        Phase("deletion", lambda world, case: world.delete(kinds.GIT_REPOSITORY, case), ""),
+    ),
+    look=_look_at_artifacts,
+    end=_remove_namespace,
+)
+
+
+# --- the tests -----------------------------------------------------------------------------------
+
+_lived: dict[str, Lived] = {}
+
+
+async def _clean(world: World, life: Life) -> Lived:
+    """The life without kills, once in each worker."""
+    if life.controller not in _lived:
+        _lived[life.controller] = await live_cleanly(world, life)
+    return _lived[life.controller]
+
+
+async def _killed(world: World, life: Life, chunk: int, when: Literal["before", "after"]) -> None:
+    lived = await _clean(world, life)
+    found: list[str] = []
+    for nth in range(chunk + 1, lived.longest + 1, CHUNKS):
+        found += await live_killed(world, life, lived, nth=nth, when=when)
+
+    assert found == []
+
+
+async def test_a_clean_life_is_what_it_should_be(world: World) -> None:
+    """The measure of all others: what it comes to is stated here and not taken from itself."""
+    lived = await _clean(world, KUSTOMIZATION)
+    first, upgraded, deleted = (lived.ends[phase.name] for phase in KUSTOMIZATION.phases)
+    dry_runs = await world.control.requests(agent="^kustomize-controller/", query="dryRun=All")
+
+    assert {phase: len(writes) for phase, writes in lived.writes.items()} == {
+        "first apply": 16,
+        "upgrade": 7,
+        "deletion": 10,
+    }
+    assert [one for one in lived.writes["upgrade"] if one.startswith("DELETE")] == [
+        "DELETE /api/v1/namespaces/CASE/secrets/token"
+    ]
+    assert not [one for one in lived.writes["first apply"] if one.startswith("DELETE")]
+    assert upgraded.objects.keys() - first.objects.keys() == {"ConfigMap CASE/added"}
+    assert first.objects.keys() - upgraded.objects.keys() == {"Secret CASE/token"}
+    assert [name for name in deleted.objects if name.startswith("ConfigMap")] == [
+        "ConfigMap CASE/foreign",
+        "ConfigMap CASE/handed",
+        "ConfigMap CASE/kube-root-ca.crt",
+        "ConfigMap CASE/lookalike",
+    ]
+    assert not any("Widget" in name or "CASE-extra" in name for name in deleted.objects)
+    assert len(first.status["inventory"]) == 10 if first.status else False
+    assert dry_runs
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+async def test_kustomize_controller_killed_at_any_write(
+    world: World, chunk: int, when: Literal["before", "after"]
+) -> None:
+    await _killed(world, KUSTOMIZATION, chunk, when)
+
+
+@pytest.mark.parametrize("when", WHEN)
+async def test_source_controller_killed_at_any_write(
+    world: World, when: Literal["before", "after"]
+) -> None:
+    lived = await _clean(world, GIT_REPOSITORY)
+    found: list[str] = []
+    for nth in range(1, lived.longest + 1):
+        found += await live_killed(world, GIT_REPOSITORY, lived, nth=nth, when=when)
+
+    assert found == []
