@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from fluvial.api.kustomize import SubstituteStrategy
 from fluvial.build import postbuild
 from fluvial.build.errors import SubstitutionError
 from fluvial.objects import JsonObject
@@ -24,8 +26,22 @@ def _config_map(data: dict[str, Any], **metadata: Any) -> JsonObject:
     }
 
 
+def _substituted(
+    objects: list[JsonObject],
+    values: Mapping[str, str],
+    *,
+    strategy: SubstituteStrategy | None = None,
+    strict: bool,
+) -> list[JsonObject]:
+    """The objects alone, with variables that come from no Secret."""
+    found = postbuild.apply_variables(
+        objects, postbuild.Variables(values), strategy=strategy, strict=strict
+    )
+    return [item.object for item in found]
+
+
 def _data(data: dict[str, Any], variables: dict[str, str]) -> Any:
-    (result,) = postbuild.apply_substitutions([_config_map(data)], variables, strict=True)
+    (result,) = _substituted([_config_map(data)], variables, strict=True)
     return result["data"]
 
 
@@ -80,13 +96,13 @@ def test_line_breaks_are_removed_from_values() -> None:
 def test_an_object_can_disable_it(metadata: dict[str, Any]) -> None:
     obj = _config_map({"k": "${unset} $$"}, **metadata)
 
-    assert postbuild.apply_substitutions([obj], {"v": "1"}, strict=True) == [obj]
+    assert _substituted([obj], {"v": "1"}, strict=True) == [obj]
 
 
 def test_only_the_exact_word_disables_it() -> None:
     obj = _config_map({"k": "${v}"}, annotations={_SWITCH: "Disabled"})
 
-    (found,) = postbuild.apply_substitutions([obj], {"v": "1"}, strict=True)
+    (found,) = _substituted([obj], {"v": "1"}, strict=True)
 
     assert found["data"] == {"k": 1}
 
@@ -94,8 +110,8 @@ def test_only_the_exact_word_disables_it() -> None:
 def test_without_variables_nothing_happens_unless_asked_for() -> None:
     obj = _config_map({"k": "$${a} ${b:=c}"})
 
-    assert postbuild.apply_substitutions([obj], {}, strict=True) == [obj]
-    (found,) = postbuild.apply_substitutions([obj], {}, strategy="Always", strict=True)
+    assert _substituted([obj], {}, strict=True) == [obj]
+    (found,) = _substituted([obj], {}, strategy="Always", strict=True)
     assert found["data"] == {"k": "${a} c"}
 
 
@@ -103,7 +119,7 @@ def test_the_objects_that_went_in_are_not_changed() -> None:
     obj = _config_map({"k": "${v}"})
     before = copy.deepcopy(obj)
 
-    postbuild.apply_substitutions([obj], {"v": "1"}, strict=True)
+    _substituted([obj], {"v": "1"}, strict=True)
 
     assert obj == before
 
@@ -145,7 +161,7 @@ def test_a_secret_that_is_no_text_is_an_error_that_does_not_show_it(value: str) 
 @pytest.mark.parametrize("name", ["a-b", "1a", "", "a.b", "ä", "a\n"], ids=repr)
 def test_a_name_that_is_none_fails_the_build(name: str) -> None:
     with pytest.raises(SubstitutionError, match="cannot be a variable"):
-        postbuild.apply_substitutions([_config_map({})], {name: "x"}, strict=True)
+        _substituted([_config_map({})], {name: "x"}, strict=True)
 
 
 def test_errors_name_the_object() -> None:

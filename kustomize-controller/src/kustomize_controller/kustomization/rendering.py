@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from fluvial.apply import Masker, prepare
+from fluvial.apply import Masker, prepare_set
 from fluvial.apply.masking import is_secret
 from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
 from fluvial.artifact.fetcher import ExtractedTree, Fetcher
@@ -67,7 +67,7 @@ class Renderer:
         except ArtifactError as error:
             raise Failed(reasons.ARTIFACT_FAILED, str(error)) from error
         common = run.spec_of.spec.common_metadata
-        desired = prepare(
+        desired = await prepare_set(
             objects,
             owner=run.owner,
             common_labels=common.labels if common else None,

@@ -46,7 +46,6 @@ from fluvial.apply.errors import (
     StageFailed,
     StageNotReady,
     StageRejected,
-    TerminationTimeout,
 )
 from fluvial.apply.health import Health, HealthStatus, aggregate, compute_status
 from fluvial.apply.inventory import Entry, Inventory, decode_id, encode_id
@@ -107,7 +106,6 @@ __all__ = [
     "StageNotReady",
     "StageRejected",
     "Target",
-    "TerminationTimeout",
     "Verified",
     "WaitRequest",
     "WaitResult",

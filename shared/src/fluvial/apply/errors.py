@@ -6,8 +6,7 @@ ApplyError                what a person reads in Ready; caller: Failed(Reconcili
 ├── StageRejected         .failures: the check of a stage failed, nothing of it was written
 ├── StageFailed           .failures: a write failed; what was written is in .applied
 ├── StageNotReady         definitions or classes did not become usable in time
-├── PruneFailed           .failures; caller: Failed(PruneFailed), keeps the entries it names
-└── TerminationTimeout    deleted objects were still there at the deadline
+└── PruneFailed           .failures; caller: Failed(PruneFailed), keeps the entries it names
 
 ``applied`` holds the changes that were made before the error, in order, so that the caller can
 put the change log into its message and its event. Messages are masked and bounded.
@@ -36,7 +35,6 @@ __all__ = [
     "StageFailed",
     "StageNotReady",
     "StageRejected",
-    "TerminationTimeout",
     "summarise_failures",
 ]
 
@@ -147,7 +145,3 @@ class StageNotReady(ApplyError):
 
 class PruneFailed(ApplyError):
     """Some stale objects could not be deleted; their entries must stay in the inventory."""
-
-
-class TerminationTimeout(ApplyError):
-    """Deleted objects were still there at the deadline."""

@@ -27,7 +27,6 @@ __all__ = [
     "Substituted",
     "VariableSource",
     "Variables",
-    "apply_substitutions",
     "apply_variables",
     "collect_variables",
 ]
@@ -105,23 +104,6 @@ def collect_variables(
             else:
                 secret.discard(name)
     return Variables(values, frozenset(secret))
-
-
-def apply_substitutions(
-    objects: Iterable[JsonObject],
-    variables: Mapping[str, str],
-    *,
-    strategy: SubstituteStrategy | None = None,
-    strict: bool,
-) -> list[JsonObject]:
-    """``apply_variables`` where no variable comes from a Secret; answers the objects alone.
-
-    Raises:
-        SubstitutionError: as ``apply_variables``.
-
-    """
-    found = apply_variables(objects, Variables(variables), strategy=strategy, strict=strict)
-    return [item.object for item in found]
 
 
 def apply_variables(
