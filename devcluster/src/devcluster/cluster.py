@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import secrets
 import socket
 from collections.abc import Mapping
@@ -66,6 +67,8 @@ class DevCluster:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
+        if not ipaddress.ip_address(self.options.host).is_loopback:
+            raise ValueError(f"{self.options.host} is not a loopback address")
         self.admin_token = self.options.admin_token or secrets.token_urlsafe(24)
         self._authority = certs.make_authority()
         self.ca_pem: bytes = self._authority.pem
