@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import os
@@ -13,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from fluvial.log import get_logger
 from fluvial.workers.pool import WorkerPool
 from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo, git
 from gitservers.ssh import GitSshServer, make_key
-from source_controller.git.client import EmptyRepository, GitClient, GitError
+from source_controller.git.client import EmptyRepository, GitClient, GitError, git_pool
 from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
 
 Run = Callable[..., Any]
@@ -551,3 +553,48 @@ async def test_limits(run: Runner, repo: Repo, http_server: GitHttpServer, limit
     repo.commit({"big": incompressible})
     with pytest.raises(GitError, match=r"larger than|too large|more than"):
         await run(f"{http_server.url}/app.git", reference=branch(), limits=limits)
+
+
+@pytest.mark.slow
+async def test_a_server_that_never_ends_its_answer_costs_a_process_and_no_more(
+    tmp_path: Path,
+) -> None:
+    connections = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/x-git-upload-pack-advertisement\r\n\r\n"
+        )
+        writer.write(_chunk(b"001e# service=git-upload-pack\n0000"))
+        with contextlib.suppress(ConnectionError):
+            for number in itertools.count(0, 1000):
+                lines = b"".join(_ref_line(number + offset) for offset in range(1000))
+                writer.write(_chunk(lines))
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    memory = 128 << 20
+    async with server, git_pool(size=1, log=get_logger("test"), memory_bytes=memory) as pool:
+        runner = Runner(GitClient(pool), tmp_path)
+        with pytest.raises(GitError, match="memory limit"):
+            await runner(f"http://127.0.0.1:{port}/x", reference=branch())
+
+        assert pool.pids == ()
+    assert connections == 2, "one retry"
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _ref_line(number: int) -> bytes:
+    line = b"%040x refs/heads/b%d" % (number + 1, number)
+    if number == 0:
+        line += b"\0side-band-64k shallow"
+    return b"%04x%s\n" % (len(line) + 5, line)

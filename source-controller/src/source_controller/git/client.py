@@ -14,7 +14,7 @@ from source_controller.git.model import Checkout, CheckoutRequest
 __all__ = ["EmptyRepository", "GitClient", "GitError", "git_pool"]
 
 _TARGET = "source_controller.git.job:run"
-_MEMORY_BYTES = 1 << 30
+_MEMORY_BYTES = 768 << 20
 _FILE_BYTES = 2 << 30
 _MAX_JOBS = 200
 _GRACE_SECONDS = 5.0
@@ -29,18 +29,19 @@ class EmptyRepository(GitError):
     """The repository has no references at all."""
 
 
-def git_pool(*, size: int, log: Logger) -> WorkerPool:
+def git_pool(*, size: int, log: Logger, memory_bytes: int = _MEMORY_BYTES) -> WorkerPool:
     """The pool that ``GitClient`` works with; use it as a context manager.
 
     Args:
         size: fetches at once, each a process of about 40 MB at rest.
         log: for process ends.
+        memory_bytes: most private memory of one process.
 
     """
     return WorkerPool(
         target=_TARGET,
         size=size,
-        memory_bytes=_MEMORY_BYTES,
+        memory_bytes=memory_bytes,
         file_bytes=_FILE_BYTES,
         max_jobs=_MAX_JOBS,
         log=log,

@@ -204,6 +204,8 @@ def _translated(target: Target) -> Iterator[None]:
     except (pygit2.GitError, KeyError, ValueError, OSError) as error:
         target.deadline.check()
         text = str(error.args[0]) if error.args else type(error).__name__
+        if text.lower() == "out of memory":
+            raise MemoryError from error  # this process is not fit for another job
         raise WorkerError("RemoteFailed", _clean(_explain(text), target.auth)) from error
 
 
