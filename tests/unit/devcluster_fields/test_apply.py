@@ -288,6 +288,15 @@ def test_a_configuration_that_does_not_fit_is_refused(
     assert caught.value.reason == ("" if status == 500 else "BadRequest")
 
 
+def test_an_item_without_its_key_counts_under_the_keys_zero_value(deployments: Any) -> None:
+    config = deployments.make(spec={"template": {"spec": {"containers": [{"image": "i"}]}}})
+    obj = deployments.apply(None, config)
+    fields = obj["metadata"]["managedFields"][0]["fieldsV1"]
+
+    assert list(fields["f:spec"]["f:template"]["f:spec"]["f:containers"]) == ['k:{"name":""}']
+    assert obj["spec"]["template"]["spec"]["containers"][0]["name"] == ""
+
+
 def test_quantities_in_another_notation_change_nothing(deployments: Any) -> None:
     live = deployments.apply(None, deployments.make(spec=pod(resources={"limits": {"cpu": "1"}})))
     config = deployments.make(spec=pod(resources={"limits": {"cpu": "1000m"}}))

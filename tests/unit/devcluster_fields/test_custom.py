@@ -61,6 +61,7 @@ def test_defaults_do_not_touch_what_they_were_given(things: Any) -> None:
         ({"must": "AB"}, ["spec.must: Invalid value: \"AB\": spec.must in body should match '^[a-z]+$'"]),
         ({"must": "ab", "n": 0}, ["spec.n: Invalid value: 0: spec.n in body should be greater than or equal to 1"]),
         ({"must": "ab", "n": 11}, ["spec.n: Invalid value: 11: spec.n in body should be less than or equal to 10"]),
+        ({"must": "ab", "n": 1.5}, ['spec.n: Invalid value: "float64": spec.n in body must be of type int32: "float64"', '<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.n', NOT_CHECKED]),
         ({"must": "ab", "en": "C"}, ['spec.en: Unsupported value: "C": supported values: "A", "B"', NOT_CHECKED]),
         ({"must": "ab", "ios": True}, ['spec.ios: Invalid value: "boolean": spec.ios in body must be of type integer,string: "boolean"', NOT_CHECKED]),
         ({"must": "ab", "ios": "5%"}, []),

@@ -114,10 +114,10 @@ def test_custom_resources_are_pruned_and_their_metadata_decoded(things: Any) -> 
     assert decoded["spec"] == {"must": "ab", "obj": {}, "any": {"z": 1}, "n": 1}
     assert decoded["metadata"] == {"name": "it", "labels": {"l": ""}}
     assert warnings == [
+        'unknown field "metadata.foo"',
         'unknown field "spec.obj.q"',
         'unknown field "spec.u"',
         'unknown field "top"',
-        'unknown field "metadata.foo"',
     ]
 
 

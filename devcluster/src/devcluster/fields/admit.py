@@ -94,14 +94,15 @@ def _decoded(
 def _decoded_custom(obj: JsonObject, openapi: JsonObject) -> tuple[JsonObject, list[str]]:
     meta_node = object_meta()
     unknown: list[str] = []
+    pruned: list[str] = []
     meta = obj.get("metadata")
     body = {key: value for key, value in obj.items() if key not in _HEAD}
     root = openapi if openapi.get("type") else {**openapi, "type": "object"}
-    body = crdschema.prune(body, root, unknown)
-    unknown.sort()
+    body = crdschema.prune(body, root, pruned)
     out: JsonObject = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
     if meta is not None:
         out["metadata"] = _custom_meta(meta, meta_node, "metadata", unknown)
+    unknown += sorted(pruned)
     embedded = _embedded_meta(body, openapi, "", unknown)
     return {**out, **embedded}, unknown
 

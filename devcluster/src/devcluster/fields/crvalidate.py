@@ -50,7 +50,7 @@ def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]
         return []
     wrong = _type_cause(value, schema, path)
     if wrong is not None:
-        return [wrong]
+        return [wrong, *_fraction_cause(value, schema, path)]
     out = _combined(value, schema, path)
     if isinstance(value, str):
         out += _text_causes(value, schema, path)
@@ -115,6 +115,15 @@ def _type_cause(value: Any, schema: JsonObject, path: str) -> Cause | None:
         wanted = schema.get("format") or "integer"
         actual = "float64" if schema.get("format") else "number"
     return _wrong_type(path, wanted, actual)
+
+
+def _fraction_cause(value: Any, schema: JsonObject, path: str) -> list[Cause]:
+    """A number with a fraction is refused twice where whole ones are wanted."""
+    if schema.get("type") != "integer" or not isinstance(value, float):
+        return []
+    form = schema.get("format")
+    kind = f"with format {form}" if form else "(default format)"
+    return [_bare(f"Checked value must be of type integer {kind} in {path}")]
 
 
 def _wrong_type(path: str, wanted: str, shown: str) -> Cause:

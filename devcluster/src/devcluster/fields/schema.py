@@ -35,7 +35,7 @@ _SCALARS = {
     "number": "numeric",
     "boolean": "boolean",
 }
-# Defaults of list keys: the only ones that the published structure has.
+# Defaults of list keys that are not zero values.
 _KEY_DEFAULTS: dict[tuple[str, str], str] = {
     ("io.k8s.api.core.v1.ContainerPort", "protocol"): "TCP",
     ("io.k8s.api.core.v1.ServicePort", "protocol"): "TCP",
@@ -299,8 +299,17 @@ class _Builder:
     def _key_defaults(self, of: Any, keys: tuple[str, ...]) -> JsonObject:
         if not isinstance(of, str):
             return {}
-        found = {key: _KEY_DEFAULTS.get((of.removeprefix("@"), key)) for key in keys}
-        return {key: value for key, value in found.items() if value is not None}
+        name = of.removeprefix("@")
+        encoding = self._source.encoding.get(name, {})
+        out: JsonObject = {}
+        for key in keys:
+            default = _KEY_DEFAULTS.get((name, key))
+            if default is None and encoding.get(key, "o")[0] == "a":
+                # What is always written has its zero value as its published default.
+                default = self._zero(self._source.types[name]["f"][key], encoding[key])
+            if default is not None:
+                out[key] = default
+        return out
 
     def _always(self, name: str) -> list[tuple[str, Any]]:
         described = self._source.types[name]["f"]

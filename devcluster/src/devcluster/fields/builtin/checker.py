@@ -41,6 +41,11 @@ class Checker:
         """The value is not acceptable."""
         self._add(path, f"Invalid value: {shown(value)}: {detail}", "FieldValueInvalid")
 
+    def listed(self, path: str, value: Any, detail: str) -> None:
+        """The value is not acceptable, and its keys are in the server's order already."""
+        text = orjson.dumps(value).decode()
+        self._add(path, f"Invalid value: {text}: {detail}", "FieldValueInvalid")
+
     def unsupported(self, path: str, value: Any, choices: Iterable[str]) -> None:
         """The value is none of the choices."""
         listed = ", ".join(f'"{choice}"' for choice in choices)

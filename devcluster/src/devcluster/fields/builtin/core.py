@@ -450,7 +450,7 @@ def event(checker: Checker, obj: JsonObject) -> None:
     """An event of the core group."""
     involved = (obj.get("involvedObject") or {}).get("namespace", "")
     own = obj["metadata"].get("namespace", "")
-    if involved and involved != own:
+    if involved != own and (involved or own != "default"):
         checker.invalid("involvedObject.namespace", involved, "does not match event.namespace")
 
 

@@ -100,19 +100,25 @@ def _check_annotations(checker: Checker, annotations: Any) -> None:
 
 
 def _check_owners(checker: Checker, owners: Any) -> None:
-    controllers = 0
+    controllers: list[str] = []
     for at, owner in enumerate(owners or ()):
         path = f"metadata.ownerReferences[{at}]"
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
                 checker.required(f"{path}.{field}", "must not be empty")
-        controllers += bool(owner.get("controller"))
-    if controllers > 1:
-        checker.invalid(
-            "metadata.ownerReferences", owners, "Only one reference can have Controller set to true"
+        if owner.get("controller"):
+            controllers.append(f"{owner.get('kind', '')}/{owner.get('name', '')}")
+    if len(controllers) > 1:
+        text = (
+            'Only one reference can have Controller set to true. Found "true" in references for'
+            f" {controllers[0]} and {controllers[1]}"
         )
+        known = [{key: owner[key] for key in _OWNER if key in owner} for owner in owners]
+        checker.listed("metadata.ownerReferences", known, text)
 
 
+# The order in which the server writes them.
+_OWNER = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
 _OPERATORS = {"In", "NotIn", "Exists", "DoesNotExist"}
 
 

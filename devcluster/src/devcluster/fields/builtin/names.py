@@ -107,7 +107,7 @@ def label_key(value: str) -> list[str]:
 
 def dotless_label(value: str) -> list[str]:
     """RFC 1123 label, for names that would pass as a subdomain."""
-    if "." in value:
+    if "." in value and not dns_subdomain(value):
         return ["must not contain dots"]
     return dns_label(value)
 
