@@ -42,4 +42,6 @@ def load() -> Facts:
 
 
 def _read(name: str) -> Any:
-    return orjson.loads(gzip.decompress(importlib.resources.files(__name__).joinpath(name).read_bytes()))
+    return orjson.loads(
+        gzip.decompress(importlib.resources.files(__name__).joinpath(name).read_bytes())
+    )
