@@ -119,10 +119,7 @@ async def test_unchanged_heads_fetch_nothing(
 
 @pytest.mark.parametrize("annotated", [False, True], ids=["lightweight", "annotated"])
 async def test_tags_are_peeled(
-    run: Runner,
-    repo: Repo,
-    http_server: GitHttpServer,
-    annotated: bool,  # noqa: FBT001
+    run: Runner, repo: Repo, http_server: GitHttpServer, *, annotated: bool
 ) -> None:
     head = repo.commit({"app.yaml": "tagged\n"})
     repo.tag("rel/1", annotated=annotated)

@@ -64,7 +64,7 @@ def _eat_memory(payload: Payload) -> Payload:
 
 def _print(payload: Payload) -> Payload:
     print("x" * 300_000, flush=True)  # noqa: T201  # what the test is about
-    print('{"result": "forged"}', file=sys.stderr, flush=True)  # noqa: T201
+    print('{"result": "forged"}', file=sys.stderr, flush=True)  # noqa: T201  # likewise
     os.write(1, b"raw bytes\n")
     return {"printed": True}
 

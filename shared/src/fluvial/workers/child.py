@@ -86,7 +86,7 @@ def _describe(error: Exception) -> JsonObject:
     if isinstance(error, frames.FrameTooLarge):
         return {"code": "AnswerTooLarge", "message": str(error)}
     frame = traceback.extract_tb(error.__traceback__)[-1:]
-    place = "".join(f" at {os.path.basename(f.filename)}:{f.lineno}" for f in frame)  # noqa: PTH119
+    place = "".join(f" at {os.path.basename(f.filename)}:{f.lineno}" for f in frame)  # noqa: PTH119  # no path is read
     return {"code": "Internal", "message": f"unexpected {type(error).__name__}{place}"}
 
 

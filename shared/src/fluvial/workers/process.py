@@ -152,7 +152,7 @@ class Worker:
 
     async def _ask(self, method: str, payload: JsonObject) -> JsonObject:
         assert self._reader is not None  # noqa: S101  # set by _connect
-        assert self._writer is not None  # noqa: S101
+        assert self._writer is not None  # noqa: S101  # likewise
         try:
             self._writer.write(frames.encode({"method": method, "payload": payload}))
             await self._writer.drain()

@@ -115,7 +115,7 @@ class TreeWriter:
 
     def _make_folder(self, path: str) -> None:
         try:
-            os.mkdir(os.fsencode(self.root) + b"/" + os.fsencode(path), 0o700)  # noqa: PTH102
+            os.mkdir(os.fsencode(self.root) + b"/" + os.fsencode(path), 0o700)  # noqa: PTH102  # bytes, as above
         except OSError as error:
             raise _unsafe(path) from error
 
