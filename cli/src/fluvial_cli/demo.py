@@ -78,7 +78,8 @@ async def _play(options: dev.DevOptions, console: Console) -> None:
         took = time.perf_counter() - started
         console.print(
             f"[green]✓[/green] control plane ({options.control_plane}), "
-            f"{' and '.join(options.controllers)} run as processes  [dim]{took:.1f}s[/dim]"
+            f"{' and '.join(options.controllers)} run as processes  [dim]{took:.1f}s[/dim]",
+            soft_wrap=True,
         )
         stage = _Stage(environment, repository, f"{server.url}/shop.git", console)
         for title, step in _STEPS:
@@ -92,7 +93,7 @@ async def _show(stage: _Stage, title: str, step: Callable[[_Stage], Awaitable[li
     with stage.console.status(title):
         facts = await step(stage)
     took = time.perf_counter() - started
-    stage.console.print(f"[green]✓[/green] {title}  [dim]{took:.1f}s[/dim]")
+    stage.console.print(f"[green]✓[/green] {title}  [dim]{took:.1f}s[/dim]", soft_wrap=True)
     for fact in facts:
         stage.console.print(f"    {fact}", markup=False, soft_wrap=True)
 

@@ -91,8 +91,7 @@ class ApiServer:
         """Answer one request."""
         url = request.rel_url
         info = parse_path(request.method, url.raw_path, request.query)
-        agent = request.headers.get("User-Agent", "")
-        entry = self._journal.begin(request.method, info, url.raw_query_string, agent)
+        entry = self._journal.begin(request.method, info, url.raw_query_string, request.headers)
         job = _Job(request, info, entry)
         began = clock.loop_time()
         try:

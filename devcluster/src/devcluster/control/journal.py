@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +28,8 @@ class Entry:
 
     ``user`` is who authenticated, ``impersonated`` whom it acts as (empty: itself); ``status``
     is 0 while it is in flight and when its connection was cut; ``sent`` counts body bytes of the
-    answer; ``seconds`` is the time to the answer, for watches to their start.
+    answer; ``seconds`` is the time to the answer, for watches to their start. ``metadata_only``:
+    nothing but metadata was asked for.
     """
 
     seq: int
@@ -44,6 +45,7 @@ class Entry:
     sent: int = 0
     seconds: float = 0.0
     write: bool = field(default=False)
+    metadata_only: bool = False
 
     @property
     def acting(self) -> str:
@@ -69,8 +71,11 @@ class Journal:
         self._requests: IO[bytes] | None = _open(request_log)
         self._audit: IO[bytes] | None = _open(audit_log)
 
-    def begin(self, method: str, info: RequestInfo, query: str, agent: str) -> Entry:
+    def begin(
+        self, method: str, info: RequestInfo, query: str, headers: Mapping[str, str]
+    ) -> Entry:
         """Note a request that has arrived."""
+        agent, accept = headers.get("User-Agent", ""), headers.get("Accept", "")
         entry = Entry(
             seq=self._next,
             time=clock.format_micro(clock.now()),
@@ -79,6 +84,7 @@ class Journal:
             path=info.path,
             query=query,
             agent=agent,
+            metadata_only="as=PartialObjectMetadata" in accept,
         )
         self._next += 1
         self._entries.append(entry)
