@@ -114,6 +114,6 @@ class ApplyStep:
             run.obj,
             type="Normal",
             reason=reasons.PROGRESSING,
-            message=log,
+            message=Masker(run.secrets).text(log),
             metadata=run.event_metadata(),
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.api.meta import Condition
+from fluvial.apply import Masker
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
@@ -153,13 +154,18 @@ class Finish:
 
 
 def _as_outcome(run: Run, error: FluvialError) -> Failed | Waiting | Stalled:
+    """The error as the queue takes it, without any string that came from a Secret.
+
+    A value may have been put into a name, which every message about the object has.
+    """
     retry = run.spec_of.spec.retry_seconds
     if isinstance(error, Waiting | Stalled):
         return error
+    message = Masker(run.secrets).text(str(error))
     if isinstance(error, Failed):
-        return Failed(error.reason, str(error), retry_after=error.retry_after or retry)
+        return Failed(error.reason, message, retry_after=error.retry_after or retry)
     what = "the API server refused" if isinstance(error, ApiError) else "reconciliation failed"
-    return Failed(reasons.RECONCILIATION_FAILED, f"{what}: {error}", retry_after=retry)
+    return Failed(reasons.RECONCILIATION_FAILED, f"{what}: {message}", retry_after=retry)
 
 
 def unexpected(error: Exception) -> Failed:

@@ -9,6 +9,7 @@ __all__ = [
     "ARTIFACT_FAILED",
     "BUILD_FAILED",
     "DEPENDENCY_NOT_READY",
+    "DIRECTORY_CREATION_FAILED",
     "HEALTHY",
     "HEALTH_CHECK_FAILED",
     "INVALID_CEL_EXPRESSION",
@@ -29,6 +30,7 @@ ACCESS_DENIED: Final = "AccessDenied"
 ARTIFACT_FAILED: Final = "ArtifactFailed"
 BUILD_FAILED: Final = "BuildFailed"
 DEPENDENCY_NOT_READY: Final = "DependencyNotReady"
+DIRECTORY_CREATION_FAILED: Final = "DirectoryCreationFailed"
 HEALTH_CHECK_FAILED: Final = "HealthCheckFailed"
 INVALID_CEL_EXPRESSION: Final = "InvalidCELExpression"
 PROGRESSING: Final = "Progressing"

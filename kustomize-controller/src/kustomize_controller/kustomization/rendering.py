@@ -49,7 +49,8 @@ class Renderer:
 
         Raises:
             Waiting: ArtifactFailed, the artifact is announced and not (any more) there.
-            Failed: ArtifactFailed or BuildFailed.
+            Failed: ArtifactFailed, BuildFailed, or DirectoryCreationFailed where there is no room
+                for the artifact.
 
         """
         assert run.source is not None  # noqa: S101  # found by the step before
@@ -66,6 +67,12 @@ class Renderer:
             ) from error
         except ArtifactError as error:
             raise Failed(reasons.ARTIFACT_FAILED, str(error)) from error
+        except OSError as error:
+            problem = error.strerror or type(error).__name__
+            raise Failed(
+                reasons.DIRECTORY_CREATION_FAILED,
+                f"the artifact cannot be stored for the build: {problem}",
+            ) from error
         common = run.spec_of.spec.common_metadata
         desired = await prepare_set(
             objects,

@@ -57,7 +57,10 @@ def connect(
     for resource in (kinds.CONFIG_MAP, kinds.SECRET):
         watched = informers.informer(resource, label_selector=config_selector, metadata_only=True)
         watch_with(
-            watched, _version_changed, _indexed(own, BY_CONFIG, _config_id(resource.kind)), queue
+            watched,
+            _changed_in(watched),
+            _indexed(own, BY_CONFIG, _config_id(resource.kind)),
+            queue,
         )
 
 
@@ -119,8 +122,14 @@ def _progressed(old: JsonObject | None, new: JsonObject | None) -> bool:
     return progress_of(old) != progress_of(new)
 
 
-def _version_changed(old: JsonObject | None, new: JsonObject | None) -> bool:
-    """A change after the first look; the first look itself is no change."""
-    if old is None:
-        return False
-    return new is None or old["metadata"]["resourceVersion"] != new["metadata"]["resourceVersion"]
+def _changed_in(watched: Informer) -> Callable[[JsonObject | None, JsonObject | None], bool]:
+    """A predicate: whether an object came, went or changed after the first look at all of them."""
+
+    def changed(old: JsonObject | None, new: JsonObject | None) -> bool:
+        if old is None:
+            return watched.synced
+        if new is None:
+            return True
+        return bool(old["metadata"]["resourceVersion"] != new["metadata"]["resourceVersion"])
+
+    return changed
