@@ -25,6 +25,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kubeconfig", type=Path, required=True, help="written for the admin")
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument(
+        "--no-workloads", action="store_true", help="let nothing become healthy by itself"
+    )
     parser.add_argument("--control-port", type=int, default=None, help="off unless given")
     parser.add_argument("--request-log", type=Path, default=None, help="JSON lines")
     parser.add_argument("--audit-log", type=Path, default=None, help="JSON lines")
@@ -48,6 +51,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     options = Options(
         host=arguments.host,
         port=arguments.port,
+        workloads=not arguments.no_workloads,
         control_port=arguments.control_port,
         request_log=arguments.request_log,
         audit_log=arguments.audit_log,

@@ -165,6 +165,8 @@ class Api:
             return self._rescale(target, change, call)
         if form == _APPLY:
             applied = bodies.applied(call.body)
+            if options.strictness != "Ignore":
+                _note_repeated(call, applied, strict=options.strictness == "Strict")
             return self._written(call, target, self._writer.apply(target, applied, options))
         strategic = bodies.patch(call.body) if form == _STRATEGIC else None
         change = self._change(form, target.kind, call)
@@ -251,6 +253,17 @@ class Api:
                 if failure.code not in {404, 409}:
                     raise
         return Reply(200, view.many(page.rows, page.meta))
+
+
+def _note_repeated(call: Call, applied: JsonObject, *, strict: bool) -> None:
+    """Warn of repeated keys in an applied configuration, or refuse it; 400."""
+    repeated = bodies.repeated_keys(call.body, applied)
+    if repeated and strict:
+        text = (
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n"
+        )
+        raise errors.bad_request(text + "\n".join(f"  {line}" for line in repeated))
+    call.warnings += repeated
 
 
 def _check_route(info: RequestInfo, kind: Kind) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ipaddress
 import secrets
@@ -13,7 +14,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import structlog
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
 
 from devcluster import bootstrap, certs
 from devcluster.api import Api
@@ -28,7 +32,7 @@ from devcluster.discovery import Discovery
 from devcluster.engine import Engine
 from devcluster.identity import ADMIN, User
 from devcluster.openapi import OpenApi
-from devcluster.server import ApiServer
+from devcluster.server import MAX_BODY, ApiServer
 from devcluster.show.maker import TableMaker
 
 __all__ = ["DevCluster", "Options"]
@@ -126,7 +130,12 @@ class DevCluster:
         await self._controllers.settle()
         # Nobody can have a version from before the start: a watch from one is too old.
         self.engine.store.compact()
-        server = web.Server(self._server.handle, handler_cancellation=True, access_log=None)
+        server = web.Server(
+            self._server.handle,
+            request_factory=_request,
+            handler_cancellation=True,
+            access_log=None,
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
         context = certs.server_context(self._authority, host=self.options.host)
@@ -177,3 +186,15 @@ class DevCluster:
             ],
             "current-context": "devcluster",
         }
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """A request whose body may be as large as the API server's own limit."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)

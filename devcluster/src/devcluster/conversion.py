@@ -47,8 +47,14 @@ def from_stored(kind: Kind, obj: JsonObject) -> JsonObject:
     if not converts(kind):
         return obj
     if kind.group == "events.k8s.io":
-        return _rename(obj, {core: new for new, core in _EVENT_FIELDS.items()})
+        renamed = _rename(obj, {core: new for new, core in _EVENT_FIELDS.items()})
+        return {k: v for k, v in renamed.items() if v not in ("", {}) and not _unset(k, v)}
     return _hpa_v1(obj)
+
+
+def _unset(name: str, value: Any) -> bool:
+    """The deprecated times stay, as null; other fields that are not set are left out."""
+    return value is None and not name.endswith("Timestamp") and name != "eventTime"
 
 
 def _rename(obj: Mapping[str, Any], names: Mapping[str, str]) -> JsonObject:

@@ -28,7 +28,9 @@ from devcluster.openapi import OpenApi
 from devcluster.request import RequestInfo, parse_path
 from fluvial.log import Logger
 
-__all__ = ["ApiServer"]
+__all__ = ["MAX_BODY", "ApiServer"]
+
+MAX_BODY = 3 * 2**20  # bytes of a request, as in kube-apiserver
 
 _HEALTH = re.compile(r"^/(healthz|readyz|livez)(/.*)?$")
 
@@ -98,6 +100,8 @@ class ApiServer:
             return await self._answer(job)
         except errors.ApiFailure as failure:
             return self._noted(job, _failed(failure))
+        except web.HTTPRequestEntityTooLarge:
+            return self._noted(job, _failed(_too_large()))
         except ConnectionCut:
             return self._cut(job)
         except (asyncio.CancelledError, ConnectionError):
@@ -240,6 +244,15 @@ def _respond(reply: Reply, warnings: list[str] | None = None) -> web.Response:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
     return response
+
+
+def _too_large() -> errors.ApiFailure:
+    return errors.ApiFailure(
+        413,
+        "RequestEntityTooLarge",
+        f"Request entity too large: limit is {MAX_BODY}",
+        details={},
+    )
 
 
 def _failed(failure: errors.ApiFailure) -> web.Response:

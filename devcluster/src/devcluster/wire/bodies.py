@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import yaml
 from devcluster import errors
 from devcluster.wire import protobuf
 
-__all__ = ["applied", "decode", "patch"]
+__all__ = ["applied", "decode", "patch", "repeated_keys"]
 
 JsonObject = dict[str, Any]
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -103,6 +104,38 @@ def applied(body: bytes) -> JsonObject:
     if not isinstance(obj, dict):
         raise errors.bad_request(f"error decoding YAML: {_not_an_object(obj)}")
     return obj
+
+
+def repeated_keys(body: bytes, obj: JsonObject) -> list[str]:
+    """``line N: key "x" already set in map`` for each repeated key of an applied configuration.
+
+    Args:
+        body: what was sent.
+        obj: what it was decoded to, where each key is left once.
+
+    """
+    if body[:1] == b"{" and _colons(body) == _colons(orjson.dumps(obj)):
+        return []
+    return list(_repeated(yaml.compose(body, Loader=yaml.CSafeLoader)))
+
+
+def _colons(text: bytes) -> int:
+    """How many keys JSON has, and whatever in its strings looks like one: the same before and after."""
+    return text.count(b'":') + text.count(b'" :')
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            yield f'line {key.start_mark.line + 1}: key "{key.value}" already set in map'
+        seen.add(key.value)
+        yield from _repeated(value)
 
 
 def _yaml_value(body: bytes) -> Any:
