@@ -51,6 +51,13 @@ _GENERATION = frozenset(
     }
 )
 
+# Kinds whose generation stays what it was at the start, and those that count metadata too.
+_FIXED_GENERATION = frozenset({("scheduling.k8s.io", "priorityclasses")})
+_GROWS_WITH = {
+    ("apps", "deployments"): "annotations",
+    ("discovery.k8s.io", "endpointslices"): "labels",
+}
+
 _CREATE_ON_UPDATE = frozenset(
     {
         ("", "services"),
@@ -157,11 +164,14 @@ def first_generation(kind: Kind) -> int | None:
     return 1 if kind.crd or kind.table in _GENERATION else None
 
 
-def next_generation(kind: Kind, new: JsonObject, old: JsonObject) -> int | None:
+def next_generation(kind: Kind, new: JsonObject, old: JsonObject, subresource: str) -> int | None:
     """The generation after the write: it grows when more than metadata and status changed."""
     before: int | None = old["metadata"].get("generation")
-    if not kind.crd and kind.table not in _GENERATION:
+    if kind.table in _FIXED_GENERATION or not (kind.crd or kind.table in _GENERATION):
         return before
+    watched = _GROWS_WITH.get(kind.table, "")
+    if watched and not subresource and new["metadata"].get(watched) != old["metadata"].get(watched):
+        return (before or 0) + 1
     outside = {"metadata", "apiVersion", "kind"}
     if has_status(kind) or not kind.crd:
         outside.add("status")

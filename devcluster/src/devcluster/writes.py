@@ -322,7 +322,7 @@ class Writer:
     ) -> Outcome:
         kind = target.kind
         new = self._as_stored_version(kind, new)
-        generation = strategies.next_generation(kind, new, old)
+        generation = strategies.next_generation(kind, new, old, target.subresource)
         if generation is not None:
             new["metadata"]["generation"] = generation
         for hook in self._hooks:
