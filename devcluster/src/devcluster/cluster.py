@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import structlog
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
@@ -34,6 +33,7 @@ from devcluster.identity import ADMIN, User
 from devcluster.openapi import OpenApi
 from devcluster.server import MAX_BODY, ApiServer
 from devcluster.show.maker import TableMaker
+from fluvial.log import get_logger
 
 __all__ = ["DevCluster", "Options"]
 
@@ -90,7 +90,7 @@ class DevCluster:
             tokens=self.tokens,
         )
         self._discovery = Discovery(self.engine.kinds)
-        log = structlog.get_logger()
+        log = get_logger("devcluster")
         self._journal = Journal(
             request_log=self.options.request_log, audit_log=self.options.audit_log
         )
