@@ -7,10 +7,7 @@ wanted (``token``), and one is no longer wanted but belongs to somebody else by 
 
 from __future__ import annotations
 
-__all__ = ["KEPT_BY_OTHERS", "V1", "V2", "VERSIONS"]
-
-KEPT_BY_OTHERS = ("foreign", "handed", "lookalike")
-"""ConfigMaps that no version of the controller may delete once they are somebody else's."""
+__all__ = ["V1", "V2", "VERSIONS"]
 
 _CRD = """\
 apiVersion: apiextensions.k8s.io/v1

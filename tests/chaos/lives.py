@@ -19,16 +19,35 @@ from fluvial.kube.resource import Resource
 __all__ = ["Life", "Lived", "Phase", "live_cleanly", "live_killed"]
 
 When = Literal["before", "after"]
+Step = Callable[[World, str], Awaitable[None]]
 _tokens = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A part of a life: what starts it, and the version it must come to (``""``: deletion)."""
+    """A part of a life.
+
+    Attributes:
+        name: for the report.
+        start: what begins it.
+        version: what it comes to; ``""`` for the deletion of the object ``app``.
+        overtaken: what happens while the controller is dead, and the version that it has to come
+            to then. What was begun is never finished, so only what was noted down of it in time
+            can be found again.
+        killed: whether this phase is one of those that are killed.
+
+    """
 
     name: str
-    start: Callable[[World, str], Awaitable[None]]
+    start: Step
     version: str
+    overtaken: tuple[Step, str] | None = None
+    killed: bool = True
+
+    @property
+    def final(self) -> str:
+        """The version at its end."""
+        return self.overtaken[1] if self.overtaken else self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +66,54 @@ class Life:
 
     controller: str
     resource: Resource
-    begin: Callable[[World, str], Awaitable[None]]
+    begin: Step
     phases: tuple[Phase, ...]
     look: Callable[[World, str], Awaitable[EndState]]
-    end: Callable[[World, str], Awaitable[None]]
+    end: Step
 
 
 @dataclass(frozen=True, slots=True)
 class Lived:
-    """What a life without kills came to, by phase: its writes in order, and its end state."""
+    """What a life without kills came to, by phase.
+
+    Attributes:
+        writes: in order, of what the phase itself does.
+        deletions: that are right in it, or in what overtakes it.
+        ends: the state at its end.
+
+    """
 
     writes: Mapping[str, tuple[str, ...]]
+    deletions: Mapping[str, frozenset[str]]
     ends: Mapping[str, EndState]
 
-    @property
-    def longest(self) -> int:
-        """Writes in the phase that has most."""
-        return max(len(writes) for writes in self.writes.values())
+    def points(self, life: Life) -> dict[str, int]:
+        """Writes at which each phase is killed."""
+        return {phase.name: len(self.writes[phase.name]) for phase in life.phases if phase.killed}
 
 
 async def live_cleanly(world: World, life: Life) -> Lived:
     """One life without kills."""
     case = await world.new_case()
     await life.begin(world, case)
-    writes: dict[str, tuple[str, ...]] = {}
-    ends: dict[str, EndState] = {}
+    lived = Lived(writes := {}, deletions := {}, ends := {})
     for phase in life.phases:
         position = await world.control.position()
         await phase.start(world, case)
-        await _settle(world, life, phase, case)
-        if phase.version:
-            # The last write of a phase is that of the status, which has been seen.
-            writes[phase.name] = await _writes(world, life, case, position)
+        await _settle(world, life, phase.version, case)
+        # The last write of a phase is that of the status, or the finalizer's: it has been seen.
+        writes[phase.name] = await _writes(world, life, case, position)
+        if phase.overtaken:
+            await phase.overtaken[0](world, case)
+            await _settle(world, life, phase.final, case)
+        deletions[phase.name] = _deletions(await _writes(world, life, case, position))
+        if phase.final:
             await _ask_again(world, life, case)
             ends[phase.name] = await life.look(world, case)
         else:
-            writes[phase.name] = await _writes(world, life, case, position)
             ends[phase.name] = await _at_rest(world, life, case)
     await life.end(world, case)
-    return Lived(writes, ends)
+    return lived
 
 
 async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when: When) -> list[str]:
@@ -99,28 +127,47 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
     await life.begin(world, case)
     found: list[str] = []
     for phase in life.phases:
-        kill = Kill(life.controller, nth, when) if nth <= len(lived.writes[phase.name]) else None
-        where = f"{phase.name}, {when} write {nth}" if kill else f"{phase.name}, not killed"
-        position = await world.control.position()
         before = await life.look(world, case)
-        await world.run_killed(kill, partial(phase.start, world, case))
-        await _settle(world, life, phase, case)
-        lines = await _compare(world, life, lived.ends[phase.name], case)
-        if phase.version and kill:
-            await _ask_again(world, life, case)
-            lines += await _compare(world, life, lived.ends[phase.name], case)
-        after = await life.look(world, case)
-        lines += _replaced(before, after) if phase.version else []
-        writes = await _writes(world, life, case, position)
-        lines += _wrong_deletions(lived.writes[phase.name], writes)
-        found += [f"{where} ({world.kills[-1] if kill else ''}): {line}" for line in lines]
+        position = await world.control.position()
+        expected = lived.ends[phase.name]
+        if phase.killed and nth <= len(lived.writes[phase.name]):
+            where = await _run_killed(world, phase, case, Kill(life.controller, nth, when))
+            await _settle(world, life, phase.final, case)
+            lines = await _compare(world, life, expected, case)
+            if phase.final:
+                await _ask_again(world, life, case)
+        else:
+            where, lines = f"{phase.name}, not killed", []
+            await _run(world, life, phase, case)
+        lines += await _compare(world, life, expected, case)
+        if not phase.overtaken and phase.final:
+            lines += _replaced(before, await life.look(world, case))
+        asked = _deletions(await _writes(world, life, case, position))
+        wrong = asked - lived.deletions[phase.name]
+        lines += [f"should not have been asked for: {one}" for one in sorted(wrong)]
+        found += [f"{where}: {line}" for line in lines]
     await life.end(world, case)
     return found
 
 
-async def _settle(world: World, life: Life, phase: Phase, case: str) -> None:
-    if phase.version:
-        await world.settled(life.resource, case, phase.version)
+async def _run(world: World, life: Life, phase: Phase, case: str) -> None:
+    await phase.start(world, case)
+    await _settle(world, life, phase.version, case)
+    if phase.overtaken:
+        await phase.overtaken[0](world, case)
+        await _settle(world, life, phase.final, case)
+
+
+async def _run_killed(world: World, phase: Phase, case: str, kill: Kill) -> str:
+    """Returns where it was killed."""
+    meanwhile = partial(phase.overtaken[0], world, case) if phase.overtaken else None
+    await world.run_killed(kill, partial(phase.start, world, case), meanwhile)
+    return f"{phase.name}, write {kill.nth} ({world.kills[-1]})"
+
+
+async def _settle(world: World, life: Life, version: str, case: str) -> None:
+    if version:
+        await world.settled(life.resource, case, version)
     else:
         await world.wait_gone(life.resource, case)
 
@@ -164,9 +211,8 @@ def _replaced(before: EndState, after: EndState) -> list[str]:
     ]
 
 
-def _wrong_deletions(expected: Iterable[str], asked: Iterable[str]) -> list[str]:
-    wrong = {one for one in asked if one.startswith("DELETE ")} - set(expected)
-    return [f"should not have been asked for: {one}" for one in sorted(wrong)]
+def _deletions(writes: Iterable[str]) -> frozenset[str]:
+    return frozenset(one for one in writes if one.startswith("DELETE "))
 
 
 async def _writes(world: World, life: Life, case: str, after: int) -> tuple[str, ...]:

@@ -87,11 +87,16 @@ class World:
 
     # --- controllers --------------------------------------------------------------------------
 
-    async def run_killed(self, kill: Kill | None, act: Callable[[], Awaitable[None]]) -> None:
-        """Do ``act`` and kill a controller at one of the writes that follow; start it again."""
-        if kill is None:
-            await act()
-            return
+    async def run_killed(
+        self,
+        kill: Kill,
+        act: Callable[[], Awaitable[None]],
+        meanwhile: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        """Do ``act`` and kill a controller at one of the writes that follow; start it again.
+
+        ``meanwhile`` happens while it is dead.
+        """
         hold = await self.control.hold(kill.controller, nth=kill.nth, when=kill.when)
         try:
             await act()
@@ -101,6 +106,8 @@ class World:
             await self.control.gone(hold)
         finally:
             await self.control.forget(hold)
+        if meanwhile is not None:
+            await meanwhile()
         await self.environment.processes.restart(kill.controller, is_ready=dev.says_ready)
 
     async def writes(self, controller: str, *, after: int) -> list[str]:
