@@ -297,15 +297,20 @@ async def test_a_cached_digest_needs_the_objects_own_url(
     with pytest.raises(ArtifactNotFound):
         async with fetcher.fetch(artifact(script.url, served.digest)):
             pass
-    # Another ETag, then none at all: only the bytes themselves count.
+    # From another server only the bytes themselves count.
+    script.answers = [answer(body=b"other bytes")]
+    with pytest.raises(DigestMismatch):
+        async with fetcher.fetch(artifact(script.url, served.digest)):
+            pass
+    script.answers = [answer(body=served.data)]
+    async with fetcher.fetch(artifact(script.url, served.digest)) as tree:
+        assert (tree.path / "app.yaml").exists()
+    # Another ETag, then none at all: the same.
     for headers in ({"ETag": '"sha256:other"'}, {}):
         script.answers = [answer(headers=headers), answer(body=b"other bytes")]
         with pytest.raises(DigestMismatch):
             async with fetcher.fetch(artifact(script.url, served.digest)):
                 pass
-    script.answers = [answer(), answer(body=served.data)]
-    async with fetcher.fetch(artifact(script.url, served.digest)) as tree:
-        assert (tree.path / "app.yaml").exists()
     script.answers = [answer(headers={"ETag": f'"{served.digest}"'})]
     async with fetcher.fetch(artifact(script.url, served.digest)) as tree:
         assert (tree.path / "app.yaml").exists()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
@@ -187,11 +188,32 @@ def _artifact_of(resource: Resource, obj: JsonObject) -> Artifact | None:
     if not raw:
         return None
     try:
-        return decode(raw, Artifact)
+        artifact = decode(raw, Artifact)
     except InvalidObject as error:
         raise Failed(
             reasons.ARTIFACT_FAILED, f"{resource.kind} '{key_of(obj)}' has an {error}"
         ) from error
+    if resource is not kinds.EXTERNAL_ARTIFACT and not _is_own(resource, key_of(obj), artifact.url):
+        raise Failed(
+            reasons.ARTIFACT_FAILED,
+            f"{resource.kind} '{key_of(obj)}' has an artifact that is another object's: its address"
+            " does not name this one",
+        )
+    return artifact
+
+
+def _is_own(resource: Resource, key: ObjectKey, url: str) -> bool:
+    """Whether an artifact's address ends in <kind>/<namespace>/<name>/<file>, as storage has it.
+
+    A status can be forged by whoever may write it, and the file server asks nobody who they are.
+    """
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return False
+    folder, _, file = path.rpartition("/")
+    own = f"/{resource.kind.lower()}/{key.namespace}/{key.name}"
+    return folder.endswith(own) and file not in {"", ".", ".."} and "%" not in path
 
 
 def _missing(resource: Resource, key: ObjectKey, error: NotFound) -> str:

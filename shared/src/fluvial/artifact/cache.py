@@ -23,12 +23,18 @@ __all__ = ["CacheEntry", "TreeCache"]
 
 @dataclass(slots=True)
 class CacheEntry:
-    """One extracted tree."""
+    """One extracted tree.
+
+    Attributes:
+        origins: scheme, host and port of the servers that have delivered the archive.
+
+    """
 
     path: Path
     size: int
     dropped_links: tuple[str, ...]
     pins: int = field(default=0)
+    origins: set[str] = field(default_factory=set)
 
 
 class TreeCache:

@@ -1,8 +1,9 @@
 """Loads artifacts for consumers, once per digest, and gives them as read-only trees.
 
 Knowing a digest is no right to its content: a tree that is in the cache is handed to an object
-only after that object's own artifact URL has answered HEAD with an ETag equal to the digest. A
-server without such ETags costs a download instead, whose bytes prove the same.
+only after that object's own artifact URL has answered HEAD with an ETag equal to the digest. An
+ETag is no more than a claim, so it counts only from a server that has itself delivered these very
+bytes before; any other server, and one without such ETags, costs a download that proves the same.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fluvial.artifact.errors import (
     ArtifactNotFound,
     ArtifactTooLarge,
     ArtifactUnreachable,
+    DigestMismatch,
 )
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
@@ -126,7 +128,8 @@ class Fetcher:
             if entry is None:
                 return await self._download(url, digest, keep=True)
         try:
-            if not await self._persist(lambda: self._head_matches(url, digest)):
+            is_known = str(url.origin()) in entry.origins
+            if not (is_known and await self._persist(lambda: self._head_matches(url, digest))):
                 await self._download(url, digest, keep=False)
         except BaseException:
             await self._cache.unpin(digest)
@@ -140,10 +143,13 @@ class Fetcher:
             await self._persist(lambda: self._get(url, digest, archive))
             self.downloads += 1
             if keep:
-                return await self._cache.add(digest, archive)
-            entry = self._cache.pin(digest)
-            assert entry is not None  # noqa: S101  # the caller holds a pin
-            entry.pins -= 1
+                entry = await self._cache.add(digest, archive)
+            else:
+                found = self._cache.pin(digest)
+                assert found is not None  # noqa: S101  # the caller holds a pin
+                entry = found
+                entry.pins -= 1
+            entry.origins.add(str(url.origin()))
             return entry
         finally:
             await in_thread(lambda _: remove_tree(folder))
@@ -171,7 +177,9 @@ class Fetcher:
                     self._check_size(size)
                     hasher.update(block)
                     out.write(block)
-        digest.check(Digest(digest.algorithm, hasher.hexdigest()), what="the downloaded artifact")
+        if hasher.hexdigest() != digest.hex:
+            # Whoever names an address must not learn, by its digest, what is there.
+            raise DigestMismatch(f"the content at the artifact's address is not {digest}")
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:
