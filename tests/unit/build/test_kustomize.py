@@ -15,14 +15,13 @@ import pytest
 from fluvial.build import sandbox
 from fluvial.build.errors import BuildTimeout, EngineFailed, KustomizeError
 from fluvial.build.kustomize import KubectlEngine, kubectl_path
+from fluvial.workers.landlock import landlock_version
 
 MakeTree = Callable[[dict[str, str]], Path]
 _RESOURCE = "resources: [x.yaml]\n"
 _PLUGIN = "apiVersion: builtin\\nmetadata: {name: p}\\n"
 
-needs_landlock = pytest.mark.skipif(
-    sandbox.landlock_version() == 0, reason="the kernel has no Landlock"
-)
+needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="the kernel has no Landlock")
 
 
 async def _refused(engine: KubectlEngine, tree: Path, content: str) -> str:
@@ -212,6 +211,7 @@ async def test_a_kernel_without_landlock_still_builds(
     engine: KubectlEngine, make_tree: MakeTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "landlock_version", lambda: 0)
+    monkeypatch.setattr("fluvial.build.kustomize.landlock_version", lambda: 0)
     tree = make_tree({"kustomization.yaml": _RESOURCE, "x.yaml": "cm:x"})
 
     assert not engine.fenced

@@ -20,6 +20,7 @@ from fluvial.build import sandbox, yaml
 from fluvial.build.errors import EngineFailed, KustomizeError
 from fluvial.build.pace import Pace
 from fluvial.objects import JsonObject
+from fluvial.workers.landlock import landlock_version
 
 __all__ = ["KubectlEngine", "KustomizeEngine", "kubectl_path"]
 
@@ -114,7 +115,7 @@ class KubectlEngine:
     @property
     def fenced(self) -> bool:
         """Whether the kernel has Landlock."""
-        return sandbox.landlock_version() > 0
+        return landlock_version() > 0
 
     async def build(
         self,

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import functools
 import os
 import signal
 import sys
@@ -21,11 +19,10 @@ from typing import Final
 
 from fluvial.build import launcher
 from fluvial.build.errors import BuildTimeout, EngineFailed, KustomizeError
+from fluvial.workers.landlock import landlock_version
 
-__all__ = ["Limits", "Outcome", "landlock_version", "run_fenced"]
+__all__ = ["Limits", "Outcome", "run_fenced"]
 
-_CREATE_RULESET: Final = 444
-_VERSION_FLAG: Final = 1
 _CHUNK: Final = 256 * 1024
 _MAX_STDERR: Final = 64 * 1024
 
@@ -51,16 +48,6 @@ class Outcome:
     code: int
     stdout: bytes = field(repr=False)
     stderr: str = field(repr=False)
-
-
-@functools.cache
-def landlock_version() -> int:
-    """The version of Landlock that the kernel has, 0 where it has none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "syscall") or not sys.platform.startswith("linux"):
-        return 0
-    version = libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG)
-    return max(int(version), 0)
 
 
 async def run_fenced(
