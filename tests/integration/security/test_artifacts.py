@@ -12,7 +12,7 @@ from fluvial.kube import kinds
 from fluvial.objects import JsonObject, ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
 
-_SECRET = "internal-token-4711"  # noqa: S105 - what must not be seen
+_SECRET = "internal-token-4711"
 
 
 @asynccontextmanager

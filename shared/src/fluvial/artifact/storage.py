@@ -105,6 +105,15 @@ class Storage:
         """Where an artifact's file is or would be, inside the base whatever its path says."""
         return secure_join(self.base, artifact.path)
 
+    def is_of(self, artifact: Artifact, kind: str, key: ObjectKey) -> bool:
+        """Whether an artifact's path is one of this object's own.
+
+        A status can be forged by whoever may write it: ask before an artifact that was read from
+        one is checked, served, unpacked or deleted.
+        """
+        folder, _, file = artifact.path.lstrip("/").rpartition("/")
+        return folder == self.relative_path(kind, key) and file not in {"", ".", ".."}
+
     def url_for(self, path: str) -> str:
         """The address consumers load a path from."""
         address = self.adv_addr.rstrip("/")

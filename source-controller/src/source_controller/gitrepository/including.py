@@ -98,14 +98,15 @@ class IncludeStep:
                 f"could not get resource for include {name!r}: {error}",
                 kind="waiting",
             ) from error
-        if found.status.artifact is None:
+        artifact = found.status.artifact
+        if artifact is None or not self._storage.is_of(artifact, GIT_REPOSITORY.kind, key):
             raise StepFailed(
                 reasons.INCLUDE_UNAVAILABLE,
                 reasons.NO_ARTIFACT,
                 f"no artifact available for include {name!r}",
                 kind="waiting",
             )
-        return found.status.artifact
+        return artifact
 
 
 def _move(include: GitRepositoryInclude, unpacked: Path, tree: Path) -> None:

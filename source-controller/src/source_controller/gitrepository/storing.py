@@ -58,6 +58,9 @@ class StorageStep:
         """Whether the artifact of the status has to be made again."""
         if run.artifact is None:
             return False
+        if not self._storage.is_of(run.artifact, KIND, run.key):
+            run.set_artifact(None)  # forged: the file is another object's, and stays
+            return True
         try:
             await self._storage.verify(run.artifact)
         except ArtifactNotFound:
