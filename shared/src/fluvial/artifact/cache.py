@@ -7,6 +7,7 @@ process left is removed at the start, because nothing says that it is still as i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -54,12 +55,19 @@ class TreeCache:
         self._entries: OrderedDict[Digest, CacheEntry] = OrderedDict()
         self._size = 0
         self._started = False
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        """Empty the folder, once."""
-        if not self._started:
-            self._started = True
-            await in_thread(self._empty)
+        """Empty the folder, once; whoever calls meanwhile waits for it.
+
+        Raises:
+            OSError: the folder cannot be made or emptied; the next call tries again.
+
+        """
+        async with self._starting:
+            if not self._started:
+                await in_thread(self._empty)
+                self._started = True
 
     @property
     def size(self) -> int:
