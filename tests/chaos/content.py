@@ -1,6 +1,7 @@
 """What the repository of the chaos tests holds: two versions of one set of objects.
 
-``${case}`` becomes the name of the case, so one repository serves cases that share a cluster.
+``${case}`` becomes the name of the case, so one repository serves cases that share a cluster;
+``${health}`` steers devcluster's stand-in for the Deployment controller.
 From v1 to v2 one object changes (``settings``), one is added (``added``), one is no longer
 wanted (``token``), and one is no longer wanted but belongs to somebody else by then (``handed``).
 """
@@ -45,7 +46,10 @@ metadata: {name: "${case}-extra"}
 _DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment
-metadata: {name: web, namespace: "${case}"}
+metadata:
+  name: web
+  namespace: "${case}"
+  annotations: {devcluster.fluvial.dev/health: "${health}"}
 spec:
   replicas: 2
   selector: {matchLabels: {app: web}}

@@ -16,16 +16,16 @@ from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
 
-__all__ = ["EndState", "differences", "objects_of", "status_of", "strays"]
+__all__ = ["DEPLOYMENTS", "EndState", "differences", "objects_of", "status_of", "strays"]
 
 _SERVICES = Resource("", "v1", "services", "Service", namespaced=True)
-_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 _NAMESPACED = (
     kinds.CONFIG_MAP,
     kinds.SECRET,
     kinds.SERVICE_ACCOUNT,
     _SERVICES,
-    _DEPLOYMENTS,
+    DEPLOYMENTS,
 )
 # What the server makes up for each object; whose names, and what depends on a clock.
 _MADE_UP = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")

@@ -201,4 +201,4 @@ async def test_killed_at_any_write(
     for nth in range(chunk + 1, max(lived.points(life).values()) + 1, CHUNKS):
         found += await live_killed(world, life, lived, nth=nth, when=when)
 
-    assert found == []
+    assert not found, "\n".join(found)

@@ -32,7 +32,7 @@ from fluvial_cli.gitserver import GitServer
 from fluvial_cli.waiting import ready_condition, wait_for
 from gitservers.repos import Repo
 
-__all__ = ["Kill", "World", "owned_by", "poll"]
+__all__ = ["MANAGER", "Kill", "World", "owned_by", "poll"]
 
 MANAGER = "test"
 _BINDINGS = Resource(
@@ -140,8 +140,8 @@ class World:
         spec = {"interval": "10m", "url": self.git_url, "ref": {"branch": case}}
         await self.apply(kinds.GIT_REPOSITORY, case, {"name": "app"}, spec=spec)
 
-    async def kustomization(self, case: str) -> None:
-        """Create the Kustomization of a case."""
+    async def kustomization(self, case: str, *, health: str = "ready") -> None:
+        """Create the Kustomization of a case; ``health`` is what becomes of its Deployment."""
         spec = {
             "interval": "10m",
             "retryInterval": "1s",
@@ -151,7 +151,7 @@ class World:
             "wait": True,
             "serviceAccountName": "deployer",
             "sourceRef": {"kind": "GitRepository", "name": "app"},
-            "postBuild": {"substitute": {"case": case, "region": "eu-west"}},
+            "postBuild": {"substitute": {"case": case, "region": "eu-west", "health": health}},
         }
         await self.apply(kinds.KUSTOMIZATION, case, {"name": "app"}, spec=spec)
 

@@ -14,6 +14,7 @@ from fluvial.artifact.fetcher import Fetcher
 from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
 from fluvial.build.kustomize import KubectlEngine
+from fluvial.build.view import remove_leftovers
 from fluvial.log import get_logger, setup_logging
 from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
@@ -29,7 +30,7 @@ from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.tenant import TenantRules
 
-__all__ = ["Options", "main", "read_options"]
+__all__ = ["Options", "main", "read_options", "work_folder"]
 
 NAME = "kustomize-controller"
 VERSION = "0.1.0"
@@ -59,7 +60,8 @@ class Options:
     Attributes:
         concurrent_ssa: requests in flight for one Kustomization.
         custom_stage_kinds: ``group/Kind`` that are applied before the rest.
-        cache_path: folder of the artifact cache; ``""`` makes a temporary one.
+        cache_path: folder of extracted artifacts and of private copies for builds, nobody else's;
+            ``""`` makes a temporary one, which a killed process leaves behind.
         cache_max_bytes: bound on extracted artifacts that nobody uses.
         artifact_max_bytes: largest artifact.
         artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
@@ -88,7 +90,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags.integer("concurrent-ssa", 4, "Requests in flight for one Kustomization.", minimum=1)
     flags.switch("no-remote-bases", "Refuse remote bases; they are always refused today.")
     flags.strings("custom-apply-stage-kinds", (), "group/Kind that are applied before the rest.")
-    flags.string("cache-path", "", "Folder of the artifact cache; a temporary one by default.")
+    flags.string("cache-path", "", "Folder for extracted artifacts; a temporary one by default.")
     flags.integer("cache-max-size", 1024, "Size of the artifact cache in MiB.", minimum=1)
     flags.integer("artifact-max-size", 512, "Largest artifact in MiB.", minimum=1)
     parsed = flags.parse(arguments)
@@ -109,7 +111,7 @@ async def main(options: Options) -> int:
     """Run the controller; its exit code."""
     log = get_logger(NAME)
     with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluvial-kustomize-")))
+        work = work_folder(options.cache_path, stack)
         async with Manager(
             options.common, name=NAME, version=VERSION, log=log, grace=_GRACE
         ) as manager:
@@ -157,9 +159,26 @@ def settings_of(options: Options) -> Settings:
     )
 
 
+def work_folder(cache_path: str, stack: ExitStack) -> Path:
+    """The folder for artifacts and builds, without what a killed process left of its builds.
+
+    Args:
+        cache_path: of the flag; ``""`` makes a temporary folder.
+        stack: removes that at the end.
+
+    """
+    if not cache_path:
+        temporary = tempfile.TemporaryDirectory(prefix="fluvial-kustomize-")
+        return Path(stack.enter_context(temporary))
+    work = Path(cache_path)
+    work.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_leftovers(work / "builds")
+    return work
+
+
 def _renderer(options: Options, manager: Manager, work: Path) -> Renderer:
     fetcher = Fetcher(
-        Path(options.cache_path or work / "artifacts"),
+        work / "artifacts",
         max_cache_bytes=options.cache_max_bytes,
         max_artifact_bytes=options.artifact_max_bytes,
         http=manager.http,
@@ -169,7 +188,7 @@ def _renderer(options: Options, manager: Manager, work: Path) -> Renderer:
     )
     home, builds = work / "home", work / "builds"
     for folder in (home, builds):
-        folder.mkdir()
+        folder.mkdir(mode=0o700, exist_ok=True)
     return Renderer(
         fetcher,
         Builder(KubectlEngine(home), BuildCache(), manager.clock, work_dir=builds),
