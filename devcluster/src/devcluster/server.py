@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,11 +168,12 @@ class ApiServer:
         if task is not None:
             self._streams.add(task)
         try:
-            with self._control.watching(reply.watch, entry):
+            # A client that goes away ends its watch and is no error.
+            with suppress(ConnectionError), self._control.watching(reply.watch, entry):
                 async for chunk in reply.watch.lines():
                     entry.sent += len(chunk)
                     await response.write(chunk)
-            await response.write_eof()
+                await response.write_eof()
         finally:
             if task is not None:
                 self._streams.discard(task)
