@@ -314,11 +314,12 @@ class HealthWaiter:
             for ref, member in wait.members.items()
         }
         healthy = aggregate(one.status for one in statuses.values()) is HealthStatus.CURRENT
+        message = "" if healthy else wait_message(statuses, timed_out=timed_out)
         self._close(wait)
         self._results[request.key] = WaitResult(
             attempt=request.attempt,
             healthy=healthy,
-            message="" if healthy else wait_message(statuses, timed_out=timed_out),
+            message=request.target.masker.text(message),  # names may have values of Secrets
             elapsed=self._clock.monotonic() - request.started,
             statuses=statuses,
         )
