@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 from collections.abc import Mapping
@@ -26,6 +27,10 @@ def _config_map(data: dict[str, Any], **metadata: Any) -> JsonObject:
     }
 
 
+def _applied(*args: Any, **kwargs: Any) -> list[postbuild.Substituted]:
+    return asyncio.run(postbuild.apply_variables(*args, **kwargs))
+
+
 def _substituted(
     objects: list[JsonObject],
     values: Mapping[str, str],
@@ -34,9 +39,7 @@ def _substituted(
     strict: bool,
 ) -> list[JsonObject]:
     """The objects alone, with variables that come from no Secret."""
-    found = postbuild.apply_variables(
-        objects, postbuild.Variables(values), strategy=strategy, strict=strict
-    )
+    found = _applied(objects, postbuild.Variables(values), strategy=strategy, strict=strict)
     return [item.object for item in found]
 
 
@@ -83,7 +86,7 @@ def test_keys_are_substituted_too() -> None:
 def test_line_breaks_are_removed_from_values() -> None:
     variables = postbuild.collect_variables([], {"v": "a\nb\n"})
 
-    (found,) = postbuild.apply_variables([_config_map({"k": "${v}"})], variables, strict=True)
+    (found,) = _applied([_config_map({"k": "${v}"})], variables, strict=True)
 
     assert found.object["data"] == {"k": "ab"}
 
@@ -182,7 +185,7 @@ def test_secrets_are_told_with_all_their_forms() -> None:
         _config_map({"a": "nothing"}),
     ]
 
-    first, second, third = postbuild.apply_variables(objects, variables, strict=True)
+    first, second, third = _applied(objects, variables, strict=True)
 
     assert {"s3cret", "S3CRET", '{"user": "bob"}', "user", "bob"} == first.secrets
     assert second.secrets == third.secrets == frozenset()
@@ -193,9 +196,9 @@ def test_errors_and_representations_hold_no_secret() -> None:
     variables = postbuild.collect_variables([source])
 
     with pytest.raises(SubstitutionError) as caught:
-        postbuild.apply_variables([_config_map({"k": "${token}"})], variables, strict=True)
+        _applied([_config_map({"k": "${token}"})], variables, strict=True)
 
-    (found,) = postbuild.apply_variables([_config_map({"k": "${u}"})], variables, strict=True)
+    (found,) = _applied([_config_map({"k": "${u}"})], variables, strict=True)
     assert found.object["data"] == {"k": "b"}
     told = f"{caught.value} {source!r} {variables!r} {found!r}"
     assert "hunter2" not in told

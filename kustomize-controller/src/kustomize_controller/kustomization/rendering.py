@@ -15,14 +15,18 @@ from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
 from fluvial.artifact.fetcher import ExtractedTree, Fetcher
 from fluvial.build.builder import Builder, BuildSpec
 from fluvial.build.errors import BuildError
-from fluvial.build.postbuild import apply_variables
-from fluvial.objects import JsonObject
+from fluvial.build.pace import Pace
+from fluvial.build.postbuild import Substituted, apply_variables
+from fluvial.objects import JsonObject, ref_of
 from fluvial.paths import secure_join
 from fluvial.runtime.outcome import Failed, Waiting
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.run import Run
 
 __all__ = ["Renderer", "set_digest"]
+
+_MAX_MASKING = 10_000_000
+"""Characters times strings; beyond it the history counts the object by its name alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Renderer:
             async with self.fetcher.fetch(run.source.artifact) as tree:
                 _check_path(tree.path, run.spec_of.spec.path)
                 run.status.last_attempted_revision = run.revision
-                objects = await self._build(run, tree)
+                built = await self._build(run, tree)
         except ArtifactNotFound as error:
             raise Waiting(
                 reasons.ARTIFACT_FAILED,
@@ -75,15 +79,15 @@ class Renderer:
             ) from error
         common = run.spec_of.spec.common_metadata
         desired = await prepare_set(
-            objects,
+            [one.object for one in built],
             owner=run.owner,
             common_labels=common.labels if common else None,
             common_annotations=common.annotations if common else None,
         )
-        run.digest = set_digest(desired, Masker(run.secrets))
+        run.digest = await set_digest(built, desired)
         return desired
 
-    async def _build(self, run: Run, tree: ExtractedTree) -> Sequence[JsonObject]:
+    async def _build(self, run: Run, tree: ExtractedTree) -> Sequence[Substituted]:
         assert run.config is not None  # noqa: S101  # read by a step before
         try:
             built = await self.builder.build(
@@ -95,8 +99,8 @@ class Renderer:
             )
             post_build = run.spec_of.spec.post_build
             if post_build is None:
-                return built.objects
-            substituted = apply_variables(
+                return [Substituted(obj) for obj in built.objects]
+            substituted = await apply_variables(
                 built.objects,
                 run.config.variables,
                 strategy=post_build.substitute_strategy,
@@ -105,22 +109,35 @@ class Renderer:
         except BuildError as error:
             raise Failed(reasons.BUILD_FAILED, str(error)) from error
         run.secrets = frozenset().union(*(one.secrets for one in substituted))
-        return [one.object for one in substituted]
+        return substituted
 
 
-def set_digest(objects: Sequence[JsonObject], masker: Masker) -> str:
+async def set_digest(built: Sequence[Substituted], objects: Sequence[JsonObject]) -> str:
     """Digest of a desired set for the history, without anything that came from a Secret.
 
     A digest of a short secret could be reversed by trying, so values of Secrets and substituted
     secret strings do not enter it.
+
+    Args:
+        built: says which strings are secret.
+        objects: the desired set made of ``built``, in its order.
+
     """
-    digest = hashlib.sha256()
-    for obj in objects:
-        shown = {k: v for k, v in obj.items() if k not in {"data", "stringData"}}
-        text = orjson.dumps(shown if is_secret(obj) else obj, option=orjson.OPT_SORT_KEYS)
-        digest.update(masker.text(text.decode()).encode())
+    digest, pace = hashlib.sha256(), Pace()
+    for one, obj in zip(built, objects, strict=True):
+        digest.update(_shown(obj, one.secrets))
         digest.update(b"\n")
+        await pace.breathe()
     return f"sha256:{digest.hexdigest()}"
+
+
+def _shown(obj: JsonObject, secrets: frozenset[str]) -> bytes:
+    if is_secret(obj):
+        obj = {k: v for k, v in obj.items() if k not in {"data", "stringData"}}
+    text = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS)
+    if len(text) * len(secrets) > _MAX_MASKING:
+        return str(ref_of(obj)).encode()
+    return Masker(secrets).text(text.decode()).encode() if secrets else text
 
 
 def _check_path(root: Path, path: str) -> None:

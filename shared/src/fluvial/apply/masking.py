@@ -19,6 +19,7 @@ MASK = "***"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SHORT = 4
 _LINE = 8
+_MAX_WORK = 500_000_000  # characters looked at, about half a second
 _ECHO = re.compile(
     r"((?:Invalid|Unsupported|Duplicate|Too (?:long|many)) value|unable to decode"
     r"|cannot unmarshal|invalid value|illegal base64 data|expected \w+, got)[^\n]*"
@@ -62,11 +63,11 @@ class Masker:
     stand alone, since replacing every "1" would hide the message.
     """
 
-    __slots__ = ("_pattern", "_strings")
+    __slots__ = ("_strings", "_variants")
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
         self._strings = frozenset(text for text in strings if text.strip())
-        self._pattern = _compile(self._strings)
+        self._variants: tuple[str, ...] | None = None  # made when first needed
 
     def extend(self, strings: Iterable[str]) -> Masker:
         """A masker that hides these strings too."""
@@ -74,8 +75,24 @@ class Masker:
         return self if more <= self._strings else Masker(self._strings | more)
 
     def text(self, text: str) -> str:
-        """The text with every secret string replaced by ``***``."""
-        return self._pattern.sub(MASK, text) if self._pattern else text
+        """The text with every secret string replaced by ``***``.
+
+        One search for each string: a pattern of all of them takes seconds to compile where a
+        Secret has thousands of values, and as long again for each text.
+        """
+        if self._variants is None:
+            variants = {form for one in self._strings for form in _variants(one)}
+            self._variants = tuple(sorted(variants, key=lambda one: (-len(one), one)))
+        if len(text) * len(self._variants) > _MAX_WORK:
+            return f"{MASK} (not shown: too many secret values to look for)"
+        for variant in self._variants:
+            if variant not in text:
+                continue
+            if len(variant) < _SHORT:
+                text = re.sub(rf"(?<!\w){re.escape(variant)}(?!\w)", MASK, text)
+            else:
+                text = text.replace(variant, MASK)
+        return text
 
     def message(self, text: str, *obj: JsonObject | None) -> str:
         """An API server's message about objects, of which some may be Secrets.
@@ -88,19 +105,6 @@ class Masker:
             masker = masker.extend(secret_strings(one))
         text = masker.text(text)
         return _ECHO.sub(rf"\1: {MASK}", text) if secrets else text
-
-
-def _compile(strings: frozenset[str]) -> re.Pattern[str] | None:
-    variants: set[str] = set()
-    for text in strings:
-        variants.update(_variants(text))
-    if not variants:
-        return None
-    parts = []
-    for variant in sorted(variants, key=lambda one: (-len(one), one)):
-        part = re.escape(variant)
-        parts.append(rf"(?<!\w){part}(?!\w)" if len(variant) < _SHORT else part)
-    return re.compile("|".join(parts))
 
 
 def _variants(text: str) -> set[str]:

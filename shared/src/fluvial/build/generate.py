@@ -25,6 +25,8 @@ from fluvial.paths import secure_join
 __all__ = ["RootKustomization", "generate"]
 
 _MANIFESTS: Final = (".yaml", ".yml")
+_MAX_MANIFEST_BYTES: Final = 64 * 1024**2
+"""Of a plain folder, all together: what a build may put out."""
 _PLACEHOLDER: Final = "_placeholder"
 _ORIGIN: Final = "originAnnotations"
 _NOT_A_COMPONENT: Final = (
@@ -72,7 +74,8 @@ def generate(
     Raises:
         PathNotFound: ``spec.path`` is not a folder.
         DroppedLink: it was a link.
-        RefusedInput: a component is absolute, remote or outside the artifact.
+        RefusedInput: a component is absolute, remote or outside the artifact, or the manifests or
+            the kustomization are too large.
         YamlError: the kustomization, or a manifest of a plain folder, is not YAML.
         KustomizeError: one of them is not what it must be.
 
@@ -134,6 +137,7 @@ def _for_plain_folder(root: Path, folder: Path) -> JsonObject:
 def _resources_below(root: Path, base: Path) -> Iterator[str]:
     """Manifests and folders with a kustomization, in the order of their paths, depth first."""
     pending = _in_order(base)
+    left = _MAX_MANIFEST_BYTES
     while pending:
         entry = pending.pop()
         if entry.is_dir():
@@ -142,6 +146,12 @@ def _resources_below(root: Path, base: Path) -> Iterator[str]:
             else:
                 pending.extend(_in_order(entry))
         elif entry.is_file() and entry.name.endswith(_MANIFESTS):
+            left -= entry.stat().st_size
+            if left < 0:
+                raise RefusedInput(
+                    f"{_relative(root, entry)}: the manifests below the path are larger than"
+                    f" {_MAX_MANIFEST_BYTES // 1024**2} MiB"
+                )
             _check_manifest(entry, source=_relative(root, entry))
             yield entry.relative_to(base).as_posix()
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from fluvial.build import yaml
-from fluvial.build.errors import KustomizeError
+from fluvial.build.errors import KustomizeError, RefusedInput
 from fluvial.objects import JsonObject
 
 __all__ = [
     "FILE_NAMES",
+    "MAX_BYTES",
     "REMOTE_HINT",
     "dropped_link_in",
     "field",
@@ -29,6 +30,9 @@ __all__ = [
 
 FILE_NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """Names in the order in which they are looked for."""
+
+MAX_BYTES: Final = 8 * 1024**2
+"""Of one kustomization file."""
 
 REMOTE_HINT: Final = (
     "builds do not fetch anything: copy it into the repository, or make it a source"
@@ -61,8 +65,11 @@ def read(file: Path, *, source: str) -> JsonObject:
     Raises:
         YamlError: not YAML.
         KustomizeError: not a mapping.
+        RefusedInput: larger than any that a person wrote.
 
     """
+    if file.stat().st_size > MAX_BYTES:
+        raise RefusedInput(f"{source}: larger than {MAX_BYTES // 1024**2} MiB")
     # kustomize takes the last of two equal keys here, though not in manifests.
     documents = yaml.load_all(file.read_bytes(), source=source, unique_keys=False)
     content = documents[0] if documents else {}

@@ -124,19 +124,27 @@ class KubectlEngine:
         *,
         timeout: float,
     ) -> list[JsonObject]:
-        """See ``KustomizeEngine``; waiting for a slot does not count as building time."""
+        """See ``KustomizeEngine``; waiting for a slot does not count as building time.
+
+        A program that crashes costs one more try, as a worker does, and never the controller.
+        """
         async with self._slots:
-            outcome = await sandbox.run_fenced(
-                self._program,
-                ["kustomize", path, "--load-restrictor", "LoadRestrictionsNone"],
-                root=root,
-                timeout=timeout,
-                limits=self._limits,
-                environment={"HOME": str(self._home), "PATH": "", "KUBERC": "off"},
-            )
-            if outcome.code:
-                raise _failure(outcome, root)
+            outcome = await self._run(root, path, timeout)
+            if _has_crashed(outcome):
+                outcome = await self._run(root, path, timeout)
+        if outcome.code:
+            raise _failure(outcome, root)
         return await _objects(outcome.stdout)
+
+    async def _run(self, root: Path, path: str, timeout: float) -> sandbox.Outcome:
+        return await sandbox.run_fenced(
+            self._program,
+            ["kustomize", path, "--load-restrictor", "LoadRestrictionsNone"],
+            root=root,
+            timeout=timeout,
+            limits=self._limits,
+            environment={"HOME": str(self._home), "PATH": "", "KUBERC": "off"},
+        )
 
 
 async def _objects(output: bytes) -> list[JsonObject]:
@@ -155,6 +163,10 @@ async def _objects(output: bytes) -> list[JsonObject]:
 
 def _load(document: bytes, _: StopFlag) -> list[JsonObject]:
     return yaml.load_all(document, source=_SOURCE)
+
+
+def _has_crashed(outcome: sandbox.Outcome) -> bool:
+    return outcome.code not in {0, _REFUSED}
 
 
 def _failure(outcome: sandbox.Outcome, root: Path) -> KustomizeError | EngineFailed:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
 from fluvial.api.kustomize import SubstituteStrategy
+from fluvial.artifact.threads import in_thread
 from fluvial.build import yaml
 from fluvial.build.errors import SubstitutionError, YamlError
+from fluvial.build.pace import Pace
 from fluvial.build.substitute import Expansion, expand
 from fluvial.objects import JsonObject, annotations_of, labels_of, ref_of
 
@@ -33,6 +36,9 @@ __all__ = [
 
 _SWITCH: Final = "kustomize.toolkit.fluxcd.io/substitute"
 _DISABLED: Final = "disabled"
+_MAX_TOTAL: Final = 64 * 1024**2
+_INLINE: Final = 32 * 1024
+_REPLACES: Final = re.compile(rb"\$\{\w+/")
 _NAME: Final = re.compile(r"[_A-Za-z][_A-Za-z0-9]*", re.ASCII)
 
 
@@ -80,11 +86,13 @@ class Substituted:
     Attributes:
         secrets: every text that came from a Secret into this object, for masking: the values,
             what operators made of them, and the strings that YAML read from them.
+        size: characters of the text after substitution; 0 where there was none.
 
     """
 
     object: JsonObject = field(repr=False)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    size: int = 0
 
 
 def collect_variables(
@@ -106,7 +114,7 @@ def collect_variables(
     return Variables(values, frozenset(secret))
 
 
-def apply_variables(
+async def apply_variables(
     objects: Iterable[JsonObject],
     variables: Variables,
     *,
@@ -114,6 +122,8 @@ def apply_variables(
     strict: bool,
 ) -> list[Substituted]:
     """Substitute in every object that does not disable it by label or annotation.
+
+    Lets others run in between; what may become large is done in a thread.
 
     Args:
         objects: built objects; not changed.
@@ -124,7 +134,8 @@ def apply_variables(
 
     Raises:
         SubstitutionError: a variable's name is not one, an expression is malformed or its
-            variable not set, or the result is not an object. Names the object, never a value.
+            variable not set, the result is not an object, or all results together are too
+            large. Names the object, never a value.
 
     """
     if not variables.values and strategy != "Always":
@@ -135,12 +146,29 @@ def apply_variables(
                 f"{name!r} cannot be a variable: names are letters, digits and _ and do not"
                 " start with a digit"
             )
-    return [_substitute(obj, variables, strict=strict) for obj in objects]
+    longest = max(map(len, variables.values.values()), default=0)
+    left, pace = _MAX_TOTAL, Pace()
+    results = []
+    for obj in objects:
+        raw = orjson.dumps(obj)
+        if b"$" not in raw or _is_disabled(obj):
+            results.append(Substituted(obj))
+            continue
+        job = functools.partial(_substitute, obj, variables, strict=strict)
+        is_small = len(raw) + raw.count(b"${") * longest <= _INLINE and not _REPLACES.search(raw)
+        result = job() if is_small else await in_thread(lambda _, job=job: job())  # type: ignore[misc]
+        left -= result.size
+        if left < 0:
+            raise SubstitutionError(
+                f"{ref_of(obj)}: with this the objects are larger than {_MAX_TOTAL // 1024**2} MiB"
+                " after substitution"
+            )
+        results.append(result)
+        await pace.breathe()
+    return results
 
 
 def _substitute(obj: JsonObject, variables: Variables, *, strict: bool) -> Substituted:
-    if _is_disabled(obj) or b"$" not in orjson.dumps(obj):
-        return Substituted(obj)
     try:
         text = yaml.dump(obj).decode()
         expansion = expand(text, variables.values, strict=strict)
@@ -148,7 +176,7 @@ def _substitute(obj: JsonObject, variables: Variables, *, strict: bool) -> Subst
         raise SubstitutionError(f"{ref_of(obj)}: {error}") from None
     secrets = _secret_texts(expansion, variables)
     result = _read_again(obj, expansion.text, is_secret=bool(secrets))
-    return Substituted(result, frozenset(secrets))
+    return Substituted(result, frozenset(secrets), len(expansion.text))
 
 
 def _is_disabled(obj: JsonObject) -> bool:
@@ -181,13 +209,15 @@ def _secret_texts(expansion: Expansion, variables: Variables) -> set[str]:
     return texts
 
 
-def _strings_in(text: str) -> Sequence[str]:
-    """The strings that YAML makes of a value, where they differ from its text."""
-    try:
-        value = yaml.load_one(text.encode(errors="surrogateescape"))
-    except YamlError:
-        return ()
-    return tuple(_leaves(value))
+def _strings_in(text: str) -> set[str]:
+    """What YAML makes of a value that stands plain or between quotes, where it is read at all."""
+    found: set[str] = set()
+    for form in (text, f'"{text}"', f"'{text}'"):
+        try:
+            found.update(_leaves(yaml.load_one(form.encode(errors="surrogateescape"))))
+        except YamlError:
+            continue
+    return found
 
 
 def _leaves(value: Any) -> Iterable[str]:
@@ -200,3 +230,5 @@ def _leaves(value: Any) -> Iterable[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _leaves(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield orjson.dumps(value).decode()  # 0x1F is 31 from here on

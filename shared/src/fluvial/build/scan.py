@@ -24,7 +24,6 @@ from fluvial.objects import JsonObject
 __all__ = ["scan"]
 
 _MAX_KUSTOMIZATIONS: Final = 10_000
-_MAX_FILE_BYTES: Final = 8 * 1024**2
 _FOLDERS_OR_FILES: Final = ("resources", "bases", "components")
 _PLUGINS: Final = ("generators", "transformers", "validators")
 _FILES: Final = ("configurations", "crds")
@@ -85,8 +84,6 @@ class _Walk:
         if file is None:
             raise KustomizeError(f"{folder}: there is no {', '.join(kustomization.FILE_NAMES)}")
         source = file.relative_to(self.tree).as_posix()
-        if file.stat().st_size > _MAX_FILE_BYTES:
-            raise RefusedInput(f"{source}: larger than {_MAX_FILE_BYTES // 1024**2} MiB")
         self._kustomization(_Place(folder, source), kustomization.read(file, source=source))
 
     def _kustomization(self, place: _Place, content: JsonObject) -> None:

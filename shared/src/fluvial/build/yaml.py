@@ -6,7 +6,7 @@ follow alias bombs. Stricter than Kubernetes in one thing on purpose: a key that
 error, as it is in kustomize's manifests. What is read can always be written as JSON.
 
 Limits: nesting 250 (what JSON encoders take), and aliases may not make up more of a document than
-the Go library allows.
+the Go library allows, nor repeat more than 32 Mi characters of text in a stream.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _TAG_TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 _ALIASES_ALWAYS_FINE: Final = 100
 _NODES_ALWAYS_FINE: Final = 1_000
+_MAX_ALIASED_TEXT: Final = 32 * 1024**2
 
 
 _Event = Any
@@ -76,7 +77,10 @@ class _Composer:
     def __init__(self, data: bytes, source: str, *, unique_keys: bool) -> None:
         self._source = source
         self._unique_keys = unique_keys
-        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._anchors: dict[str, tuple[Any, int, int]] = {}
+        """Value, nodes and characters by name."""
+        self._characters = 0
+        self._aliased_characters = 0
         self._nodes = 0
         self._aliased = 0
         self._depth = 0
@@ -112,7 +116,7 @@ class _Composer:
             return self._scalar(event)
         if kind is pyyaml.AliasEvent:
             return self._alias(event)
-        before = self._nodes
+        before, characters = self._nodes, self._characters
         self._nodes += 1
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -120,7 +124,8 @@ class _Composer:
         value = self._mapping() if kind is pyyaml.MappingStartEvent else self._sequence()
         self._depth -= 1
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, self._nodes - before)
+            size = self._nodes - before, self._characters - characters
+            self._anchors[event.anchor] = (value, *size)
         return value
 
     def _sequence(self) -> list[Any]:
@@ -177,6 +182,7 @@ class _Composer:
     def _scalar(self, event: _Event) -> Any:
         self._nodes += 1
         text, tag = event.value, event.tag
+        self._characters += len(text)
         value: Any
         if tag is not None:
             value = self._tagged(event, tag, text)
@@ -185,7 +191,7 @@ class _Composer:
         else:
             value = self._plain(event, text)
         if event.anchor is not None:
-            self._anchors[event.anchor] = (value, 1)
+            self._anchors[event.anchor] = (value, 1, len(text))
         return value
 
     def _plain(self, event: _Event, text: str) -> Any:
@@ -214,11 +220,15 @@ class _Composer:
 
     def _alias(self, event: _Event) -> Any:
         try:
-            value, size = self._anchors[event.anchor or ""]
+            value, size, characters = self._anchors[event.anchor or ""]
         except KeyError:
             raise self._error(event, f"anchor {event.anchor!r} is not defined before") from None
         self._nodes += size
         self._aliased += size
+        self._characters += characters
+        self._aliased_characters += characters
+        if self._aliased_characters > _MAX_ALIASED_TEXT:
+            raise self._error(event, "aliases repeat too much text")
         if (
             self._aliased > _ALIASES_ALWAYS_FINE
             and self._nodes > _NODES_ALWAYS_FINE

@@ -116,6 +116,17 @@ class Selected:
         )
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # either
+    """Without merge keys: a few lines of them can stand for any number of entries."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for each mapping before it is made."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, "merge keys are not allowed", node.start_mark
+            )
+
+
 def parse(data: bytes) -> JsonObject:
     """A kubeconfig document, YAML or JSON. Takes milliseconds per 10 KiB: use a thread.
 
@@ -126,7 +137,7 @@ def parse(data: bytes) -> JsonObject:
     if len(data) > _MAX_BYTES:
         raise InvalidKubeConfig(f"kubeconfig: larger than {_MAX_BYTES} bytes")
     try:
-        document = yaml.load(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+        document = yaml.load(data, Loader=_Loader)  # noqa: S506 - safe
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""
