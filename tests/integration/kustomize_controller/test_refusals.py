@@ -86,7 +86,14 @@ REFUSED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.shows("Kustomization/Ready/UnsupportedField")
+@pytest.mark.shows(
+    "Kustomization/Ready/UnsupportedField",
+    "refused:Kustomization/spec.decryption",
+    "refused:Kustomization/spec.dependsOn[].readyExpr",
+    "refused:Kustomization/spec.healthCheckExprs",
+    "refused:Kustomization/spec.ignore",
+    "refused:Kustomization/spec.kubeConfig.configMapRef",
+)
 @pytest.mark.parametrize("field", REFUSED)
 async def test_an_unsupported_field_is_refused_by_name(world: Harness, field: str) -> None:
     await world.source({"a.yaml": configmap()})

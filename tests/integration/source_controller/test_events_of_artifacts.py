@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fluvial.kube.errors import Invalid
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from harness.source import SourceWorld, condition
@@ -78,3 +79,21 @@ async def test_no_secret_is_in_the_log_of_what_fails_and_succeeds(
     assert "GitOperationFailed" in shown
     assert "s3cret" not in shown
     assert "s3cret" not in str((obj["status"], event))
+
+
+@pytest.mark.shows("refused:GitRepository/spec.serviceAccountName")
+@pytest.mark.parametrize("provider", ["aws", None])
+async def test_a_service_account_is_refused_with_a_provider_and_without(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer, provider: str | None
+) -> None:
+    """Without a provider that has one, already by the CRD."""
+    url = f"{http_server.url}/app.git"
+    if provider is None:
+        with pytest.raises(Invalid, match="serviceAccountName can only be set"):
+            await world.repository(url=url, serviceAccountName="robot")
+        return
+    await world.repository(url=url, serviceAccountName="robot", provider=provider)
+    obj = await world.until_failed("UnsupportedField")
+
+    assert condition(obj, "Stalled")["status"] == "True"
+    assert http_server.requests == []

@@ -480,7 +480,11 @@ async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: Git
 @pytest.mark.shows(
     "GitRepository/Ready/UnsupportedField",
     "GitRepository/Stalled/UnsupportedField",
-    "field:GitRepository/spec.provider",
+    "refused:GitRepository/spec.verify",
+    "refused:GitRepository/spec.proxySecretRef",
+    "refused:GitRepository/spec.provider=aws",
+    "refused:GitRepository/spec.provider=azure",
+    "refused:GitRepository/spec.provider=github",
 )
 @pytest.mark.parametrize(
     ("field", "value"),

@@ -21,11 +21,13 @@ __all__ = [
     "field_gaps",
     "leaf_fields",
     "read_rows",
+    "refusal_gaps",
     "row_gaps",
     "shown_in",
 ]
 
 FIELD = "field:"
+REFUSED = "refused:"
 _NOT_RUN = frozenset({"skip", "xfail"})
 
 
@@ -103,7 +105,7 @@ def row_gaps(rows: Sequence[Row], shown: Iterable[Shown]) -> list[str]:
     """What is wrong between the rows and the tests; empty if nothing is."""
     tests: dict[str, list[str]] = {}
     for one in shown:
-        if not one.what.startswith(FIELD):
+        if not one.what.startswith((FIELD, REFUSED)):
             tests.setdefault(one.what, []).append(one.test)
     known = {row.id: row for row in rows}
     gaps = [
@@ -176,6 +178,21 @@ def field_gaps(
         if not any(_is_below(leaf, [entry]) for leaf in leaves)
     ]
     return gaps + [f"{kind}: {name} is listed, and no field" for name in listed - set(leaves)]
+
+
+def refusal_gaps(kind: str, refused: Iterable[str], shown: Iterable[Shown]) -> list[str]:
+    """Refusals of a kind that no test shows, and tests of refusals that there are not."""
+    prefix = f"{REFUSED}{kind}/"
+    tests = {
+        one.what.removeprefix(prefix): one.test for one in shown if one.what.startswith(prefix)
+    }
+    entries = set(refused)
+    gaps = [f"{kind}: no test shows that {entry} is refused" for entry in entries - set(tests)]
+    return gaps + [
+        f"{kind}: {name} is not refused, and {test} shows it"
+        for name, test in tests.items()
+        if name not in entries
+    ]
 
 
 def read_yaml(path: Path) -> Any:

@@ -65,12 +65,19 @@ def test_every_field_is_effective_or_refused(
     assert not gaps, "\n".join(["", *gaps])
 
 
+@pytest.mark.parametrize("kind", _REFUSED)
+def test_every_refusal_has_a_test(kind: str, shown: list[Shown]) -> None:
+    gaps = table.refusal_gaps(kind, _REFUSED[kind], shown)
+
+    assert not gaps, "\n".join(["", *gaps])
+
+
 def test_markers_name_kinds_that_have_a_crd(shown: list[Shown]) -> None:
     kinds = {_spec_fields(crd)[0] for crd in _CRDS.glob("*.yaml")}
     named = {
-        one.what.removeprefix(table.FIELD).split("/")[0]
+        one.what.partition(":")[2].split("/")[0]
         for one in shown
-        if one.what.startswith(table.FIELD)
+        if one.what.startswith((table.FIELD, table.REFUSED))
     }
 
     assert named <= kinds
@@ -173,6 +180,21 @@ def test_gaps_between_fields_and_tests_are_found(
     found = table.field_gaps("A", FIELDS, shown=shown, refused=refused, schema_only=listed)
 
     assert found == ([gap] if gap else [])
+
+
+@pytest.mark.parametrize(
+    ("refused", "gap"),
+    [
+        (["spec.x"], None),
+        (["spec.x", "spec.y=z"], "A: no test shows that spec.y=z is refused"),
+        ([], "A: spec.x is not refused, and t shows it"),
+    ],
+    ids=["shown", "forgotten", "not refused any more"],
+)
+def test_gaps_between_refusals_and_tests_are_found(refused: list[str], gap: str | None) -> None:
+    shown = [Shown("refused:A/spec.x", "t"), Shown("refused:B/spec.q", "t")]
+
+    assert table.refusal_gaps("A", refused, shown) == ([gap] if gap else [])
 
 
 def test_leaves_are_found_through_lists_and_objects() -> None:
