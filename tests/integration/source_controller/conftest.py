@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -43,7 +44,10 @@ def repo(tmp_path: Path) -> Repo:
 @pytest.fixture
 async def ssh_server(tmp_path: Path) -> AsyncIterator[GitSshServer]:
     if not sshd_path():
-        pytest.skip("sshd is not installed: bash tests/setup.sh")
+        missing = "sshd is not installed: bash tests/setup.sh"
+        if os.environ.get("FLUVIAL_REQUIRE_SSHD") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
     async with GitSshServer(
         tmp_path / "sshd", host_key_kinds=("ed25519", "ecdsa", "rsa")
     ) as server:

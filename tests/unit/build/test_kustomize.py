@@ -253,3 +253,29 @@ async def test_nothing_is_a_result(engine: KubectlEngine, make_tree: MakeTree) -
     tree = make_tree({"kustomization.yaml": "namespace: _placeholder"})
 
     assert await engine.build(tree, ".", timeout=30) == []
+
+
+@pytest.mark.parametrize(("crashes", "tries"), [(1, 2), (2, 2)], ids=["once", "again"])
+async def test_a_crash_costs_one_more_try(
+    engine: KubectlEngine,
+    make_tree: MakeTree,
+    monkeypatch: pytest.MonkeyPatch,
+    crashes: int,
+    tries: int,
+) -> None:
+    codes = [-signal.SIGSEGV] * crashes + [0]
+    asked: list[int] = []
+
+    async def run(*_: Any, **__: Any) -> sandbox.Outcome:
+        asked.append(codes.pop(0))
+        return sandbox.Outcome(asked[-1], b"", "")
+
+    monkeypatch.setattr(sandbox, "run_fenced", run)
+    building = engine.build(make_tree({}), ".", timeout=30)
+    if crashes < tries:
+        assert await building == []
+    else:
+        with pytest.raises(EngineFailed, match="signal 11"):
+            await building
+
+    assert len(asked) == tries
