@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 __all__ = ["secure_join"]
 
 _MAX_LINKS = 255
+_MAX_NAME, _MAX_PATH = 255, 3072  # the root comes on top, and 4096 is the end
 
 
 def secure_join(root: Path, unsafe: str) -> Path:
@@ -16,11 +18,13 @@ def secure_join(root: Path, unsafe: str) -> Path:
     Go's ``filepath-securejoin``, which Flux uses). The result need not exist.
 
     Raises:
-        ValueError: a NUL byte, or more than 255 links were followed.
+        ValueError: a NUL byte, a name or path that no file system takes, or more than 255 links.
 
     """
     if "\0" in unsafe:
         raise ValueError("path contains a NUL byte")
+    if len(unsafe) > _MAX_PATH or any(len(os.fsencode(p)) > _MAX_NAME for p in unsafe.split("/")):
+        raise ValueError(f"path {unsafe[:64]!r}... is too long")
     pending = [part for part in reversed(unsafe.split("/")) if part]
     done: list[str] = []
     links = 0

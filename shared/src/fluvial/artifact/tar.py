@@ -34,6 +34,7 @@ Keep = Callable[[str, bool], bool]
 LINKS_HEADER = "FLUVIAL.links"
 _MAX_RECORDED_LINKS = 1000
 _MAX_HEADER = 1 << 20
+_MAX_NAME = 255  # bytes of one component, as file systems have it
 _BLOCK = 1 << 18
 _FOLDER_MODE, _FILE_MODE, _PROGRAM_MODE = 0o750, 0o600, 0o700
 _ANY_EXECUTE = 0o111
@@ -268,6 +269,7 @@ class _Unpacker:
         if (
             len(path.encode(errors="surrogateescape")) > self._limits.max_path_bytes
             or len(parts) > self._limits.max_depth
+            or any(len(part.encode(errors="surrogateescape")) > _MAX_NAME for part in parts)
         ):
             raise UnsafeArchive(f"name {name[:200]!r} in the archive is too long or too deep")
         return path
@@ -351,4 +353,6 @@ def unpack(
             pass
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise UnsafeArchive(f"the archive is damaged: {error}") from error
+    except RecursionError as error:  # tarfile follows one header to the next by calling itself
+        raise UnsafeArchive("the archive has too many extended headers in a row") from error
     return UnpackResult(unpacker.files, unpacker.size, tuple(unpacker.dropped))
