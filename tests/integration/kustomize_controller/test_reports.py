@@ -10,6 +10,7 @@ from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, deployment, ready_of
+from kustomize_controller.kustomization.unsupported import REFUSED_ANNOTATIONS
 
 GROUP = "kustomize.toolkit.fluxcd.io"
 NEVER = {"devcluster.fluvial.dev/health": "never"}
@@ -98,6 +99,26 @@ async def test_a_request_is_marked_as_handled_although_it_failed(world: Harness,
     done = await world.until(lambda o: o["status"].get("lastHandledReconcileAt") == "again")
 
     assert ready_of(done)["status"] == "False"
+
+
+@pytest.mark.parametrize("annotation", REFUSED_ANNOTATIONS)
+async def test_an_annotation_that_is_not_done_is_refused_by_name(
+    world: Harness, annotation: str
+) -> None:
+    await world.source({"a.yaml": configmap()})
+    await world.kustomization(suspend=True)
+    await world.client.patch(
+        kinds.KUSTOMIZATION,
+        ObjectKey("team", "app"),
+        {"metadata": {"annotations": {annotation: "x"}}},
+        patch_type="merge",
+        field_manager="test",
+    )
+    await world.kustomization()
+    failed = await world.failed("UnsupportedField")
+
+    assert annotation in ready_of(failed)["message"]
+    assert not await world.exists(CONFIG_MAPS, "settings")
 
 
 # --- when it is tried again, and how long it waits ---------------------------------------------------
@@ -193,6 +214,31 @@ async def test_a_failure_tells_the_revision_and_asks_for_no_commit_status(world:
 
     assert event["type"] == "Warning"
     assert about(event) == {f"{GROUP}/revision": revision}
+
+
+async def test_a_missing_source_has_no_event(world: Harness) -> None:
+    """Nor has one without an artifact: it is usual while both are being made."""
+    await world.kustomization()
+    await world.failed("ArtifactFailed")
+    await world.announce(None)
+    await world.request("look")
+    await world.until(lambda o: "none yet" in ready_of(o).get("message", ""))
+    revision = await world.source({"a.yaml": configmap()})
+    await world.applied(revision)
+    await world.event("ReconciliationSucceeded")
+    events = (await world.client.list_all(kinds.EVENT)).items
+
+    assert "ArtifactFailed" not in {event["reason"] for event in events}
+
+
+async def test_an_artifact_that_cannot_be_had_has_one(world: Harness) -> None:
+    await world.source({"a.yaml": configmap()})
+    source = await world.get(kinds.GIT_REPOSITORY, "src")
+    await world.announce(source["status"]["artifact"] | {"digest": "sha256:" + "0" * 64})
+    await world.kustomization()
+    event = await world.event("ArtifactFailed")
+
+    assert event["type"] == "Warning"
 
 
 @pytest.mark.shows("event:Kustomization/deletion change set")

@@ -119,7 +119,7 @@ class Finish:
         return end
 
     def _announce(self, run: Run, end: Failed | Waiting | Stalled, message: str) -> None:
-        waits = isinstance(end, Waiting)
+        waits = isinstance(end, Waiting) or _misses_its_source(run, end)
         if waits:
             self.log.info("reconciliation waits", reason=end.reason, detail=message)
         else:
@@ -175,6 +175,11 @@ def unexpected(error: Exception) -> Failed:
         reasons.RECONCILIATION_FAILED,
         f"unexpected fault in the controller ({what}); its log has the details",
     )
+
+
+def _misses_its_source(run: Run, end: Failed | Waiting | Stalled) -> bool:
+    """Whether there is no source to read: usual while both are being made, so no event (Flux)."""
+    return run.source is None and end.reason == reasons.ARTIFACT_FAILED
 
 
 def _says_applied(run: Run) -> bool:
