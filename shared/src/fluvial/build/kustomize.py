@@ -30,6 +30,7 @@ _INLINE_PARSE_BYTES: Final = 32 * 1024
 _SEPARATOR: Final = b"\n---\n"
 _SOURCE: Final = "the build's output"
 _MAX_MESSAGE: Final = 4096
+_FENCES_NETWORK: Final = 4
 _REFUSED: Final = 1
 """Exit code for mistakes in the input; a crash of the Go runtime has another."""
 _WARNING: Final = re.compile(r"^(?:# )?Warning:.*\n?", re.MULTILINE)
@@ -114,8 +115,8 @@ class KubectlEngine:
 
     @property
     def fenced(self) -> bool:
-        """Whether the kernel has Landlock."""
-        return landlock_version() > 0
+        """Whether the kernel has a Landlock that keeps files and connections (Linux 6.7)."""
+        return landlock_version() >= _FENCES_NETWORK
 
     async def build(
         self,

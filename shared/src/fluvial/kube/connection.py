@@ -46,6 +46,8 @@ class Connection:
         proxy: URL of an HTTP proxy, or ``""``.
         auth: source of the ``Authorization`` header.
         check_address: refuses addresses that must not be connected; ``None`` allows all.
+        trusted: the operator chose the address. Where a tenant did, a refusal in other words than
+            Kubernetes' is not quoted: it may be what an internal service says.
 
     """
 
@@ -55,6 +57,7 @@ class Connection:
     proxy: str = field(default="", repr=False)
     auth: Auth = field(default_factory=NoAuth, repr=False)
     check_address: AddressCheck | None = None
+    trusted: bool = True
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.server)

@@ -88,6 +88,7 @@ async def client_from_kubeconfig(
             proxy=_proxy(selected) or proxy_for(selected.server, environ or {}),
             auth=_auth(selected, tls, clock),
             check_address=check_address,
+            trusted=False,
         )
     except (InvalidKubeConfig, BadConnection, CredentialsError) as error:
         raise KubeConfigRefused(str(error)) from error

@@ -297,7 +297,9 @@ class Transport:
     def _check(self, response: aiohttp.ClientResponse, call: Call, body: bytes) -> None:
         if response.status < 300:
             return
-        error = error_from_status(response.status, _status_of(body, call))
+        error = error_from_status(
+            response.status, _status_of(body, call, quote=self._connection.trusted)
+        )
         error.retry_after = retry_after_seconds(response.headers, self.options.clock.now())
         raise error
 
@@ -335,14 +337,15 @@ class Transport:
         return error
 
 
-def _status_of(body: bytes, call: Call) -> dict[str, Any]:
+def _status_of(body: bytes, call: Call, *, quote: bool) -> dict[str, Any]:
     """The Status object of a refusal; for other texts a short excerpt, for Secrets masked."""
     try:
         status = decode_object(body)
     except ApiError:
         text = body[:_SHOWN_BODY].decode(errors="replace").strip()
         shown = "".join(letter if letter.isprintable() else " " for letter in text)
-        return {"message": shown} if shown and not call.secret and "<" not in shown else {}
+        is_shown = quote and shown and not call.secret and "<" not in shown
+        return {"message": shown} if is_shown else {}
     if status.get("kind") != "Status":
         return {}
     if call.secret:
