@@ -4,11 +4,12 @@
 ``${health}`` steers devcluster's stand-in for the Deployment controller.
 From v1 to v2 one object changes (``settings``), one is added (``added``), one is no longer
 wanted (``token``), and one is no longer wanted but belongs to somebody else by then (``handed``).
+v3 is v1 with a Deployment that can only be had by making it again.
 """
 
 from __future__ import annotations
 
-__all__ = ["V1", "V2", "VERSIONS"]
+__all__ = ["VERSIONS"]
 
 _CRD = """\
 apiVersion: apiextensions.k8s.io/v1
@@ -116,4 +117,14 @@ V2: dict[str, str | None] = {
 }
 """What the second commit changes."""
 
-VERSIONS = ("v1", "v2")
+V3: dict[str, str | None] = {
+    **V1,
+    "deploy/added.yaml": None,
+    "deploy/deployment.yaml": _DEPLOYMENT.replace(
+        "annotations: {", "annotations: {kustomize.toolkit.fluxcd.io/force: enabled, "
+    ).replace("app: web", "app: site"),
+}
+"""What the third commit, on top of the second, changes."""
+
+VERSIONS = {"v1": V1, "v2": V2, "v3": V3}
+"""The commits, each on top of the one before."""

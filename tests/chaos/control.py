@@ -35,10 +35,14 @@ class ControlClient:
         request: dict[str, Any] = shown["request"]
         return request
 
+    async def state(self, hold: int, *, wait: float = 0) -> str:
+        """State of a hold, once it is no longer armed or ``wait`` seconds have passed."""
+        return str((await self._call("GET", f"/holds/{hold}?wait={wait}"))["state"])
+
     async def gone(self, hold: int) -> None:
         """Wait until the server knows that the held request's client is dead."""
         async with asyncio.timeout(_CAUGHT):
-            while (await self._call("GET", f"/holds/{hold}"))["state"] == "held":
+            while await self.state(hold) == "held":
                 await asyncio.sleep(0.005)
 
     async def forget(self, hold: int) -> None:

@@ -16,7 +16,7 @@ from chaos.endstate import EndState, differences
 from chaos.world import Kill, World, poll
 from fluvial.kube.resource import Resource
 
-__all__ = ["Life", "Lived", "Phase", "live_cleanly", "live_killed"]
+__all__ = ["Life", "Lived", "Phase", "live_cleanly", "live_dying", "live_killed"]
 
 When = Literal["before", "after"]
 Step = Callable[[World, str], Awaitable[None]]
@@ -35,6 +35,7 @@ class Phase:
             to then. What was begun is never finished, so only what was noted down of it in time
             can be found again.
         killed: whether this phase is one of those that are killed.
+        recreates: whether it is right that objects are deleted and made again.
 
     """
 
@@ -43,6 +44,7 @@ class Phase:
     version: str
     overtaken: tuple[Step, str] | None = None
     killed: bool = True
+    recreates: bool = False
 
     @property
     def final(self) -> str:
@@ -131,7 +133,8 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
         position = await world.control.position()
         expected = lived.ends[phase.name]
         if phase.killed and nth <= len(lived.writes[phase.name]):
-            where = await _run_killed(world, phase, case, Kill(life.controller, nth, when))
+            kill = Kill(life.controller, nth, when)
+            where = await _run_killed(world, life, phase, case, kill)
             await _settle(world, life, phase.final, case)
             lines = await _compare(world, life, expected, case)
             if phase.final:
@@ -140,7 +143,7 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
             where, lines = f"{phase.name}, not killed", []
             await _run(world, life, phase, case)
         lines += await _compare(world, life, expected, case)
-        if not phase.overtaken and phase.final:
+        if phase.final and not (phase.overtaken or phase.recreates):
             lines += _replaced(before, await life.look(world, case))
         asked = _deletions(await _writes(world, life, case, position))
         wrong = asked - lived.deletions[phase.name]
@@ -148,6 +151,29 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
         found += [f"{where}: {line}" for line in lines]
     await life.end(world, case)
     return found
+
+
+async def live_dying(world: World, life: Life, lived: Lived) -> tuple[list[str], dict[str, int]]:
+    """One life in which the controller is killed after each of its writes.
+
+    Returns:
+        What was not as in ``lived``, a line each, and the kills in each phase.
+
+    """
+    case = await world.new_case()
+    await life.begin(world, case)
+    found: list[str] = []
+    deaths: dict[str, int] = {}
+    for phase in life.phases:
+        deaths[phase.name] = await world.run_dying(
+            life.controller,
+            partial(phase.start, world, case),
+            partial(_settle, world, life, phase.version, case),
+        )
+        lines = await _compare(world, life, lived.ends[phase.name], case)
+        found += [f"{phase.name}: {line}" for line in lines]
+    await life.end(world, case)
+    return found, deaths
 
 
 async def _run(world: World, life: Life, phase: Phase, case: str) -> None:
@@ -158,11 +184,20 @@ async def _run(world: World, life: Life, phase: Phase, case: str) -> None:
         await _settle(world, life, phase.final, case)
 
 
-async def _run_killed(world: World, phase: Phase, case: str, kill: Kill) -> str:
-    """Returns where it was killed."""
-    meanwhile = partial(phase.overtaken[0], world, case) if phase.overtaken else None
-    await world.run_killed(kill, partial(phase.start, world, case), meanwhile)
-    return f"{phase.name}, write {kill.nth} ({world.kills[-1]})"
+async def _run_killed(world: World, life: Life, phase: Phase, case: str, kill: Kill) -> str:
+    """Returns where it was killed.
+
+    A refusal on the way, such as that of a version that is a moment old, makes one write more; so
+    one of the last writes of a clean run may not come.
+    """
+    was_killed = await world.run_killed(
+        kill,
+        partial(phase.start, world, case),
+        until=partial(_settle, world, life, phase.version, case),
+        meanwhile=partial(phase.overtaken[0], world, case) if phase.overtaken else None,
+    )
+    where = world.kills[-1] if was_killed else "did not come"
+    return f"{phase.name}, write {kill.nth} ({where})"
 
 
 async def _settle(world: World, life: Life, version: str, case: str) -> None:

@@ -21,7 +21,7 @@ from typing import Literal
 import pytest
 
 from chaos.endstate import EndState, objects_of, status_of
-from chaos.lives import Life, Lived, Phase, live_cleanly, live_killed
+from chaos.lives import Life, Lived, Phase, live_cleanly, live_dying, live_killed
 from chaos.world import World
 from fluvial.kube import kinds
 from fluvial.kube.errors import NotFound
@@ -115,6 +115,19 @@ OVERTAKEN = {
 }
 
 
+async def _recreation(world: World, case: str) -> None:
+    world.push(case, "v3")
+    await world.request(kinds.GIT_REPOSITORY, case, "immutable")
+
+
+RECREATION = (
+    Phase("first apply", World.kustomization, "v1", killed=False),
+    Phase("recreation, reverted", _recreation, "v3", overtaken=(_revert, "v1")),
+    Phase("recreation", _recreation, "v3", recreates=True),
+    Phase("deletion", _delete, "", killed=False),
+)
+
+
 # --- source-controller ---------------------------------------------------------------------------
 
 
@@ -153,6 +166,7 @@ GIT_REPOSITORY = Life(
 LIVES = {
     "kustomize": KUSTOMIZATION,
     **{name: replace(KUSTOMIZATION, phases=phases) for name, phases in OVERTAKEN.items()},
+    "recreation": replace(KUSTOMIZATION, phases=RECREATION),
     "source": GIT_REPOSITORY,
 }
 _lived: dict[str, Lived] = {}
@@ -202,3 +216,13 @@ async def test_killed_at_any_write(
         found += await live_killed(world, life, lived, nth=nth, when=when)
 
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("name", ["kustomize", "source"])
+async def test_killed_after_each_of_its_writes_in_turn(world: World, name: str) -> None:
+    """With one write in each life of the process the work still gets done."""
+    life, lived = LIVES[name], await _clean(world, name)
+    found, deaths = await live_dying(world, life, lived)
+
+    assert not found, "\n".join(found)
+    assert all(deaths[phase] >= 1 for phase in lived.writes)

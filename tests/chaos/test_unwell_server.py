@@ -19,12 +19,12 @@ STEER = "devcluster.fluvial.dev/health"
 FAULTS: dict[str, tuple[dict[str, object], int]] = {
     "429 with Retry-After": ({"status": 429, "retry_after": 1}, 6),
     "429 for long": ({"status": 429, "retry_after": 0}, 60),
-    "503": ({"status": 503}, 40),
+    "503": ({"status": 503}, 20),
     "503 with Retry-After": ({"status": 503, "retry_after": 1}, 6),
-    "500": ({"status": 500}, 25),
-    "no answer, nothing done": ({"drop": "before"}, 25),
+    "500": ({"status": 500}, 12),
+    "no answer, nothing done": ({"drop": "before"}, 12),
     "no answer, but done": ({"drop": "after"}, 25),
-    "conflict": ({"status": 409}, 12),
+    "conflict": ({"status": 409}, 8),
 }
 
 
@@ -106,7 +106,9 @@ async def _wait_for_health_check(world: World, case: str) -> None:
         owner = await world.client.get(kinds.KUSTOMIZATION, ObjectKey(case, "app"))
         conditions = {c["type"]: c for c in (owner.get("status") or {}).get("conditions") or []}
         healthy = conditions.get("Healthy", {}).get("status")
-        watches = await world.control.requests(agent=KUSTOMIZE, verb="watch", path="/deployments$")
+        watches = await world.control.requests(
+            after=world.restarted, agent=KUSTOMIZE, verb="watch", path="/deployments$"
+        )
         return healthy == "Unknown" and bool(watches)
 
     await poll(is_waiting, f"{case} does not wait for health")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
-from chaos.content import V1, V2, VERSIONS
+from chaos.content import VERSIONS
 from chaos.control import NO_BOOKKEEPING, ControlClient
 from fluvial.api.meta import RECONCILE_REQUEST
 from fluvial.kube import kinds
@@ -40,6 +40,7 @@ _BINDINGS = Resource(
 )
 _OWNER = "kustomize.toolkit.fluxcd.io"
 _SETTLED = 45.0
+_MOST_DEATHS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,13 @@ class Kill:
 
 @dataclass(slots=True)
 class World:
-    """Everything that runs, and the cases' hands on it."""
+    """Everything that runs, and the cases' hands on it.
+
+    Attributes:
+        kills: where controllers were killed, in order.
+        restarted: position in the request log of the last restart.
+
+    """
 
     environment: dev.Environment
     control: ControlClient
@@ -61,6 +68,7 @@ class World:
     git_url: str
     commits: dict[str, str]
     kills: list[str] = field(default_factory=list)
+    restarted: int = 0
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -74,7 +82,7 @@ class World:
         """Start all of it; leaving the block stops it."""
         async with AsyncExitStack() as stack:
             repo = Repo(folder / "git", "app.git")
-            commits = dict(zip(VERSIONS, (repo.commit(V1), repo.commit(V2)), strict=True))
+            commits = {name: repo.commit(files) for name, files in VERSIONS.items()}
             git = await stack.enter_async_context(GitServer(folder / "git"))
             environment = await stack.enter_async_context(
                 dev.dev_environment(dev.DevOptions(folder=folder / "dev", control=True))
@@ -91,15 +99,29 @@ class World:
         self,
         kill: Kill,
         act: Callable[[], Awaitable[None]],
+        *,
+        until: Callable[[], Awaitable[object]],
         meanwhile: Callable[[], Awaitable[None]] | None,
-    ) -> None:
+    ) -> bool:
         """Do ``act`` and kill a controller at one of the writes that follow; start it again.
 
-        ``meanwhile`` happens while it is dead.
+        Args:
+            kill: where.
+            act: what makes it write.
+            until: returns when the work is done, should there be fewer writes this time.
+            meanwhile: happens while it is dead, or afterwards if it was not killed.
+
+        Returns:
+            Whether it was killed.
+
         """
         hold = await self.control.hold(kill.controller, nth=kill.nth, when=kill.when)
         try:
             await act()
+            if not await self._held_first(hold, until):
+                if meanwhile is not None:
+                    await meanwhile()
+                return False
             request = await self.control.caught(hold)
             self.kills.append(f"{kill.when} {request['method']} {request['path']}")
             os.kill(self.environment.processes.pids()[kill.controller], signal.SIGKILL)
@@ -108,7 +130,51 @@ class World:
             await self.control.forget(hold)
         if meanwhile is not None:
             await meanwhile()
-        await self.environment.processes.restart(kill.controller, is_ready=dev.says_ready)
+        await self._restart(kill.controller)
+        return True
+
+    async def run_dying(
+        self,
+        controller: str,
+        act: Callable[[], Awaitable[None]],
+        until: Callable[[], Awaitable[object]],
+    ) -> int:
+        """Do ``act`` and kill a controller after every single write until ``until`` returns.
+
+        Returns:
+            How often it was killed.
+
+        """
+        hold = await self.control.hold(controller, nth=1, when="after")
+        await act()
+        for killed in range(_MOST_DEATHS):
+            if not await self._held_first(hold, until):
+                await self.control.forget(hold)
+                return killed
+            os.kill(self.environment.processes.pids()[controller], signal.SIGKILL)
+            await self.control.gone(hold)
+            await self.control.forget(hold)
+            hold = await self.control.hold(controller, nth=1, when="after")
+            await self._restart(controller)
+        raise AssertionError(f"{controller} makes no progress with one write in each life")
+
+    async def _restart(self, controller: str) -> None:
+        self.restarted = await self.control.position()
+        await self.environment.processes.restart(controller, is_ready=dev.says_ready)
+
+    async def _held_first(self, hold: int, until: Callable[[], Awaitable[object]]) -> bool:
+        """Wait for a write or for the end; whether there is a write that is held."""
+        waits = [
+            asyncio.create_task(self.control.state(hold, wait=_SETTLED), name="write"),
+            asyncio.ensure_future(until()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        return await self.control.state(hold) == "held"
 
     async def writes(self, controller: str, *, after: int) -> list[str]:
         """``METHOD path`` of a controller's writes but Events, Leases and dry runs."""

@@ -124,8 +124,10 @@ class ApiServer:
         call.body = await request.read()
         job.entry.write = self._api.is_write(call)
         hold = await self._control.before(job.entry)
-        reply = self._api.handle(call)
-        await self._control.after(job.entry, hold)
+        try:
+            reply = self._api.handle(call)
+        finally:  # a refusal is an answer too, and can be kept back like any other
+            await self._control.after(job.entry, hold)
         if isinstance(reply, Stream):
             return await self._stream(job, reply)
         return self._noted(job, _respond(reply, call.warnings))

@@ -159,3 +159,21 @@ def test_unsupported_fields_are_those_that_are_set() -> None:
         "spec.dependsOn[].readyExpr",
         "spec.buildMetadata[]=originAnnotations",
     )
+
+
+def test_encoding_what_was_decoded_gives_what_the_server_answered() -> None:
+    """Lists stay lists: a tuple differs from every list, and a difference is a write."""
+    status = {
+        "inventory": {"entries": [{"id": "team_app_apps_Deployment", "v": "v1"}]},
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "ReconciliationSucceeded",
+                "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+        ],
+    }
+
+    assert codec.encode(codec.decode(status, kustomize.KustomizationStatus)) == status

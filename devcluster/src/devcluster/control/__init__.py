@@ -38,7 +38,7 @@ of these four a regular expression searched for.
 A *hold* counts writes only: POST, PUT, PATCH and DELETE of stored objects that are no dry run,
 once the client is authenticated and allowed. ``before``: nothing has happened yet; a client that
 dies then has written nothing. ``after``: the change is committed and watched by others; the
-client has no answer yet. A hold catches one request and is over.
+client has no answer yet (which may be a refusal). A hold catches one request and is over.
 
 A *fault* is one of ``{status, retry_after, message}``, ``{drop: before|after}`` (the connection
 is cut without an answer, before or after the write takes effect), ``{delay: SECONDS}``,

@@ -59,8 +59,12 @@ def decode(obj: JsonObject, model: type[StructT]) -> StructT:
 
 
 def encode(value: msgspec.Struct) -> JsonObject:
-    """A model as plain JSON types, without fields that have their default."""
-    result: JsonObject = msgspec.to_builtins(value)
+    """A model as plain JSON types, without fields that have their default.
+
+    Equal to what the API server answers: lists are lists, also where the model has tuples
+    (``msgspec.to_builtins`` keeps those, and no tuple equals a list).
+    """
+    result: JsonObject = msgspec.json.decode(msgspec.json.encode(value))
     return result
 
 
