@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from fluvial.api.meta import (
+    SHORTEST_INTERVAL,
     Condition,
     Duration,
     KubeConfigReference,
@@ -259,12 +260,12 @@ class KustomizationSpec(Model, kw_only=True, frozen=True):
     @property
     def interval_seconds(self) -> float:
         """Seconds until the next look after a success."""
-        return seconds(self.interval, 0.0)
+        return max(seconds(self.interval, 0.0), SHORTEST_INTERVAL)
 
     @property
     def retry_seconds(self) -> float:
         """Seconds until the next try after a failure."""
-        return seconds(self.retry_interval, self.interval_seconds)
+        return max(seconds(self.retry_interval, self.interval_seconds), SHORTEST_INTERVAL)
 
     @property
     def timeout_seconds(self) -> float:

@@ -23,6 +23,7 @@ from fluvial.durations import parse_duration
 __all__ = [
     "FINALIZER",
     "RECONCILE_REQUEST",
+    "SHORTEST_INTERVAL",
     "Artifact",
     "CelRule",
     "Condition",
@@ -86,6 +87,10 @@ def server_default(value: Any) -> Meta:
 Duration = Annotated[str, Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$")]
 Digest = Annotated[str, schema_only(pattern=r"^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+$")]
 Time = Annotated[str, schema_only(format="date-time")]
+
+
+SHORTEST_INTERVAL = 0.2
+"""Seconds; shorter intervals count as this one, so that no object keeps a worker to itself."""
 
 
 def seconds(duration: str | None, fallback: float) -> float:

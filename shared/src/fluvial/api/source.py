@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from fluvial.api.meta import (
+    SHORTEST_INTERVAL,
     Artifact,
     CelRule,
     Condition,
@@ -156,7 +157,7 @@ class GitRepositorySpec(Model, kw_only=True, frozen=True):
     @property
     def interval_seconds(self) -> float:
         """Seconds between checks."""
-        return seconds(self.interval, 0.0)
+        return max(seconds(self.interval, 0.0), SHORTEST_INTERVAL)
 
     @property
     def timeout_seconds(self) -> float:
