@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -57,12 +58,13 @@ async def remote(tmp_path: Path) -> AsyncIterator[Remote]:
 
 
 async def put_kubeconfig(world: Harness, kubeconfig: JsonObject, *, key: str = "value") -> None:
-    """The Secret that ``NAME`` names."""
+    """The Secret that ``NAME`` names, labelled so that its changes wake."""
     value = base64.b64encode(orjson.dumps(kubeconfig)).decode()
+    labels = {"reconcile.fluxcd.io/watch": "Enabled"}
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "remote", "namespace": "team"},
+        "metadata": {"name": "remote", "namespace": "team", "labels": labels},
         "data": {key: value},
     }
     await world.apply(secret, kinds.SECRET)
@@ -174,10 +176,61 @@ async def test_a_changed_kubeconfig_is_used_from_then_on(world: Harness, remote:
     await world.kustomization(kubeConfig=NAME, serviceAccountName=None)
     await world.applied(revision)
     await put_kubeconfig(world, remote.cluster.kubeconfig())
-    await world.request("now")
-    await world.until(lambda o: o["status"].get("lastHandledReconcileAt") == "now")
 
-    assert await remote.exists(CONFIG_MAPS, "settings")
+    async with asyncio.timeout(20):
+        while not await remote.exists(CONFIG_MAPS, "settings"):
+            await asyncio.sleep(0.02)
+
+
+async def test_a_kubeconfig_that_changes_does_not_disturb_a_wait(
+    world: Harness, remote: Remote
+) -> None:
+    """Another Kustomization goes on with the new one; the wait has its own connection."""
+    kubeconfig = remote.cluster.kubeconfig()
+    await put_kubeconfig(world, kubeconfig)
+    never = {"devcluster.fluvial.dev/health": "never"}
+    revision = await world.source({"d.yaml": deployment(**never)})
+    await world.kustomization(kubeConfig=NAME, serviceAccountName=None, wait=True, timeout="30m")
+    await world.until(lambda o: ready_of(o, "Healthy").get("status") == "Unknown")
+    await put_kubeconfig(world, kubeconfig | {"preferences": {}})
+    other = await world.source({"a.yaml": configmap()}, name="other")
+    reference = {"kind": "GitRepository", "name": "other"}
+    await world.kustomization(
+        "other", sourceRef=reference, kubeConfig=NAME, serviceAccountName=None
+    )
+    await world.applied(other, "other")
+    await remote.client.patch(
+        DEPLOYMENTS,
+        ObjectKey("team", "web"),
+        {"metadata": {"annotations": dict.fromkeys(never)}},
+        patch_type="merge",
+        field_manager="somebody",
+    )
+
+    await world.applied(revision)
+
+
+async def test_the_connection_closes_when_the_last_that_used_it_is_gone(
+    world: Harness, remote: Remote
+) -> None:
+    await put_kubeconfig(world, remote.cluster.kubeconfig())
+    revision = await world.source({"a.yaml": configmap()})
+    for name in ("one", "two"):
+        await world.kustomization(
+            name, kubeConfig=NAME, serviceAccountName=None, namePrefix=f"{name}-"
+        )
+        await world.applied(revision, name)
+    assert world.controller is not None
+    tenants = world.controller._tenants
+    assert len(tenants.connections) == 1
+    for name in ("one", "two"):
+        await world.client.delete(kinds.KUSTOMIZATION, ObjectKey("team", name))
+        await world.gone(kinds.KUSTOMIZATION, name)
+    await world.controller.queue.wait_idle()
+
+    assert not await remote.exists(CONFIG_MAPS, "one-settings")
+    assert not await remote.exists(CONFIG_MAPS, "two-settings")
+    assert [*tenants.connections] == []
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class KustomizationReconciler:
         """Read the object and make it ours by the finalizer; ``None`` if it is gone."""
         cached = self.store.get(key)
         if cached is None:
-            self.memories.forget(key)
+            await self._forget(key)
             return None
         obj = self.memories.newest(key, cached)
         kustomization = self._decode(obj)
@@ -105,7 +105,7 @@ class KustomizationReconciler:
             if FINALIZER not in kustomization.metadata.finalizers and not deleting:
                 obj = await self.patcher.add_finalizer(obj)
         except NotFound:
-            self.memories.forget(key)
+            await self._forget(key)
             return None
         kustomization = decode(obj, Kustomization)
         memory.latest = obj
@@ -128,6 +128,11 @@ class KustomizationReconciler:
             self.log.error("the object does not have its kind's shape", error=str(error))
             return None
 
+    async def _forget(self, key: ObjectKey) -> None:
+        """The object is gone, and with it what it needed."""
+        self.memories.forget(key)
+        await self.tenants.release(key)
+
     async def _remove(self, run: Run) -> Result:
         self.health.abandon(run)
         if FINALIZER not in run.spec_of.metadata.finalizers:
@@ -136,7 +141,7 @@ class KustomizationReconciler:
             await self.removal.remove(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
-        self.memories.forget(run.key)
+        await self._forget(run.key)
         raise Ignored
 
     async def _steps(self, run: Run) -> Result:

@@ -3,12 +3,15 @@
 Local: the controller's connection with ``Impersonate-User``. Remote: the kubeconfig's credentials,
 with the service account impersonated on top where one is named. Where neither a service account
 nor a default is set, the controller's own identity acts, as in Flux.
+
+A connection to a remote cluster is shared by the Kustomizations that name the same key of the same
+Secret, and closed when none of them uses it any more. A Secret that changes gives a new one; who is
+waiting for health over the old one keeps it until its next attempt.
 """
 
 from __future__ import annotations
 
 import base64
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,7 +29,6 @@ from kustomize_controller.kustomization import reasons
 
 __all__ = ["Tenant", "TenantRules", "Tenants"]
 
-_MAX_REMOTES = 64
 _DEFAULT_KEYS = ("value", "value.yaml")
 
 
@@ -59,15 +61,16 @@ class Tenant:
     remote: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Remote:
+    secret: ObjectKey
     version: str
     client: HttpKubeClient
     mapper: RestMapper
 
 
 class Tenants:
-    """Makes tenants; keeps one connection per remote cluster and kubeconfig version."""
+    """Makes tenants; keeps the connections to remote clusters."""
 
     def __init__(
         self,
@@ -84,7 +87,8 @@ class Tenants:
         self._rules = rules
         self._user_agent = user_agent
         self._guard = guard
-        self._remotes: OrderedDict[ObjectKey, _Remote] = OrderedDict()
+        self._latest: dict[tuple[ObjectKey, str | None], _Remote] = {}
+        self._used: dict[ObjectKey, _Remote] = {}
 
     async def tenant_of(self, kustomization: Kustomization) -> Tenant:
         """The identity that a Kustomization acts under.
@@ -95,9 +99,13 @@ class Tenants:
 
         """
         client, mapper, remote = self._client, self._mapper, False
+        own = ObjectKey(kustomization.metadata.namespace, kustomization.metadata.name)
         if kustomization.spec.kube_config is not None:
             found = await self._remote(kustomization)
+            await self._use(own, found)
             client, mapper, remote = self._guard(found.client), found.mapper, True
+        else:
+            await self.release(own)
         user = self.user_of(kustomization)
         acting = client.impersonate(user) if user else client
         return Tenant(acting, mapper, client, user, remote)
@@ -123,11 +131,38 @@ class Tenants:
         """The name of the service account, or ``""``."""
         return kustomization.spec.service_account_name or self._rules.default_service_account
 
+    @property
+    def connections(self) -> tuple[ObjectKey, ...]:
+        """The Secret of each connection to a remote cluster."""
+        return tuple(remote.secret for remote in {*self._used.values(), *self._latest.values()})
+
+    async def release(self, key: ObjectKey) -> None:
+        """Say that a Kustomization uses no remote cluster any more."""
+        remote = self._used.pop(key, None)
+        if remote is not None:
+            await self._close_unused(remote)
+
     async def aclose(self) -> None:
         """Close the connections to remote clusters."""
-        while self._remotes:
-            _, remote = self._remotes.popitem()
+        remotes = {*self._used.values(), *self._latest.values()}
+        self._used.clear()
+        self._latest.clear()
+        for remote in remotes:
             await remote.client.aclose()
+
+    async def _use(self, key: ObjectKey, remote: _Remote) -> None:
+        before = self._used.get(key)
+        self._used[key] = remote
+        if before is not None and before is not remote:
+            await self._close_unused(before)
+
+    async def _close_unused(self, remote: _Remote) -> None:
+        if remote in self._used.values():
+            return
+        for name, latest in list(self._latest.items()):
+            if latest is remote:
+                del self._latest[name]
+        await remote.client.aclose()
 
     async def _remote(self, kustomization: Kustomization) -> _Remote:
         reference = kustomization.spec.kube_config and kustomization.spec.kube_config.secret_ref
@@ -147,14 +182,19 @@ class Tenants:
                 reasons.RECONCILIATION_FAILED,
                 f"spec.kubeConfig: Secret '{key}' cannot be read: {error}",
             ) from error
-        version = (
-            f"{secret['metadata']['uid']}@{secret['metadata']['resourceVersion']}:{reference.key}"
-        )
-        known = self._remotes.get(key)
+        version = f"{secret['metadata']['uid']}@{secret['metadata']['resourceVersion']}"
+        name = (key, reference.key)
+        known = self._latest.get(name)
         if known is not None and known.version == version:
-            self._remotes.move_to_end(key)
             return known
-        return await self._connect(key, version, _kubeconfig_in(secret, reference.key))
+        remote = await self._connect(key, version, _kubeconfig_in(secret, reference.key))
+        known = self._latest.get(name)
+        if known is not None and known.version == version:
+            # Another run was faster.
+            await remote.client.aclose()
+            return known
+        self._latest[name] = remote
+        return remote
 
     async def _connect(self, key: ObjectKey, version: str, kubeconfig: bytes) -> _Remote:
         try:
@@ -168,14 +208,7 @@ class Tenants:
             raise Failed(
                 reasons.RECONCILIATION_FAILED, f"spec.kubeConfig: Secret '{key}': {error}"
             ) from error
-        replaced = self._remotes.pop(key, None)
-        if replaced is not None:
-            await replaced.client.aclose()
-        if len(self._remotes) >= _MAX_REMOTES:
-            _, oldest = self._remotes.popitem(last=False)
-            await oldest.client.aclose()
-        remote = self._remotes[key] = _Remote(version, client, RestMapper(client))
-        return remote
+        return _Remote(key, version, client, RestMapper(client))
 
 
 def _kubeconfig_in(secret: JsonObject, key: str | None) -> bytes:
