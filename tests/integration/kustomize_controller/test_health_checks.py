@@ -39,6 +39,7 @@ CHECKS: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.shows(
     "field:Kustomization/spec.healthChecks[].apiVersion",
     "field:Kustomization/spec.healthChecks[].kind",

@@ -117,6 +117,7 @@ async def test_a_remote_set_is_pruned_and_deleted_there(world: Harness, remote: 
     assert await world.exists(CONFIG_MAPS, "a")
 
 
+@pytest.mark.slow
 async def test_remote_health_is_awaited(world: Harness, remote: Remote) -> None:
     await put_kubeconfig(world, remote.cluster.kubeconfig())
     slow = {"devcluster.fluvial.dev/health": "slow:0.2"}
@@ -182,6 +183,7 @@ async def test_a_changed_kubeconfig_is_used_from_then_on(world: Harness, remote:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_kubeconfig_that_changes_does_not_disturb_a_wait(
     world: Harness, remote: Remote
 ) -> None:
@@ -294,6 +296,7 @@ async def test_what_would_run_or_read_here_is_refused(
     assert not await world.exists(CONFIG_MAPS, "settings")
 
 
+@pytest.mark.slow
 async def test_a_cluster_that_does_not_answer_is_a_failure_of_this_one_alone(
     world: Harness, remote: Remote, unused_tcp_port: int
 ) -> None:
