@@ -154,7 +154,7 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
 
 
 async def live_dying(world: World, life: Life, lived: Lived) -> tuple[list[str], dict[str, int]]:
-    """One life in which the controller is killed after each of its writes.
+    """One life in which the controller is killed after every fourth write.
 
     Returns:
         What was not as in ``lived``, a line each, and the kills in each phase.

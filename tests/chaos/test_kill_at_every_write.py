@@ -29,7 +29,7 @@ from fluvial.objects import JsonObject, ObjectKey
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-CHUNKS = 4
+CHUNKS = 3
 
 
 async def _owner(world: World, case: str) -> JsonObject | None:
@@ -219,10 +219,10 @@ async def test_killed_at_any_write(
 
 
 @pytest.mark.parametrize("name", ["kustomize", "source"])
-async def test_killed_after_each_of_its_writes_in_turn(world: World, name: str) -> None:
-    """With one write in each life of the process the work still gets done."""
+async def test_killed_again_and_again(world: World, name: str) -> None:
+    """However short the lives of the process are, the work gets done."""
     life, lived = LIVES[name], await _clean(world, name)
     found, deaths = await live_dying(world, life, lived)
 
     assert not found, "\n".join(found)
-    assert all(deaths[phase] >= 1 for phase in lived.writes)
+    assert all(deaths[phase] for phase, writes in lived.writes.items() if len(writes) > 4)

@@ -40,7 +40,8 @@ _BINDINGS = Resource(
 )
 _OWNER = "kustomize.toolkit.fluxcd.io"
 _SETTLED = 45.0
-_MOST_DEATHS = 40
+_WRITES_OF_A_LIFE = 4
+_MOST_DEATHS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +140,15 @@ class World:
         act: Callable[[], Awaitable[None]],
         until: Callable[[], Awaitable[object]],
     ) -> int:
-        """Do ``act`` and kill a controller after every single write until ``until`` returns.
+        """Do ``act`` and kill a controller after every fourth write until ``until`` returns.
+
+        Fewer are no life: up to three say what it is about to do, the last that it is done.
 
         Returns:
             How often it was killed.
 
         """
-        hold = await self.control.hold(controller, nth=1, when="after")
+        hold = await self.control.hold(controller, nth=_WRITES_OF_A_LIFE, when="after")
         await act()
         for killed in range(_MOST_DEATHS):
             if not await self._held_first(hold, until):
@@ -154,9 +157,9 @@ class World:
             os.kill(self.environment.processes.pids()[controller], signal.SIGKILL)
             await self.control.gone(hold)
             await self.control.forget(hold)
-            hold = await self.control.hold(controller, nth=1, when="after")
+            hold = await self.control.hold(controller, nth=_WRITES_OF_A_LIFE, when="after")
             await self._restart(controller)
-        raise AssertionError(f"{controller} makes no progress with one write in each life")
+        raise AssertionError(f"{controller} makes no progress in short lives")
 
     async def _restart(self, controller: str) -> None:
         self.restarted = await self.control.position()
