@@ -236,10 +236,13 @@ async def _read_server(client: KubeClient) -> _Picture:
     picture = _Picture()
     for path in ("/api", "/apis"):
         document = await client.request("GET", path, accept=_ACCEPT)
-        if document.get("kind") == "APIGroupDiscoveryList":
-            _read_aggregated(document, picture)
-        else:
-            await _read_each(client, _group_versions(document), picture)
+        try:
+            if document.get("kind") == "APIGroupDiscoveryList":
+                _read_aggregated(document, picture)
+            else:
+                await _read_each(client, _group_versions(document), picture)
+        except (AttributeError, TypeError) as error:  # a server that a tenant runs may say anything
+            raise ApiError(f"the server's answer to {path} is no discovery document") from error
     return picture
 
 

@@ -178,4 +178,17 @@ def error_from_status(status: int, body: dict[str, Any] | None) -> ApiError:
     if kind is Conflict and reason == "AlreadyExists":
         kind = AlreadyExists
     message = str(body.get("message") or f"the server answered {status} without a message")
-    return kind(message, status=status, reason=reason, details=body.get("details"))
+    return kind(message, status=status, reason=reason, details=_details(body.get("details")))
+
+
+def _details(value: object) -> dict[str, Any]:
+    """What can be relied on of what a server sent, which may be a tenant's."""
+    if not isinstance(value, dict):
+        return {}
+    causes = value.get("causes")
+    if causes is None:
+        return value
+    good = (
+        [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
+    )
+    return {**value, "causes": good}

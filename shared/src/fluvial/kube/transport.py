@@ -351,8 +351,10 @@ def _status_of(body: bytes, call: Call, *, quote: bool) -> dict[str, Any]:
     if call.secret:
         status["message"] = mask_secret_text(str(status.get("message") or ""), call.body)
         details = status.get("details")
-        for cause in (details.get("causes") or []) if isinstance(details, dict) else []:
-            cause["message"] = mask_secret_text(str(cause.get("message") or ""), call.body)
+        causes = details.get("causes") if isinstance(details, dict) else None
+        for cause in causes if isinstance(causes, list) else []:
+            if isinstance(cause, dict):
+                cause["message"] = mask_secret_text(str(cause.get("message") or ""), call.body)
     return status
 
 
