@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -36,6 +37,7 @@ from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial_cli import dev
+from harness.audit import unjustified
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
 
@@ -44,6 +46,7 @@ __all__ = ["CONFIG_MAPS", "DEPLOYMENTS", "Harness", "configmap", "deployment", "
 CONFIG_MAPS = kinds.CONFIG_MAP
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 _MANAGER = "test"
+_AGENT = "kustomize-controller"
 _TIMEOUT = 20.0
 _NAMESPACES = ("team", "other", "made")
 
@@ -59,6 +62,7 @@ class Harness:
         self.controller: KustomizeController | None = None
         self._numbers = itertools.count(1)
         self._stack = AsyncExitStack()
+        self._tenants_only = True
 
     @classmethod
     @asynccontextmanager
@@ -97,14 +101,18 @@ class Harness:
             if run:
                 await self.start_controller(settings or Settings())
             yield self
+            self._check_identities()
 
     async def start_controller(self, settings: Settings) -> None:
         """Run the controller until the harness ends."""
         stack = self._stack
         clock, log = RealClock(), get_logger("kustomize-controller")
+        client = await stack.enter_async_context(
+            await config.load_client(kubeconfig=self.folder / "kubeconfig", user_agent=_AGENT)
+        )
         http = await stack.enter_async_context(aiohttp.ClientSession())
         recorder = EventRecorder(
-            self.client,
+            client,
             controller="kustomize-controller",
             events_addr="",
             clock=clock,
@@ -112,7 +120,7 @@ class Harness:
             hostname="test",
             log=log,
         )
-        informers = InformerFactory(self.client, clock, log, verify=True)
+        informers = InformerFactory(client, clock, log, verify=True)
         renderer = Renderer(
             Fetcher(
                 self.folder / f"cache-{next(self._numbers)}",
@@ -124,13 +132,20 @@ class Harness:
             ),
             _builder(self.folder / f"builds-{next(self._numbers)}", clock),
         )
-        parts = Parts(self.client, informers, recorder, Metrics(), renderer, clock, log)
+        parts = Parts(client, informers, recorder, Metrics(), renderer, clock, log)
         self.controller = KustomizeController(parts, settings)
         events = asyncio.create_task(recorder.run(), name="events")
         stack.push_async_callback(_cancelled, events)
         await stack.enter_async_context(informers)
         running = asyncio.create_task(self.controller.run(), name="controller")
         stack.push_async_callback(_cancelled, running)
+
+    def _check_identities(self) -> None:
+        """Whatever a test did: tenants' objects were touched as the tenants, or not at all."""
+        if self.cluster is None or not self._tenants_only:
+            return
+        entries = [dataclasses.asdict(entry) for entry in self.cluster.control.requests()]
+        assert unjustified(entries, agents=(_AGENT,)) == []
 
     async def _sweep(self) -> None:
         """Remove the Kustomizations and namespaces of former tests."""
@@ -237,6 +252,8 @@ class Harness:
             "sourceRef": {"kind": "GitRepository", "name": "src"},
         }
         merged = {k: v for k, v in (defaults | spec).items() if v is not None}
+        if "serviceAccountName" not in merged:
+            self._tenants_only = False
         obj = _named("kustomize.toolkit.fluxcd.io/v1", "Kustomization", name, namespace)
         return await self.apply(obj | {"spec": merged}, kinds.KUSTOMIZATION)
 

@@ -47,7 +47,7 @@ ORDER = [
 def test_precedence_is_that_of_the_specification() -> None:
     versions = [Version.parse(text) for text in ORDER]
 
-    assert sorted(versions[::-1]) == versions
+    assert sorted([*versions[5:], *versions[:5]]) == versions
     assert Version.parse("1.0.0+a") == Version.parse("v1.0.0+b")
     assert hash(Version.parse("1.0.0+a")) == hash(Version.parse("1.0.0"))
 
