@@ -188,7 +188,10 @@ def _details(value: object) -> dict[str, Any]:
     causes = value.get("causes")
     if causes is None:
         return value
-    good = (
-        [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []
-    )
-    return {**value, "causes": good}
+    listed = causes if isinstance(causes, list) else []
+    texts = [
+        {str(name): str(text) for name, text in cause.items()}
+        for cause in listed
+        if isinstance(cause, dict)
+    ]
+    return {**value, "causes": texts}
