@@ -7,10 +7,15 @@ import os
 import signal
 from pathlib import Path
 
+import orjson
 import pytest
 
+from devcluster import DevCluster
+from fluvial.api import crd
+from fluvial.errors import FluvialError
 from fluvial.kube import config, kinds
-from fluvial_cli.dev import CONTROLLERS
+from fluvial.objects import ObjectKey
+from fluvial_cli.dev import CONTROLLERS, install
 from harness.programs import children_of, run, running
 
 
@@ -85,3 +90,20 @@ def signal_it(pid: int) -> None:
     """SIGKILL, by process id."""
 
     os.kill(pid, signal.SIGKILL)
+
+
+async def test_definitions_of_another_installation_are_left_alone(
+    devcluster: DevCluster, tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_bytes(orjson.dumps(devcluster.kubeconfig()))
+    client = await config.load_client(kubeconfig=kubeconfig, user_agent="test")
+    async with client:
+        theirs = crd.crd(crd.KINDS[0])
+        theirs["spec"]["names"]["shortNames"] = ["theirs"]
+        key = ObjectKey("", theirs["metadata"]["name"])
+        await client.apply(kinds.CRD, key, theirs, field_manager="flux")
+        with pytest.raises(FluvialError, match="belongs to another installation"):
+            await install(client)
+
+        assert (await client.get(kinds.CRD, key))["spec"]["names"]["shortNames"] == ["theirs"]

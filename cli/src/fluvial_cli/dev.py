@@ -25,6 +25,7 @@ from fluvial.errors import FluvialError
 from fluvial.kube import config as kube_config
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import Conflict
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial_cli.processes import Processes, Program
 
@@ -114,8 +115,10 @@ def work_folder() -> tempfile.TemporaryDirectory[str]:
 async def install(client: KubeClient) -> None:
     """Apply the CRDs and the system namespace, and wait until the kinds are served.
 
+    Nothing is taken over by force: in a cluster where Flux is installed, its CRDs are its own.
+
     Raises:
-        FluvialError: a CRD was not established within 30 s.
+        FluvialError: a CRD belongs to somebody else, or was not established within 30 s.
 
     """
     await client.apply(
@@ -123,10 +126,18 @@ async def install(client: KubeClient) -> None:
         ObjectKey("", SYSTEM_NAMESPACE),
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}},
         field_manager=_FIELD_MANAGER,
+        force=False,
     )
     for definition in (crd.crd(kind) for kind in crd.KINDS):
         key = ObjectKey("", definition["metadata"]["name"])
-        applied = await client.apply(kinds.CRD, key, definition, field_manager=_FIELD_MANAGER)
+        try:
+            applied = await client.apply(
+                kinds.CRD, key, definition, field_manager=_FIELD_MANAGER, force=False
+            )
+        except Conflict as error:
+            raise FluvialError(
+                f"CustomResourceDefinition {key.name} belongs to another installation: {error}"
+            ) from error
         for _ in range(300):
             if _is_established(applied):
                 break

@@ -226,7 +226,7 @@ async def test_a_plugin_that_hangs_is_killed(
     with pytest.raises(CredentialsError, match="took more than"):
         await auth.header()
 
-    assert not os.path.exists(f"/proc/{_content(mark) or 'none'}")  # noqa: ASYNC240, PTH110 - a test
+    assert not os.path.exists(f"/proc/{_content(mark) or 'none'}")  # noqa: PTH110 - a test
 
 
 @pytest.mark.parametrize(
