@@ -59,7 +59,7 @@ class World:
 
     Attributes:
         kills: where controllers were killed, in order.
-        restarted: position in the request log of the last restart.
+        restarted: position in the request log of each controller's last restart.
 
     """
 
@@ -69,7 +69,7 @@ class World:
     git_url: str
     commits: dict[str, str]
     kills: list[str] = field(default_factory=list)
-    restarted: int = 0
+    restarted: dict[str, int] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -162,7 +162,7 @@ class World:
         raise AssertionError(f"{controller} makes no progress in short lives")
 
     async def _restart(self, controller: str) -> None:
-        self.restarted = await self.control.position()
+        self.restarted[controller] = await self.control.position()
         await self.environment.processes.restart(controller, is_ready=dev.says_ready)
 
     async def _held_first(self, hold: int, until: Callable[[], Awaitable[object]]) -> bool:
