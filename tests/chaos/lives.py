@@ -170,6 +170,8 @@ async def live_dying(world: World, life: Life, lived: Lived) -> tuple[list[str],
             partial(phase.start, world, case),
             partial(_settle, world, life, phase.version, case),
         )
+        if phase.version:  # the request that began the phase may still be on its way
+            await _ask_again(world, life, case)
         lines = await _compare(world, life, lived.ends[phase.name], case)
         found += [f"{phase.name}: {line}" for line in lines]
     await life.end(world, case)
