@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from devcluster.fields import conform, fieldset, managed
+from devcluster.fields.decode import Mismatch, check_types
 from devcluster.fields.encoding import as_written
 from devcluster.fields.errors import ApplyConflict, FieldsError, bad_request
 from devcluster.fields.extract import field_set, remove_items, with_named_fields
@@ -136,20 +137,38 @@ def _remembered_claims(
 def _claims_of(config: JsonObject, schema: TypeSchema, subresource: str) -> tuple[PathSet, PathSet]:
     problems = conform.check(config, schema.root)
     if problems:
-        meta = config.get("metadata")
-        name = meta if isinstance(meta, dict) else {}
         text = problems[0]
         if len(problems) > 1:
             text = "\n".join(["errors:", *(f"  {problem}" for problem in problems)])
-        raise FieldsError(
-            f"failed to create typed patch object ({name.get('namespace', '')}/"
-            f"{name.get('name', '')}; {schema.group}/{schema.version}, Kind={schema.kind}): {text}",
-            status=500,
-            reason="",
-        )
+        raise _unfit(f"failed to create typed patch object {_named(config, schema)}: {text}")
+    if schema.builtin:
+        _check_decodes(config, schema)
     reset = managed.reset_fields(schema, subresource)
     everything = managed.filtered(field_set(config, schema.root) or None, reset) or LEAF
     return everything, managed.strip(everything or None) or LEAF
+
+
+def _check_decodes(config: JsonObject, schema: TypeSchema) -> None:
+    """Refuse scalars that have the right shape and no meaning, such as data that is not base64."""
+    try:
+        check_types(config, schema.root, schema.kind)
+    except Mismatch as mismatch:
+        kind = f"{schema.group}/{schema.version}, Kind={schema.kind}"
+        raise _unfit(
+            f"failed to convert new object {_named(config, schema)} to proper version: unable to"
+            f" convert unstructured object to {kind}: error decoding from json: {mismatch}"
+        ) from mismatch
+
+
+def _named(config: JsonObject, schema: TypeSchema) -> str:
+    meta = config.get("metadata")
+    name = meta if isinstance(meta, dict) else {}
+    key = f"{name.get('namespace', '')}/{name.get('name', '')}"
+    return f"({key}; {schema.group}/{schema.version}, Kind={schema.kind})"
+
+
+def _unfit(message: str) -> FieldsError:
+    return FieldsError(message, status=500, reason="")
 
 
 def _before(
