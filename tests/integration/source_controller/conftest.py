@@ -59,3 +59,10 @@ async def world(tmp_path: Path) -> AsyncIterator[SourceWorld]:
     """A cluster with a namespace, and the controller."""
     async with SourceWorld.start(tmp_path) as world:
         yield world
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Repo:
+    base = Repo(tmp_path / "repos", "base.git")
+    base.commit({"base.yaml": "b1\n", "sub/deep.yaml": "d1\n"})
+    return base

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,13 +154,6 @@ async def test_a_shard_leaves_the_objects_of_others_alone(
     await world.until_failed("NoArtifact")
 
     assert (await world.get("base"))["status"] == {"observedGeneration": -1}
-
-
-@pytest.fixture
-def base(tmp_path: Path) -> Repo:
-    base = Repo(tmp_path / "repos", "base.git")
-    base.commit({"base.yaml": "b1\n", "sub/deep.yaml": "d1\n"})
-    return base
 
 
 @pytest.mark.shows("GitRepository/ArtifactOutdated/IncludeChange")
