@@ -11,7 +11,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+import weakref
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+)
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -25,6 +32,7 @@ from fluvial.kube.auth import CredentialsError
 from fluvial.kube.connection import Connection
 from fluvial.kube.decode import decode_object
 from fluvial.kube.errors import ApiError, Unauthorized, Unreachable, error_from_status
+from fluvial.kube.farewell import cut, gone
 from fluvial.kube.redact import mask_secret_text
 from fluvial.kube.retry import RateLimiter, RetryPolicy, retry_after_seconds, should_retry_status
 
@@ -103,6 +111,7 @@ class Transport:
         self._pools: list[Transport] = []
         self._timeout = aiohttp.ClientTimeout(total=options.timeout, sock_connect=_CONNECT_SECONDS)
         self._closed = False
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.host = connection.host
 
     def own_pool(self, limit: int) -> Transport:
@@ -119,7 +128,7 @@ class Transport:
         for session in (self._requests, self._watches):
             if session is not None:
                 await session.close()
-        await asyncio.sleep(0)  # what was aborted is closed by the loop's next turn
+        await gone(self._sockets)
 
     async def send(self, call: Call) -> Reply:
         """Ask, repeat as ``retry`` says, and read the whole answer.
@@ -170,7 +179,7 @@ class Transport:
         try:
             yield chunks
         finally:
-            _cut(response)
+            cut(response)
             await chunks.aclose()
 
     def _session(self, limit: int, buffer: int) -> aiohttp.ClientSession:
@@ -195,6 +204,7 @@ class Transport:
         if self._connection.check_address is not None:
             self._connection.check_address(str(where[0]), int(where[1]))
         made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # A peer that is gone without a word is noticed within a minute, even on an idle watch.
@@ -363,15 +373,3 @@ def _warnings(headers: CIMultiDictProxy[str]) -> Iterator[str]:
     for value in headers.getall("Warning"):
         for found in _WARNING.finditer(value):
             yield found[1].replace('\\"', '"').replace("\\\\", "\\")
-
-
-def _cut(response: aiohttp.ClientResponse) -> None:
-    """End a stream that may be in the middle of an answer.
-
-    A TLS connection that is closed politely waits for the peer's farewell, which an API server
-    that is busy with a watch need not send; nothing is lost by not waiting.
-    """
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
