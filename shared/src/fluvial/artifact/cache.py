@@ -101,6 +101,9 @@ class TreeCache:
         work = self.temporary()
         try:
             result = await in_thread(lambda stop: self._extract(archive, work / "tree", stop))
+            found = self.pin(digest)
+            if found is not None:
+                return found  # somebody else was faster; our copy goes with the folder
             final = self._folder / f"{digest.algorithm}-{digest.hex}"
             (work / "tree").rename(final)
             # Only now: renaming a folder needs write permission on the folder itself.

@@ -38,6 +38,7 @@ __all__ = ["ExtractedTree", "Fetcher"]
 T = TypeVar("T")
 
 _BLOCK = 1 << 18
+_DEADLINE = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=30)
 _HEADERS = {"Accept-Encoding": "identity"}
@@ -76,6 +77,7 @@ class Fetcher:
         retries: attempts after the first on connection errors and on 429 and 5xx.
         clock: for the waits in between, 0.5 s doubled up to 10 s.
         host_override: host and port used instead of the URL's own, for running outside a cluster.
+        deadline: seconds for all attempts together, so that a slow server holds nobody for long.
 
     """
 
@@ -89,6 +91,7 @@ class Fetcher:
         retries: int,
         clock: Clock,
         host_override: str = "",
+        deadline: float = _DEADLINE,
     ) -> None:
         limits = tar.UnpackLimits(max_bytes=max_artifact_bytes, max_file_bytes=max_artifact_bytes)
         self._cache = TreeCache(cache_dir, max_bytes=max_cache_bytes, limits=limits)
@@ -97,7 +100,9 @@ class Fetcher:
         self._retries = retries
         self._clock = clock
         self._host = host_override
-        self._locks: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
+        self._deadline = deadline
+        # By origin too: who asks a slow server must not hold up who asks another one.
+        self._locks: WeakValueDictionary[tuple[str, Digest], asyncio.Lock] = WeakValueDictionary()
         self._starting = asyncio.Lock()
         self.downloads = 0
 
@@ -115,7 +120,14 @@ class Fetcher:
         digest = Digest.parse(artifact.digest)
         async with self._starting:
             await self._cache.start()
-        entry = await self._pinned(self._url(artifact), digest)
+        url = self._url(artifact)
+        try:
+            async with asyncio.timeout(self._deadline):
+                entry = await self._pinned(url, digest)
+        except TimeoutError as error:
+            raise ArtifactUnreachable(
+                f"cannot fetch the artifact: it took longer than {self._deadline:g}s"
+            ) from error
         try:
             yield ExtractedTree(entry.path, str(digest), artifact.revision, entry.dropped_links)
         finally:
@@ -123,7 +135,7 @@ class Fetcher:
 
     async def _pinned(self, url: URL, digest: Digest) -> CacheEntry:
         """The tree, shared by all who ask at once; each proves its own right by its own URL."""
-        async with self._locks.setdefault(digest, asyncio.Lock()):
+        async with self._locks.setdefault((str(url.origin()), digest), asyncio.Lock()):
             entry = self._cache.pin(digest)
             if entry is None:
                 return await self._download(url, digest, keep=True)
