@@ -37,6 +37,9 @@ VERSION = "0.1.0"
 _MIB = 2**20
 _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
 
+# Flags that would do nothing yet: no token is cached before workload identity is there.
+_OMITTED = ("token-cache-max-size", "token-cache-max-duration")
+
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(settable=False),
     "CacheSecretsAndConfigMaps": Gate(settable=False),
@@ -86,7 +89,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
 
     """
     flags = FlagSet(NAME)
-    common_options(flags, environ=environ)
+    common_options(flags, environ=environ, omit=_OMITTED)
     flags.integer("concurrent-ssa", 4, "Requests in flight for one Kustomization.", minimum=1)
     flags.switch("no-remote-bases", "Refuse remote bases; they are always refused today.")
     flags.strings("custom-apply-stage-kinds", (), "group/Kind that are applied before the rest.")

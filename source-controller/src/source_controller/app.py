@@ -45,6 +45,8 @@ _OMITTED = (
     "insecure-kubeconfig-tls",
     "override-manager",
     "default-kubeconfig-service-account",
+    "token-cache-max-size",  # no token is cached before workload identity is there
+    "token-cache-max-duration",
 )
 
 

@@ -1,0 +1,52 @@
+"""kustomize-controller's command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluvial.runtime.flags import FlagError
+from kustomize_controller.app import read_options, settings_of
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--token-cache-max-size=1",
+        "--token-cache-max-duration=1m",
+        "--sops-age-secret=x",
+        "--feature-gates=DirectSourceFetch=true",
+        "--feature-gates=Nonsense=true",
+        "--default-kubeconfig-service-account=x",
+        "--concurrent-ssa=0",
+    ],
+)
+def test_what_would_do_nothing_is_refused(flag: str) -> None:
+    with pytest.raises(FlagError):
+        read_options([flag], {})
+
+
+def test_flags_become_settings() -> None:
+    flags = [
+        "--concurrent=7",
+        "--concurrent-ssa=3",
+        "--no-cross-namespace-refs",
+        "--default-service-account=default",
+        "--requeue-dependency=5s",
+        "--feature-gates=ExternalArtifact=true,DisableFailFastBehavior=true",
+        "--override-manager=other",
+        "--custom-apply-stage-kinds=example.com/First",
+        "--watch-label-selector=shard=one",
+        "--interval-jitter-percentage=0",
+    ]
+    settings = settings_of(read_options(flags, {}))
+
+    assert (settings.concurrency, settings.concurrency_apply) == (7, 3)
+    assert not settings.cross_namespace
+    assert settings.tenants.default_service_account == "default"
+    assert settings.requeue_dependency == 5.0
+    assert settings.external_artifacts
+    assert not settings.fail_fast
+    assert settings.apply.override_managers == ("other",)
+    assert settings.apply.custom_stage_kinds == ("example.com/First",)
+    assert settings.label_selector == "shard=one"
+    assert settings.jitter(10.0) == 10.0
