@@ -97,10 +97,9 @@ class KustomizationReconciler:
         if kustomization is None:
             return None
         memory = self.memories.of(key)
-        requested = _open_request(kustomization, memory.request)
         deleting = kustomization.metadata.deletion_timestamp is not None
         try:
-            if requested:
+            if _open_request(kustomization, memory.request):
                 obj = await self.client.get(kinds.KUSTOMIZATION, key)
             if FINALIZER not in kustomization.metadata.finalizers and not deleting:
                 obj = await self.patcher.add_finalizer(obj)
@@ -108,6 +107,8 @@ class KustomizationReconciler:
             await self._forget(key)
             return None
         kustomization = decode(obj, Kustomization)
+        # Of the object as it is now: a request that came meanwhile is answered by this run.
+        requested = _open_request(kustomization, memory.request)
         memory.latest = obj
         memory.request = kustomization.metadata.reconcile_request
         return Run(
