@@ -392,5 +392,8 @@ def _yaml(obj: JsonObject) -> str:
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:
+    """End a task that runs until it is told to end; one that has ended by itself fails the test."""
+    died = task.done()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert not died, f"{task.get_name()} had ended: {task}"
