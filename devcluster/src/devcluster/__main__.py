@@ -62,8 +62,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         write_private(arguments.kubeconfig, config)
         print(f"address {cluster.url}")  # noqa: T201 (the command's contract with scripts)
         if cluster.control_url:
-            print(f"control {cluster.control_url}")  # noqa: T201
-        print("ready", flush=True)  # noqa: T201
+            print(f"control {cluster.control_url}")  # noqa: T201 (as above)
+        print("ready", flush=True)  # noqa: T201 (as above)
         await stop.wait()
 
 

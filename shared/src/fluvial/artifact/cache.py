@@ -132,7 +132,7 @@ class TreeCache:
             grave = self.temporary()
             entry.path.chmod(0o700)
             entry.path.rename(grave / "tree")
-            await in_thread(lambda _, grave=grave: remove_tree(grave))  # type: ignore[misc]
+            await in_thread(lambda _, grave=grave: remove_tree(grave))  # type: ignore[misc]  # a lambda with a default has no inferred type
 
     def _extract(self, archive: Path, target: Path, stop: StopFlag) -> tar.UnpackResult:
         with archive.open("rb") as stream:

@@ -156,7 +156,7 @@ async def apply_variables(
             continue
         job = functools.partial(_substitute, obj, variables, strict=strict)
         is_small = len(raw) + raw.count(b"${") * longest <= _INLINE and not _REPLACES.search(raw)
-        result = job() if is_small else await in_thread(lambda _, job=job: job())  # type: ignore[misc]
+        result = job() if is_small else await in_thread(lambda _, job=job: job())  # type: ignore[misc]  # a lambda with a default has no inferred type
         left -= result.size
         if left < 0:
             raise SubstitutionError(

@@ -62,6 +62,6 @@ def jitter(percentage: int) -> Callable[[float], float]:
 
     def spread(seconds: float) -> float:
         # Nothing secret about it.
-        return seconds * (1 + percentage / 100 * random.uniform(-1, 1))  # noqa: S311
+        return seconds * (1 + percentage / 100 * random.uniform(-1, 1))  # noqa: S311 - spreads load
 
     return spread

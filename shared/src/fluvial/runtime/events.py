@@ -283,7 +283,7 @@ class EventRecorder:
                     return
             pause = min(_POST_PAUSES[1], _POST_PAUSES[0] * 2**number)
             # Jitter, nothing secret.
-            await self._clock.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311
+            await self._clock.sleep(pause * (0.75 + random.random() / 2))  # noqa: S311 - spreads load
 
     async def _post_once(self, body: bytes) -> int:
         async with self._http.post(

@@ -262,7 +262,7 @@ class LeaderElector:
 
     async def _pause(self) -> None:
         # Jitter between candidates, nothing secret.
-        spread = 1 + _JITTER * random.random()  # noqa: S311
+        spread = 1 + _JITTER * random.random()  # noqa: S311 - spreads load
         await self._clock.sleep(self._times.retry_period * spread)
 
 

@@ -115,7 +115,7 @@ class Metrics:
     """All metrics of one process."""
 
     def __init__(self, *, registry: CollectorRegistry | None = None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types here
         self.registry = registry or CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._gone: set[tuple[str, ObjectKey]] = set()

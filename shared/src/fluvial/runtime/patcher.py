@@ -181,7 +181,7 @@ class StatusPatcher:
                     raise
             if number:
                 # Jitter between several writers, nothing secret.
-                await self._clock.sleep(_PAUSE * (1 + random.random()))  # noqa: S311
+                await self._clock.sleep(_PAUSE * (1 + random.random()))  # noqa: S311 - spreads load
             latest = await self._client.get(self._resource, key)
             if uid and latest["metadata"].get("uid") != uid:
                 raise NotFound(

@@ -73,7 +73,7 @@ class IncludeStep:
                 await self._storage.unpack(artifact, unpacked, self._limits)
             except (ArtifactError, OSError) as error:
                 raise _copy_failed(include, error) from error
-            await in_thread(lambda _, i=include, u=unpacked: _move(i, u, tree))  # type: ignore[misc]
+            await in_thread(lambda _, i=include, u=unpacked: _move(i, u, tree))  # type: ignore[misc]  # a lambda with a default has no inferred type
 
     async def _announce(self, run: Run) -> None:
         new = [(artifact.revision, artifact.digest) for artifact in run.included]

@@ -7,6 +7,7 @@ in ``_KINDS``. All of them write into the object that they get.
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 from collections.abc import Callable
@@ -260,7 +261,6 @@ def _namespace(obj: JsonObject) -> None:
 def _secret(obj: JsonObject) -> None:
     if obj.get("stringData"):
         # Written as data; the server never gives stringData back.
-        import base64  # noqa: PLC0415  rare
 
         data = obj.setdefault("data", {})
         for key, text in obj["stringData"].items():
