@@ -41,6 +41,7 @@ _GRACE_SECONDS = 5.0
 _ATTEMPTS = 3
 _PREFIX = "fluvial-control-plane-"
 _PORT_TAKEN = "address already in use"
+_COMPACTED = "compact_rev_key"
 
 
 class StartFailed(Exception):
@@ -63,6 +64,7 @@ class ControlPlane:
         self._children: list[Child] = []
         self._files: Files | None = None
         self._port = 0
+        self._etcd = ""
 
     @property
     def version(self) -> str:
@@ -146,6 +148,34 @@ class ControlPlane:
         for child in self._children:
             child.check()
 
+    async def compact(self) -> None:
+        """Let etcd forget all history, and the API server know, as it does itself in 5 minutes.
+
+        Lists of the past and pages begun before get 410.
+
+        Raises:
+            RuntimeError: the control plane does not run, or etcd refused.
+
+        """
+        self._started()
+        async with aiohttp.ClientSession() as session:
+            head = await self._ask_etcd(session, "range", {"key": _b64(_COMPACTED)})
+            revision = head["header"]["revision"]
+            # The key by which API servers tell each other how far history reaches.
+            note = {"key": _b64(_COMPACTED), "value": _b64(revision)}
+            await self._ask_etcd(session, "put", note)
+            whole = {"revision": revision, "physical": True}
+            await self._ask_etcd(session, "compaction", whole)
+
+    async def _ask_etcd(
+        self, session: aiohttp.ClientSession, verb: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
+        async with session.post(f"{self._etcd}/v3/kv/{verb}", json=body) as answer:
+            if answer.status != 200:
+                raise RuntimeError(f"etcd refused {verb}: {await answer.text()}")
+            said: dict[str, Any] = await answer.json()
+            return said
+
     async def wait_broken(self) -> None:
         """Wait until a program ends by itself.
 
@@ -167,12 +197,13 @@ class ControlPlane:
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         ports = _free_ports()
         self._port = ports.apiserver
+        self._etcd = f"http://127.0.0.1:{ports.etcd}"
         audit_log = self._wanted_audit_log or folder / "audit.log"
         files = write_files(folder, port=ports.apiserver, audit_log=audit_log)
         self._files = files
         async with asyncio.timeout(_START_SECONDS):
             await self._launch("etcd", etcd_command(self._binaries, files, ports))
-            await self._until(f"http://127.0.0.1:{ports.etcd}/health")
+            await self._until(f"{self._etcd}/health")
             command = apiserver_command(self._binaries, files, ports)
             await self._launch("kube-apiserver", command)
             await self._until(f"{self.url}/readyz")
@@ -229,6 +260,10 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         except PermissionError:
             continue  # somebody else's, alive
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _free_ports() -> Ports:

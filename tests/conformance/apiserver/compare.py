@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from conformance.apiserver.answers import read_topic
 from conformance.apiserver.record import run_many
 from conformance.apiserver.runner import ScenarioBroken, Target
 from conformance.apiserver.scenario import Scenario, load_all
-from devcluster import DevCluster
+from devcluster import DevCluster, Options
 from fluvial.log import setup_logging
 
 __all__ = [
@@ -157,9 +158,15 @@ def write_known(known: Mapping[str, Known], file: Path = KNOWN_DIFFERENCES) -> N
 
 
 def target_of(cluster: DevCluster) -> Target:
-    """How scenarios reach a ``devcluster``."""
+    """How scenarios reach a ``devcluster``, which has its control endpoint on."""
     context = ssl.create_default_context(cadata=cluster.ca_pem.decode())
-    return Target(url=cluster.url, token=cluster.admin_token, ssl=context)
+
+    async def compact() -> None:
+        url = f"{cluster.control_url}/history/compact"
+        async with aiohttp.ClientSession() as session, session.post(url, json={}) as answer:
+            answer.raise_for_status()
+
+    return Target(cluster.url, cluster.admin_token, context, compact)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -200,7 +207,7 @@ def _shrink(outcomes: list[Outcome], known: dict[str, Known]) -> None:
 
 
 async def _run(chosen: list[Scenario]) -> dict[str, list[Json] | ScenarioBroken]:
-    async with DevCluster() as cluster:
+    async with DevCluster(Options(control_port=0)) as cluster:
         return await run_many(chosen, target_of(cluster))
 
 

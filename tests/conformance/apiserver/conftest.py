@@ -11,7 +11,7 @@ from conformance.apiserver.runner import Target
 from controlplane import fixtures
 from controlplane.start import ControlPlane
 from controlplane.threads import in_thread
-from devcluster import DevCluster
+from devcluster import DevCluster, Options
 
 __all__ = ["devcluster_target", "real_target"]
 
@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def devcluster_target() -> Iterator[Target]:
     """A ``devcluster`` in a thread of its own."""
-    with in_thread(DevCluster) as cluster:
+    with in_thread(lambda: DevCluster(Options(control_port=0))) as cluster:
         yield target_of(cluster)
 
 
@@ -32,4 +32,4 @@ def devcluster_target() -> Iterator[Target]:
 def real_target(real_control_plane: ControlPlane) -> Target:
     """The real control plane."""
     plane = real_control_plane
-    return Target(url=plane.url, token=plane.admin_token, ssl=plane.ssl_context())
+    return Target(plane.url, plane.admin_token, plane.ssl_context(), plane.compact)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl as tls
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +15,15 @@ from yarl import URL
 
 from conformance.apiserver.normalise import Normaliser
 from conformance.apiserver.pointers import NOTHING, keep_discovery, pick, put
-from conformance.apiserver.scenario import Collect, Request, Scenario, Step, Watch, expand
+from conformance.apiserver.scenario import (
+    Collect,
+    Compact,
+    Request,
+    Scenario,
+    Step,
+    Watch,
+    expand,
+)
 
 __all__ = ["ScenarioBroken", "Target", "run_scenario"]
 
@@ -38,11 +46,12 @@ class ScenarioBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An API server and the token of its admin."""
+    """An API server, the token of its admin, and how to let it forget its history."""
 
     url: str
     token: str
     ssl: tls.SSLContext
+    compact: Callable[[], Awaitable[None]]
 
 
 async def run_scenario(scenario: Scenario, target: Target) -> list[Json]:
@@ -95,7 +104,7 @@ class _Run:
             except (aiohttp.ClientError, ValueError) as error:
                 text = f"{self._scenario.id}: {step.name}: not HTTP or not JSON: {error!r}"
                 raise ScenarioBroken(text) from error
-            if not isinstance(step, Request) or step.record:
+            if not isinstance(step, Compact) and (not isinstance(step, Request) or step.record):
                 answers.append({"step": step.name, **answer})
         return answers
 
@@ -114,6 +123,9 @@ class _Run:
             return await self._open(step)
         if isinstance(step, Collect):
             return await self._collect(step)
+        if isinstance(step, Compact):
+            await self._target.compact()
+            return {}
         return await self._ask(step)
 
     async def _ask(self, step: Request) -> Json:
@@ -142,11 +154,15 @@ class _Run:
     async def _send(self, step: Request) -> tuple[aiohttp.ClientResponse, Any]:
         method, _, path = expand(step.line, self._variables).partition(" ")
         headers = self._headers(user=step.user, groups=step.groups, bearer=step.bearer)
+        if step.anonymous:
+            headers = [(name, value) for name, value in headers if name != "Authorization"]
         for name, value in step.headers.items():
             headers.append((name, expand(value, self._variables)))
         data: str | None = step.raw if step.raw is None else expand(step.raw, self._variables)
         if step.body is not None:
             data = json.dumps(expand(step.body, self._variables))
+        if data is not None and step.fill:
+            data = data.replace("$FILL", "x" * step.fill)
         kind = _PATCHES.get(step.content_type, step.content_type or "application/json")
         if data is not None:
             headers.append(("Content-Type", kind))
@@ -162,6 +178,8 @@ class _Run:
         warnings = answer.headers.getall("Warning", [])
         if warnings:
             recorded["warnings"] = warnings
+        if step.see:
+            recorded["headers"] = {name: answer.headers.get(name, "<absent>") for name in step.see}
         if not step.only:
             return {**recorded, "body": normal}
         part: Json = {}
@@ -247,6 +265,6 @@ def _unmet(until: Json, status: int, body: Any) -> str:
 
 
 def _parsed(answer: aiohttp.ClientResponse, data: bytes) -> Any:
-    if "json" in answer.content_type:
+    if data and "json" in answer.content_type:
         return json.loads(data)
     return data.decode(errors="replace")

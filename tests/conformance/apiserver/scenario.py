@@ -2,8 +2,9 @@
 
 A file ``scenarios/<topic>.yaml`` has ``scenarios``, a map of name to scenario. A scenario has
 ``about``, ``steps`` and the flags of ``Scenario``. A step has a ``name`` and either ``do`` (a
-request; ``as`` impersonates, ``type`` is the content type), ``watch`` (a path) or ``collect`` (the
-name of a watch); the rest are the attributes of ``Request``, ``Watch`` and ``Collect``.
+request; ``as`` impersonates, ``type`` is the content type), ``watch`` (a path), ``collect`` (the
+name of a watch) or ``compact: true`` (let the server forget all history; such a scenario is
+``alone``); the rest are the attributes of ``Request``, ``Watch`` and ``Collect``.
 
 Each scenario has its own namespace ``$NS``, made before its first step, so that scenarios run in
 any order and side by side. Variables: ``$NS``; ``$CORE``, ``$APPS``, ``$BATCH``, ``$RBAC``,
@@ -22,7 +23,17 @@ from typing import Any
 
 import yaml
 
-__all__ = ["SCENARIOS", "Collect", "Request", "Scenario", "Step", "Watch", "expand", "load_all"]
+__all__ = [
+    "SCENARIOS",
+    "Collect",
+    "Compact",
+    "Request",
+    "Scenario",
+    "Step",
+    "Watch",
+    "expand",
+    "load_all",
+]
 
 HERE = Path(__file__).parent
 SCENARIOS = HERE / "scenarios"
@@ -39,12 +50,15 @@ class Request:
         user: whom to impersonate, ``""`` for the admin itself.
         groups: the groups to impersonate with.
         bearer: a token to use in place of the admin's.
+        anonymous: send no credentials.
         headers: further headers.
         content_type: of the body; the words apply, merge, json and strategic stand for patches.
         body: sent as JSON; ``raw`` is sent as it stands.
         save: variable name to JSON pointer into the answer.
         until: ask again until ``status`` and the values at JSON pointers are these; ``$ANY`` is any.
         only: JSON pointers; the rest of the answer is not recorded.
+        see: names of headers of the answer to record.
+        fill: how many characters ``$FILL`` in the body stands for.
         record: False for preparation that is no expectation.
 
     """
@@ -54,6 +68,7 @@ class Request:
     user: str = ""
     groups: tuple[str, ...] = ()
     bearer: str = ""
+    anonymous: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""
     body: Any = None
@@ -61,6 +76,8 @@ class Request:
     save: Mapping[str, str] = field(default_factory=dict)
     until: Mapping[str, Any] = field(default_factory=dict)
     only: tuple[str, ...] = ()
+    see: tuple[str, ...] = ()
+    fill: int = 0
     record: bool = True
 
 
@@ -93,7 +110,14 @@ class Collect:
     bookmark: bool = False
 
 
-Step = Request | Watch | Collect
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """Let the server forget history: versions and pages from before are gone; never recorded."""
+
+    name: str
+
+
+Step = Request | Watch | Collect | Compact
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +130,7 @@ class Scenario:
         workload: workload controllers write to the objects meanwhile; what they write (status,
             their managedFields, the revision annotation, resource versions) is left out.
         slow: lasts more than a second.
+        alone: not beside others, because it changes what they rely on.
         discovery: the only ``group/version/resource`` entries of discovery documents to record.
 
     """
@@ -117,6 +142,7 @@ class Scenario:
     namespace: bool = True
     workload: bool = False
     slow: bool = False
+    alone: bool = False
     discovery: tuple[str, ...] = ()
 
     @property
@@ -191,11 +217,13 @@ def _step(where: str, item: Json) -> Step:
         maker, data["path"] = Watch, data.pop("watch")
     elif "collect" in data:
         maker, data["watch"] = Collect, data.pop("collect")
+    elif data.pop("compact", False):
+        maker = Compact
     else:
         data["line"] = data.pop("do", "")
         if "type" in data:
             data["content_type"] = data.pop("type")
-        for key in ("groups", "only"):
+        for key in ("groups", "only", "see"):
             data[key] = tuple(data.get(key, ()))
     if "as" in data:
         data["user"] = data.pop("as")
