@@ -7,7 +7,6 @@ objects, are compared: an apply that changes nothing returns the live object its
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,6 +20,7 @@ from devcluster.fields.fieldset import LEAF, PathSet
 from devcluster.fields.managed import Entry, Key, Managers
 from devcluster.fields.reconcile import reconciled
 from devcluster.fields.schema import JsonObject, TypeSchema
+from devcluster.fields.shape import shape_of
 from devcluster.fields.typed import ABSENT, Comparison, compare, equal, merge
 
 __all__ = ["apply_patch"]
@@ -119,19 +119,23 @@ def _claimed_by(
 
     """
     try:
-        text = orjson.dumps(config)
+        shape = shape_of(config, schema.root)
     except TypeError:
         # A number that JSON text cannot carry here; nothing to remember it by.
         return _claims_of(config, schema, subresource)
-    return _remembered_claims(text, schema, subresource)
+    key = (shape, schema, subresource)
+    found = _remembered.get(key)
+    if found is None:
+        found = _claims_of(config, schema, subresource)
+        if len(_remembered) >= _MAX_REMEMBERED:
+            del _remembered[next(iter(_remembered))]
+        _remembered[key] = found
+    return found
 
 
-@functools.lru_cache(maxsize=512)
-def _remembered_claims(
-    text: bytes, schema: TypeSchema, subresource: str
-) -> tuple[PathSet, PathSet]:
-    """A configuration comes twice at least: as a dry run, and to be stored."""
-    return _claims_of(orjson.loads(text), schema, subresource)
+# What configurations that fit claim, by their shape; the oldest go first.
+_remembered: dict[tuple[bytes, TypeSchema, str], tuple[PathSet, PathSet]] = {}
+_MAX_REMEMBERED = 512
 
 
 def _claims_of(config: JsonObject, schema: TypeSchema, subresource: str) -> tuple[PathSet, PathSet]:

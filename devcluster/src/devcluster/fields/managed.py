@@ -169,8 +169,11 @@ def encode(managers: Managers) -> list[JsonObject]:
 
 def _encode(key: Key, entry: Entry) -> JsonObject:
     raw = entry.raw
-    if raw is not None and raw.get("time") == entry.time and raw.get("fieldsV1") is entry.fields:
-        return raw
+    if raw is not None and raw.get("fieldsV1") is entry.fields:
+        if raw.get("time") == entry.time:
+            return raw
+        if "time" in raw and entry.time is not None:
+            return {**raw, "time": entry.time}
     out: JsonObject = {"manager": key.manager, "operation": key.operation}
     out["apiVersion"] = entry.api_version
     if entry.time is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable
@@ -34,6 +35,12 @@ _KEY = r"[-._a-zA-Z0-9]+"
 _PORT_NAME = re.compile(r"^[-a-z0-9]+$")
 
 
+@functools.lru_cache(maxsize=16384)
+def _fits(pattern: str, value: str) -> bool:
+    """Whether the whole value has the syntax; the same few names come again and again."""
+    return re.fullmatch(pattern, value) is not None
+
+
 def _too_long(limit: int) -> str:
     return f"must be no more than {limit} bytes"
 
@@ -46,7 +53,7 @@ def _mismatch(text: str, pattern: str, *examples: str) -> str:
 def dns_label(value: str) -> list[str]:
     """RFC 1123 label."""
     out = [_too_long(63)] if len(value) > 63 else []
-    if not re.fullmatch(_LABEL, value):
+    if not _fits(_LABEL, value):
         text = (
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-',"
             " and must start and end with an alphanumeric character"
@@ -58,7 +65,7 @@ def dns_label(value: str) -> list[str]:
 def dns_subdomain(value: str) -> list[str]:
     """RFC 1123 subdomain."""
     out = [_too_long(253)] if len(value) > 253 else []
-    if not re.fullmatch(_SUBDOMAIN, value):
+    if not _fits(_SUBDOMAIN, value):
         text = (
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters,"
             " '-' or '.', and must start and end with an alphanumeric character"
@@ -71,7 +78,7 @@ def wildcard_subdomain(value: str) -> list[str]:
     """RFC 1123 subdomain with a leading ``*.``."""
     pattern = r"\*\." + _SUBDOMAIN
     out = [_too_long(253)] if len(value) > 253 else []
-    if not re.fullmatch(pattern, value):
+    if not _fits(pattern, value):
         text = (
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain,"
             " which must consist of lower case alphanumeric characters, '-' or '.' and end with an"
@@ -84,7 +91,7 @@ def wildcard_subdomain(value: str) -> list[str]:
 def dns_1035_label(value: str) -> list[str]:
     """RFC 1035 label: does not start with a digit."""
     out = [_too_long(63)] if len(value) > 63 else []
-    if not re.fullmatch(_LABEL_1035, value):
+    if not _fits(_LABEL_1035, value):
         text = (
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with"
             " an alphabetic character, and end with an alphanumeric character"
@@ -135,7 +142,7 @@ def qualified_name(value: str, *, what: str = "a qualified name") -> list[str]:
         out.append("name part must be non-empty")
     elif len(name) > 63:
         out.append("name part " + _too_long(63))
-    if not re.fullmatch(_NAME_PART, name):
+    if not _fits(_NAME_PART, name):
         text = (
             "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and"
             " end with an alphanumeric character"
@@ -148,7 +155,7 @@ def label_value(value: str) -> list[str]:
     """The value of a label."""
     out = [_too_long(63)] if len(value) > 63 else []
     pattern = f"({_NAME_PART})?"
-    if not re.fullmatch(pattern, value):
+    if not _fits(pattern, value):
         text = (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_'"
             " or '.', and must start and end with an alphanumeric character"
@@ -160,7 +167,7 @@ def label_value(value: str) -> list[str]:
 def config_key(value: str) -> list[str]:
     """A key of a ConfigMap or Secret."""
     out = [_too_long(253)] if len(value) > 253 else []
-    if not re.fullmatch(_KEY, value):
+    if not _fits(_KEY, value):
         text = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
         out.append(_mismatch(text, _KEY, "key.name", "KEY_NAME", "key-name"))
     elif value == ".":
