@@ -156,11 +156,14 @@ class _Run:
         headers = self._headers(user=step.user, groups=step.groups, bearer=step.bearer)
         if step.anonymous:
             headers = [(name, value) for name, value in headers if name != "Authorization"]
+        given = {name.lower() for name in step.headers}
+        headers = [(name, value) for name, value in headers if name.lower() not in given]
         for name, value in step.headers.items():
             headers.append((name, expand(value, self._variables)))
         data: str | None = step.raw if step.raw is None else expand(step.raw, self._variables)
         if step.body is not None:
-            data = json.dumps(expand(step.body, self._variables))
+            body = expand(step.body, self._variables)
+            data = json.dumps(body * step.times if step.times > 1 else body)
         if data is not None and step.fill:
             data = data.replace("$FILL", "x" * step.fill)
         kind = _PATCHES.get(step.content_type, step.content_type or "application/json")

@@ -60,6 +60,7 @@ class Request:
         see: names of headers of the answer to record.
         fill: how many characters ``$FILL`` in the body stands for.
         record: False for preparation that is no expectation.
+        times: how often the items of a body that is a list are sent, one after the other.
 
     """
 
@@ -79,6 +80,7 @@ class Request:
     see: tuple[str, ...] = ()
     fill: int = 0
     record: bool = True
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
