@@ -81,9 +81,13 @@ class Child:
             async with asyncio.timeout(grace):
                 await self.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            await self.wait()
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End it without a warning; returns when it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self.wait()
 
     def tail(self) -> str:
         """The last 3,000 bytes of its log, whole lines."""

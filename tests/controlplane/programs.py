@@ -47,11 +47,16 @@ _AUDIT_POLICY = {
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Free TCP ports on loopback."""
+    """Free TCP ports on loopback; of etcd one for each member."""
 
-    etcd: int
-    etcd_peer: int
+    etcd: tuple[int, ...]
+    etcd_peers: tuple[int, ...]
     apiserver: int
+
+    @property
+    def etcd_urls(self) -> list[str]:
+        """Where the members serve clients."""
+        return [f"http://127.0.0.1:{port}" for port in self.etcd]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class Files:
     def path(self, name: str) -> str:
         """The file ``name`` in the folder."""
         return str(self.folder / name)
+
+    def etcd_folder(self, member: int) -> Path:
+        """All that a member of etcd remembers."""
+        return self.folder / f"etcd-{member}"
 
 
 def write_files(folder: Path, *, port: int, audit_log: Path) -> Files:
@@ -99,18 +108,19 @@ def write_files(folder: Path, *, port: int, audit_log: Path) -> Files:
     )
 
 
-def etcd_command(binaries: Binaries, files: Files, ports: Ports) -> list[str]:
-    """A single member that never waits for the disk."""
-    client = f"http://127.0.0.1:{ports.etcd}"
-    peer = f"http://127.0.0.1:{ports.etcd_peer}"
+def etcd_command(binaries: Binaries, files: Files, ports: Ports, *, member: int = 0) -> list[str]:
+    """One member, which never waits for the disk."""
+    client = ports.etcd_urls[member]
+    peers = [f"http://127.0.0.1:{port}" for port in ports.etcd_peers]
     return [
         str(binaries.path("etcd")),
-        f"--data-dir={files.path('etcd')}",
+        f"--name=m{member}",
+        f"--data-dir={files.etcd_folder(member)}",
         f"--listen-client-urls={client}",
         f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=default={peer}",
+        f"--listen-peer-urls={peers[member]}",
+        f"--initial-advertise-peer-urls={peers[member]}",
+        "--initial-cluster=" + ",".join(f"m{n}={peer}" for n, peer in enumerate(peers)),
         "--unsafe-no-fsync",
         "--log-level=warn",
     ]
@@ -120,7 +130,7 @@ def apiserver_command(binaries: Binaries, files: Files, ports: Ports) -> list[st
     """Admission, fairness and aggregation as in production; RBAC; loopback only."""
     return [
         str(binaries.path("kube-apiserver")),
-        f"--etcd-servers=http://127.0.0.1:{ports.etcd}",
+        f"--etcd-servers={','.join(ports.etcd_urls)}",
         "--bind-address=127.0.0.1",
         f"--secure-port={ports.apiserver}",
         f"--service-cluster-ip-range={_SERVICE_RANGE}",

@@ -2,6 +2,7 @@
 
 ``ControlPlane`` starts etcd, kube-apiserver and kube-controller-manager in this order, each when
 the one before it answers, and stops them in the reverse order. All data is in a temporary folder.
+Tests of faults can halt and launch each program, or restart all of them with or without data.
 A program that dies while starting is reported with the tail of its log; a port that another
 process took in the meantime costs a second attempt.
 """
@@ -23,6 +24,7 @@ from typing import Any, Self
 import aiohttp
 
 from controlplane.build import Binaries, find_binaries
+from controlplane.certs import KeyPair
 from controlplane.process import Child, ChildDied
 from controlplane.programs import (
     Files,
@@ -55,16 +57,23 @@ class ControlPlane:
         binaries: the programs; found as ``controlplane.build`` says when omitted.
         audit_log: where each request is logged (JSON lines, Metadata level, with
             ``impersonatedUser``); a file in the temporary folder when omitted.
+        members: of etcd.
 
     """
 
-    def __init__(self, *, binaries: Binaries | None = None, audit_log: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        binaries: Binaries | None = None,
+        audit_log: Path | None = None,
+        members: int = 1,
+    ) -> None:
         self._binaries = find_binaries() if binaries is None else binaries
         self._wanted_audit_log = audit_log
-        self._children: list[Child] = []
+        self._members = members
+        self._children: dict[str, Child] = {}
         self._files: Files | None = None
-        self._port = 0
-        self._etcd = ""
+        self._ports = Ports((), (), 0)
 
     @property
     def version(self) -> str:
@@ -74,7 +83,7 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """``https://127.0.0.1:PORT``."""
-        return f"https://127.0.0.1:{self._port}"
+        return f"https://127.0.0.1:{self._ports.apiserver}"
 
     @property
     def ca_pem(self) -> bytes:
@@ -85,6 +94,11 @@ class ControlPlane:
     def admin_token(self) -> str:
         """A bearer token of user ``kubernetes-admin`` in group ``system:masters``."""
         return self._started().admin_token
+
+    @property
+    def admin_certificate(self) -> KeyPair:
+        """The same user's client certificate."""
+        return self._started().admin
 
     @property
     def audit_log(self) -> Path:
@@ -145,7 +159,7 @@ class ControlPlane:
             ChildDied: one ended; the message has the tail of its log.
 
         """
-        for child in self._children:
+        for child in self._children.values():
             child.check()
 
     async def compact(self) -> None:
@@ -170,7 +184,7 @@ class ControlPlane:
     async def _ask_etcd(
         self, session: aiohttp.ClientSession, verb: str, body: dict[str, Any]
     ) -> dict[str, Any]:
-        async with session.post(f"{self._etcd}/v3/kv/{verb}", json=body) as answer:
+        async with session.post(f"{self._ports.etcd_urls[0]}/v3/kv/{verb}", json=body) as answer:
             if answer.status != 200:
                 raise RuntimeError(f"etcd refused {verb}: {await answer.text()}")
             said: dict[str, Any] = await answer.json()
@@ -183,7 +197,7 @@ class ControlPlane:
             ChildDied: always, in the end.
 
         """
-        waits = [asyncio.ensure_future(child.wait()) for child in self._children]
+        waits = [asyncio.ensure_future(child.wait()) for child in self._children.values()]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -192,31 +206,87 @@ class ControlPlane:
             await asyncio.gather(*waits, return_exceptions=True)
         self.check()
 
+    # --- for tests of faults ----------------------------------------------------------------------
+
+    @property
+    def programs(self) -> list[str]:
+        """Names of all, in the order in which they start."""
+        etcd = [f"etcd-{member}" for member in range(self._members)]
+        return [*etcd, "kube-apiserver", "kube-controller-manager"]
+
+    async def halt(self, name: str) -> None:
+        """Kill a program; its data stays."""
+        await self._children.pop(name).kill()
+
+    async def launch(self, *names: str) -> None:
+        """Start halted programs, and wait until each serves."""
+        async with asyncio.timeout(_START_SECONDS):
+            for name in names:
+                await self._launch(name)
+            for name in names:
+                await self._serves(name)
+
+    async def restart(self, *, keep: bool) -> None:
+        """Kill all programs and start them again, with the data there was or with none."""
+        for name in reversed(self.programs):
+            await self.halt(name)
+        if not keep:
+            for member in range(self._members):
+                folder = self._started().etcd_folder(member)
+                await asyncio.to_thread(shutil.rmtree, folder)
+        await self._launch_all()
+
+    async def etcd_leader(self) -> str:
+        """Name of the member that leads, once one does."""
+        async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as session:
+            while True:
+                for member, url in enumerate(self._ports.etcd_urls):
+                    with contextlib.suppress(aiohttp.ClientError):
+                        async with session.post(f"{url}/v3/maintenance/status", json={}) as answer:
+                            status = await answer.json()
+                        if status["leader"] == status["header"]["member_id"]:
+                            return f"etcd-{member}"
+                await asyncio.sleep(_POLL_SECONDS)
+
+    # --- starting and stopping --------------------------------------------------------------------
+
     async def _start(self) -> None:
         remove_leftovers(Path(tempfile.gettempdir()))
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        ports = _free_ports()
-        self._port = ports.apiserver
-        self._etcd = f"http://127.0.0.1:{ports.etcd}"
+        self._ports = _free_ports(self._members)
         audit_log = self._wanted_audit_log or folder / "audit.log"
-        files = write_files(folder, port=ports.apiserver, audit_log=audit_log)
-        self._files = files
-        async with asyncio.timeout(_START_SECONDS):
-            await self._launch("etcd", etcd_command(self._binaries, files, ports))
-            await self._until(f"{self._etcd}/health")
-            command = apiserver_command(self._binaries, files, ports)
-            await self._launch("kube-apiserver", command)
+        self._files = write_files(folder, port=self._ports.apiserver, audit_log=audit_log)
+        await self._launch_all()
+
+    async def _launch_all(self) -> None:
+        etcd = [name for name in self.programs if name.startswith("etcd")]
+        await self.launch(*etcd)  # together: none serves before most of them run
+        await self.launch("kube-apiserver")
+        await self.launch("kube-controller-manager")
+
+    async def _launch(self, name: str) -> None:
+        binaries, files, ports = self._binaries, self._started(), self._ports
+        if name == "kube-apiserver":
+            command = apiserver_command(binaries, files, ports)
+        elif name == "kube-controller-manager":
+            command = manager_command(binaries, files)
+        else:
+            member = int(name.removeprefix("etcd-"))
+            command = etcd_command(binaries, files, ports, member=member)
+        log = files.folder / f"{name}.log"
+        self._children[name] = await Child.start(name=name, command=command, log=log)
+
+    async def _serves(self, name: str) -> None:
+        if name == "kube-apiserver":
             await self._until(f"{self.url}/readyz")
-            command = manager_command(self._binaries, files)
-            await self._launch("kube-controller-manager", command)
+        elif name == "kube-controller-manager":
             # Written by its controllers, so they run.
             default = f"{self.url}/api/v1/namespaces/default"
             await self._until(f"{default}/serviceaccounts/default")
             await self._until(f"{default}/configmaps/kube-root-ca.crt")
-
-    async def _launch(self, name: str, command: list[str]) -> None:
-        log = self._started().folder / f"{name}.log"
-        self._children.append(await Child.start(name=name, command=command, log=log))
+        else:
+            member = int(name.removeprefix("etcd-"))
+            await self._until(f"{self._ports.etcd_urls[member]}/health")
 
     async def _until(self, url: str) -> None:
         """Poll ``url`` until it answers 200, while all children live."""
@@ -232,15 +302,15 @@ class ControlPlane:
                 await asyncio.sleep(_POLL_SECONDS)
 
     async def _stop(self) -> None:
-        children, self._children = self._children, []
-        for child in reversed(children):
+        children, self._children = self._children, {}
+        for child in reversed(children.values()):
             await child.stop(grace=_GRACE_SECONDS)
         files, self._files = self._files, None
         if files is not None:
             await asyncio.to_thread(shutil.rmtree, files.folder, ignore_errors=True)
 
     def _tails(self) -> str:
-        return "\n".join(f"--- {child.name}\n{child.tail()}" for child in self._children)
+        return "\n".join(f"--- {child.name}\n{child.tail()}" for child in self._children.values())
 
     def _started(self) -> Files:
         if self._files is None:
@@ -266,11 +336,12 @@ def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _free_ports() -> Ports:
+def _free_ports(members: int) -> Ports:
     with contextlib.ExitStack() as stack:
         numbers: list[int] = []
-        for _ in range(3):
+        for _ in range(2 * members + 1):
             taken = stack.enter_context(socket.socket())
             taken.bind(("127.0.0.1", 0))
             numbers.append(taken.getsockname()[1])
-        return Ports(etcd=numbers[0], etcd_peer=numbers[1], apiserver=numbers[2])
+        etcd, peers = numbers[:members], numbers[members:-1]
+        return Ports(etcd=tuple(etcd), etcd_peers=tuple(peers), apiserver=numbers[-1])
