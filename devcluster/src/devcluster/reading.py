@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import posixpath
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,16 @@ from devcluster.kinds import Kind
 from devcluster.parameters import ListOptions
 from devcluster.selectors import FieldSelector, LabelSelector
 from devcluster.store import Row, Store, Table
+from devcluster.wire.gojson import complaint
 
-__all__ = ["Page", "Reader", "Selection", "check_not_future", "parse_revision"]
+__all__ = ["UNCACHED", "Page", "Reader", "Selection", "check_not_future", "parse_revision"]
+
+UNCACHED = frozenset({("", "events")})
+"""The tables that the real server keeps no copy of in memory: what it says of them differs."""
+
+_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 (a format, no password)
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9_-]")
+_TOO_MANY = 2**64
 
 _TOO_OLD_TO_CONTINUE = (
     "The provided continue parameter is too old to display a consistent list result. You can start"
@@ -61,7 +70,7 @@ class Reader:
 
     def get(self, kind: Kind, *, namespace: str, name: str, revision: str = "") -> Row:
         """Raises NotFound; 504 when ``revision`` lies in the future."""
-        check_not_future(self._store, parse_revision(revision))
+        check_not_future(self._store, parse_revision(revision, single=True))
         key = f"{namespace}/{name}" if namespace else name
         row = self._store.table(kind.table).by_key.get(key)
         if row is None:
@@ -77,21 +86,23 @@ class Reader:
         """One page, or everything when no limit is given."""
         chosen = self.selection(kind, namespace=namespace, options=options)
         table = self._store.table(kind.table)
+        prefix = f"{namespace}/" if namespace else ""
         revision, start = self._snapshot(options)
-        rows = self._rows(table, namespace=namespace, start=start, revision=revision)
-        limit = options.limit
+        rows = self._rows(table, namespace=namespace, start=prefix + start, revision=revision)
+        limit = 0 if _takes_any(kind, options) else options.limit
         found: list[Row] = []
         for row in rows:
             if chosen.matches(row):
                 found.append(row)
-                if limit and len(found) > limit:
+                if len(found) == limit:
                     break
         meta: dict[str, Any] = {"resourceVersion": str(revision)}
-        if limit and len(found) > limit:
-            found.pop()
-            meta["continue"] = _token(revision, found[-1].key + "\0")
+        # Whatever is left counts, selected or not; only of everything is it told how much.
+        left = sum(1 for _ in rows)
+        if left:
+            meta["continue"] = _token(revision, found[-1].key.removeprefix(prefix) + "\0")
             if not chosen.labels and not chosen.fields:
-                meta["remainingItemCount"] = sum(1 for _ in rows) + 1
+                meta["remainingItemCount"] = left
         return Page(found, meta)
 
     def _snapshot(self, options: ListOptions) -> tuple[int, str]:
@@ -100,7 +111,8 @@ class Reader:
         if not options.token:
             wanted = parse_revision(options.resource_version)
             check_not_future(store, wanted)
-            if options.match == "Exact" or (options.limit and wanted and not options.match):
+            limited = options.limit > 0 and wanted and not options.match
+            if options.match == "Exact" or limited:
                 return self._past(wanted), ""
             return store.revision, ""
         if options.resource_version not in {"", "0"}:
@@ -129,14 +141,32 @@ class Reader:
         return iter([rows[key] for key in keys])
 
 
-def parse_revision(text: str) -> int:
-    """A resourceVersion parameter; 0 when empty, 400 when it is no number."""
-    if text.isdigit() or not text:
-        return int(text or 0)
-    raise errors.bad_request(
-        f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint:'
-        f' parsing "{text}": invalid syntax'
+def _takes_any(kind: Kind, options: ListOptions) -> bool:
+    """Whether any state will do: then the real server answers from memory, and in one page."""
+    any_state = options.resource_version == "0" and not options.token
+    return any_state and kind.table not in UNCACHED
+
+
+def parse_revision(text: str, *, single: bool = False) -> int:
+    """A resourceVersion parameter; 0 when empty.
+
+    Raises:
+        ApiFailure: it is no number; 400, and 500 for a ``single`` object, as the real server has it.
+
+    """
+    if not text:
+        return 0
+    why = "" if text.isdigit() else "invalid syntax"
+    if not why and int(text) >= _TOO_MANY:
+        why = "value out of range"
+    if not why:
+        return int(text)
+    message = (
+        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
     )
+    if single:
+        raise errors.ApiFailure(500, "", message)
+    raise errors.bad_request(f"invalid resource version: {message}")
 
 
 def check_not_future(store: Store, revision: int) -> None:
@@ -154,28 +184,39 @@ def check_not_future(store: Store, revision: int) -> None:
 
 
 def _token(revision: int, start: str) -> str:
-    raw = orjson.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": start})
+    raw = orjson.dumps({"v": _TOKEN_VERSION, "rv": revision, "start": start})
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _parse_token(token: str) -> tuple[int, str]:
+    """The revision and where to go on; raises 400 for what is no token."""
     try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        data = orjson.loads(raw)
-        return int(data["rv"]), str(data["start"])
-    except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise errors.bad_request(
-            f"invalid continue token: continue key is not valid: {_why(token)}"
-        ) from error
+        return _token_parts(token)
+    except ValueError as error:
+        text = f"invalid continue token: continue key is not valid: {error}"
+        raise errors.bad_request(text) from error
 
 
-def _why(token: str) -> str:
-    """What Go's decoders say of a token that is none: the first byte that is no JSON."""
-    try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-    except binascii.Error:
-        return f"illegal base64 data at input byte {len(token)}"
-    if not raw:
-        return "unexpected end of JSON input"
-    shown = chr(raw[0]) if 0x20 <= raw[0] < 0x7F else f"\\u{raw[0]:04x}"
-    return f"invalid character '{shown}' looking for beginning of value"
+def _token_parts(token: str) -> tuple[int, str]:
+    bad = _NOT_BASE64.search(token)
+    if bad or len(token) % 4 == 1:
+        at = bad.start() if bad else len(token) - 1
+        raise ValueError(f"illegal base64 data at input byte {at}")
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    why = complaint(raw)
+    if why:
+        raise ValueError(why)
+    data = orjson.loads(raw)
+    if not isinstance(data, dict):
+        raise ValueError("json: cannot unmarshal into Go value of type storage.continueToken")  # noqa: TRY004 (one error for all)
+    version, revision, start = data.get("v", ""), data.get("rv", 0), data.get("start", "")
+    if version != _TOKEN_VERSION:
+        raise ValueError(f"server does not recognize this encoded version {version}")
+    if not revision:
+        raise ValueError(f"incorrect encoded start resourceVersion (version {version})")
+    if not start:
+        raise ValueError(f"encoded start key empty (version {version})")
+    key = str(start).removeprefix("/")
+    if posixpath.normpath(f"/{key}") != f"/{key}":
+        raise ValueError(start)
+    return int(revision), key

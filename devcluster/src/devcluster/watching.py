@@ -14,7 +14,7 @@ import orjson
 
 from devcluster import clock, errors
 from devcluster.parameters import ListOptions
-from devcluster.reading import Selection
+from devcluster.reading import UNCACHED, Selection, check_not_future
 from devcluster.store import Change, ChangeType, Store, Table
 from devcluster.views import View
 
@@ -36,6 +36,7 @@ class Watch:
     options: ListOptions
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: str = ""
+    _silent_until: int = 0  # a revision that was still to come when the watch began
 
     def end(self, *, expired: bool = False) -> None:
         """End the stream now, with a 410 event or without a word."""
@@ -55,6 +56,10 @@ class Watch:
         if initial is None:
             initial = wanted in {"", "0"}
         if initial:
+            try:
+                check_not_future(self.store, _revision(wanted))
+            except errors.ApiFailure as failure:
+                return _error(failure), -1
             rows = self.table.rows(self.selection.namespace)
             lines = [self.view.line("ADDED", row) for row in rows if self.selection.matches(row)]
             if options.initial_events and options.bookmarks:
@@ -63,11 +68,15 @@ class Watch:
         revision = self.store.revision if wanted in {"", "0"} else _revision(wanted)
         if revision < self.store.compacted:
             return self._too_old(revision), -1
+        if revision > self.store.revision:
+            self._silent_until = revision
         return b"", self.table.position_after(revision)
 
     def _too_old(self, revision: int) -> bytes:
-        failure = errors.expired(f"too old resource version: {revision} ({self.store.compacted})")
-        return orjson.dumps({"type": "ERROR", "object": failure.status()}) + b"\n"
+        text = f"too old resource version: {revision} ({self.store.compacted})"
+        if self.table.name in UNCACHED:
+            text = "The resourceVersion for the provided watch is too old."
+        return _error(errors.expired(text))
 
     async def lines(self) -> AsyncIterator[bytes]:
         """Chunks of whole lines until the stream's timeout."""
@@ -108,7 +117,7 @@ class Watch:
                 yield self.view.bookmark(self.store.revision)
 
     def _encode(self, change: Change) -> bytes:
-        kind = self._seen_as(change)
+        kind = self._seen_as(change) if change.revision > self._silent_until else None
         return self.view.event(change, kind) if kind else b""
 
     def _seen_as(self, change: Change) -> ChangeType | None:
@@ -126,9 +135,13 @@ class Watch:
         return "DELETED" if was else None
 
 
+def _error(failure: errors.ApiFailure) -> bytes:
+    return orjson.dumps({"type": "ERROR", "object": failure.status()}) + b"\n"
+
+
 def _revision(text: str) -> int:
-    if text.isdigit():
-        return int(text)
+    if text.isdigit() or not text:
+        return int(text or 0)
     # As the real server has it: no reason, 500.
     raise errors.ApiFailure(
         500,
