@@ -95,6 +95,20 @@ class Engine:
                 return None
             raise
 
+    def write_status(
+        self, kind: Kind, obj: JsonObject, status: JsonObject, *, manager: str
+    ) -> Outcome:
+        """Give an object that has just been read, and not been changed since, a new status."""
+        meta = obj["metadata"]
+        target = Target(
+            kind,
+            namespace=meta.get("namespace", ""),
+            name=meta["name"],
+            subresource="status",
+        )
+        options = WriteOptions(manager=manager, strictness="Ignore")
+        return self.writer.write_status(target, obj, status, options)
+
     def delete(
         self, kind: Kind, name: str, *, namespace: str = "", propagation: str = "", uid: str = ""
     ) -> None:

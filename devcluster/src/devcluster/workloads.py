@@ -34,6 +34,8 @@ __all__ = ["HEALTH", "Health", "Workloads", "status_of"]
 JsonObject = dict[str, Any]
 HEALTH = "devcluster.fluvial.dev/health"
 _MANAGER = "kube-controller-manager"
+# The letters that the server makes names and hashes of: no vowels, nothing that looks alike.
+_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,9 @@ def _deployment(obj: JsonObject, health: Health) -> JsonObject:
 
 def _revision(obj: JsonObject) -> str:
     """A name as a ReplicaSet or revision of this pod template would have."""
-    digest = hashlib.sha256(orjson.dumps(obj["spec"].get("template"))).hexdigest()
-    return f"{obj['metadata']['name']}-{digest[:10]}"
+    digest = hashlib.sha256(orjson.dumps(obj["spec"].get("template"))).digest()
+    letters = "".join(_SUFFIX_LETTERS[byte % len(_SUFFIX_LETTERS)] for byte in digest[:10])
+    return f"{obj['metadata']['name']}-{letters}"
 
 
 def _stateful_set(obj: JsonObject, health: Health) -> JsonObject:
@@ -270,8 +273,7 @@ class Workloads:
         if name == "PersistentVolumeClaim" and health.ready:
             obj = self._bind(kind, obj)
         if obj is not None and obj.get("status") != status:
-            obj["status"] = status
-            self._engine.update(kind, obj, manager=_MANAGER, subresource="status")
+            self._engine.write_status(kind, obj, status, manager=_MANAGER)
         return again
 
     def _health(self, obj: JsonObject) -> tuple[Health, float | None]:

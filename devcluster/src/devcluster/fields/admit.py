@@ -157,7 +157,7 @@ def _checked_embedded(meta: JsonObject, path: str, unknown: list[str]) -> JsonOb
 
 def default(obj: JsonObject, schema: TypeSchema) -> JsonObject:
     """A private copy of the object with the defaults of its kind."""
-    out: JsonObject = orjson.loads(orjson.dumps(obj))
+    out, entries = _copied(obj)
     if schema.openapi is None:
         for key, zero in schema.root.always:
             if key not in out:
@@ -165,7 +165,20 @@ def default(obj: JsonObject, schema: TypeSchema) -> JsonObject:
         defaults.fill(out, schema)
     else:
         crdschema.fill_defaults(out, schema.openapi)
+    if entries is not None:
+        out["metadata"]["managedFields"] = entries
     return out
+
+
+def _copied(obj: JsonObject) -> tuple[JsonObject, Any]:
+    """A deep copy without the managedFields, and these: no default and no step after it writes
+    into them, and they are the larger part of many objects.
+    """
+    meta = obj.get("metadata")
+    if not isinstance(meta, dict) or not meta.get("managedFields"):
+        return orjson.loads(orjson.dumps(obj)), None
+    bare = {key: value for key, value in meta.items() if key != "managedFields"}
+    return orjson.loads(orjson.dumps({**obj, "metadata": bare})), meta["managedFields"]
 
 
 def prepare_create(obj: JsonObject, schema: TypeSchema) -> None:

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from devcluster.fields import fieldset
 from devcluster.fields.fieldset import LEAF, PathSet
 from devcluster.fields.schema import JsonObject, TypeSchema
@@ -274,7 +276,7 @@ def track_update(
     if not managers and live is not None:
         return settle(live, with_managed(bare, []))
     old = without_managed(live) if live is not None else _empty(schema)
-    changes = compare(old, bare, schema.root)
+    changes = compare(old, _shared(bare, old), schema.root)
     reset = reset_fields(schema, subresource)
     changes = Comparison(*(filtered(part, reset) for part in changes))
     disown(managers, changes)
@@ -287,6 +289,19 @@ def track_update(
     cap_updaters(managers)
     out = with_managed(bare, encode(managers))
     return out if live is None else settle(live, out)
+
+
+def _shared(new: JsonObject, old: JsonObject) -> JsonObject:
+    """``new`` with the very parts of ``old`` where they say the same, for ``compare`` to skip.
+
+    The bytes are compared, because to Python 1 equals true.
+    """
+    out = dict(new)
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict) and len(value) == len(before):
+            out[key] = before if orjson.dumps(value) == orjson.dumps(before) else value
+    return out
 
 
 def _starting_point(live: JsonObject | None, new: JsonObject, subresource: str) -> Managers:

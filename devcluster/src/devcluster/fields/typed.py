@@ -158,6 +158,8 @@ def _merge_maps(live: dict[str, Any], applied: dict[str, Any], node: Node) -> An
         ours = live.get(key, ABSENT)
         if ours is ABSENT:
             merged = theirs
+        elif type(ours) is str and ours == theirs:
+            continue
         else:
             child = fields.get(key) or element
             merged = merge(ours, theirs, child) if child is not None else theirs
