@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import copy
 import io
 import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import orjson
@@ -23,6 +24,7 @@ from fluvial.clock import RealClock
 from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import InformerFactory
+from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.events import EventRecorder
@@ -50,8 +52,11 @@ class SourceWorld:
     Attributes:
         client: as the admin, also the controller's.
         url: of the artifact server, ending in ``/``.
+        resource: the kind that names are about; see ``of``.
 
     """
+
+    resource: Resource = kinds.GIT_REPOSITORY
 
     def __init__(self, folder: Path, client: KubeClient) -> None:
         self.folder = folder
@@ -137,6 +142,12 @@ class SourceWorld:
         obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await self.client.create(kinds.NAMESPACE, obj, field_manager=_MANAGER)
 
+    def of(self, resource: Resource) -> Self:
+        """The same world with names about another kind."""
+        view = copy.copy(self)
+        view.resource = resource
+        return view
+
     # --- making things ---------------------------------------------------------------------------
 
     async def repository(
@@ -144,15 +155,27 @@ class SourceWorld:
     ) -> JsonObject:
         """A GitRepository; ``None`` leaves a field out."""
         fields = {"interval": "1h", "ref": {"branch": "main"}} | spec
+        return await self.of(kinds.GIT_REPOSITORY).make(name, labels=labels, **fields)
+
+    async def make(
+        self, name: str = "app", *, labels: Mapping[str, str] | None = None, **spec: Any
+    ) -> JsonObject:
+        """An object of the world's kind; ``None`` leaves a field out."""
         obj = {
             "apiVersion": "source.toolkit.fluxcd.io/v1",
-            "kind": "GitRepository",
+            "kind": self.resource.kind,
             "metadata": {"name": name, "namespace": NAMESPACE, "labels": dict(labels or {})},
-            "spec": {key: value for key, value in fields.items() if value is not None},
+            "spec": {key: value for key, value in spec.items() if value is not None},
         }
         return await self.client.apply(
-            kinds.GIT_REPOSITORY, ObjectKey(NAMESPACE, name), obj, field_manager=_MANAGER
+            self.resource, ObjectKey(NAMESPACE, name), obj, field_manager=_MANAGER
         )
+
+    async def run_now(self, name: str = "app") -> None:
+        """Reconcile an object as its timer would, and wait until nothing is left to do."""
+        queue = self.controller.queue_of(self.resource)
+        queue.add(ObjectKey(NAMESPACE, name))
+        await queue.wait_idle()
 
     async def secret(self, name: str, values: Mapping[str, str]) -> None:
         """Create or replace a Secret."""
@@ -170,7 +193,7 @@ class SourceWorld:
     async def request(self, token: str, name: str = "app") -> None:
         """Ask for a reconcile by annotation."""
         await self.client.patch(
-            kinds.GIT_REPOSITORY,
+            self.resource,
             ObjectKey(NAMESPACE, name),
             {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}},
             patch_type="merge",
@@ -179,13 +202,13 @@ class SourceWorld:
 
     async def delete(self, name: str = "app") -> None:
         """Ask for deletion."""
-        await self.client.delete(kinds.GIT_REPOSITORY, ObjectKey(NAMESPACE, name))
+        await self.client.delete(self.resource, ObjectKey(NAMESPACE, name))
 
     # --- looking ---------------------------------------------------------------------------------
 
     async def get(self, name: str = "app") -> JsonObject:
         """The object."""
-        return await self.client.get(kinds.GIT_REPOSITORY, ObjectKey(NAMESPACE, name))
+        return await self.client.get(self.resource, ObjectKey(NAMESPACE, name))
 
     async def until(self, done: Done, name: str = "app") -> JsonObject:
         """The object once ``done`` says so."""
@@ -239,7 +262,7 @@ class SourceWorld:
         async with asyncio.timeout(_TIMEOUT):
             while any(
                 item["metadata"]["name"] == name
-                for item in (await self.client.list_all(kinds.GIT_REPOSITORY)).items
+                for item in (await self.client.list_all(self.resource)).items
             ):
                 await asyncio.sleep(0.02)
 
@@ -268,7 +291,7 @@ class SourceWorld:
         seen: list[JsonObject] = []
         selector = f"metadata.name={name}"
         async with self.client.watch(
-            kinds.GIT_REPOSITORY, namespace=NAMESPACE, field_selector=selector
+            self.resource, namespace=NAMESPACE, field_selector=selector
         ) as stream:
 
             async def follow() -> None:

@@ -5,38 +5,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fluvial.artifact.cache import remove_tree
 from fluvial.artifact.storage import Storage
-from fluvial.artifact.tar import UnpackLimits
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient
-from fluvial.kube.informer import InformerFactory
-from fluvial.kube.kinds import GIT_REPOSITORY
+from fluvial.kube.informer import Informer, InformerFactory
+from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey, key_of
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
-from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from source_controller.git.client import GitClient, git_pool
 from source_controller.git.model import Limits
-from source_controller.gitrepository import reasons, triggers
-from source_controller.gitrepository.fetching import SourceStep
-from source_controller.gitrepository.finish import Finish
-from source_controller.gitrepository.including import IncludeStep
-from source_controller.gitrepository.reconciler import GitRepositoryReconciler
-from source_controller.gitrepository.run import StatusWriter
-from source_controller.gitrepository.storing import KIND, ArtifactStep, StorageStep
+from source_controller.gitrepository.reconciler import git_repository
+from source_controller.source.kind import SourceKind, Wiring
+from source_controller.source.tools import Tools
 
-__all__ = ["FIELD_MANAGER", "Parts", "Settings", "SourceController"]
+__all__ = ["Parts", "Settings", "SourceController"]
 
-FIELD_MANAGER = "source-controller"
 _WORK = ".work"
 
 
@@ -45,7 +41,7 @@ class Settings:
     """What flags decide.
 
     Attributes:
-        concurrency: objects at once (``--concurrent``), and git processes.
+        concurrency: objects of each kind at once (``--concurrent``), and git processes.
         requeue_dependency: seconds until the next look at what an object waits for.
         retry_delays: first and longest wait in seconds after a failure.
         namespace: the only namespace that is watched; ``""`` for all.
@@ -85,46 +81,35 @@ class Parts:
 
 
 class SourceController:
-    """Everything that runs: a runnable for the manager."""
+    """Everything that runs: a runnable for the manager.
 
-    name = "gitrepository"
+    Each kind has a queue and workers of its own; what several kinds use is made here and given to
+    each. A further kind is one line in ``_kinds``.
+    """
+
+    name = "sources"
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
-        base, cap = settings.retry_delays
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            backoff=Backoff(base, cap), observer=parts.metrics.queue(self.name, parts.clock)
-        )
         self._parts = parts
-        self._own = parts.informers.informer(
-            GIT_REPOSITORY,
-            namespace=settings.namespace,
-            label_selector=settings.label_selector,
-            indexes=triggers.INDEXES,
-        )
-        self._everyone = (
-            parts.informers.informer(GIT_REPOSITORY, namespace=settings.namespace)
-            if settings.label_selector
-            else self._own
-        )
-        self._pool = git_pool(size=settings.concurrency, log=parts.log)
         self._work = parts.storage.base / _WORK
-        self._reconciler = self._make_reconciler(settings)
-        self._controller: Controller[ObjectKey] = Controller(
-            name=self.name,
-            group=GIT_REPOSITORY.group,
-            kind=GIT_REPOSITORY.kind,
-            queue=self.queue,
-            reconcile=self._reconciler.reconcile,
-            concurrency=settings.concurrency,
-            log=parts.log,
-            metrics=parts.metrics,
-            clock=parts.clock,
-        )
-        triggers.connect(self._own, self._everyone, self.queue)
+        self._git = git_pool(size=settings.concurrency, log=parts.log)
+        tools = _tools(parts, settings, self._work)
+        self._running = [
+            _RunningKind(kind, parts, settings) for kind in self._kinds(tools, settings)
+        ]
+
+    def _kinds(self, tools: Tools, settings: Settings) -> tuple[SourceKind, ...]:
+        git = GitClient(self._git)
+        return (git_repository(tools, git=git, limits=settings.limits),)
+
+    def queue_of(self, resource: Resource) -> WorkQueue[ObjectKey]:
+        """The queue of one kind."""
+        return next(kind.queue for kind in self._running if kind.resource == resource)
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
-        self._controller.stop()
+        for kind in self._running:
+            kind.controller.stop()
 
     async def run(self) -> None:
         """Prepare the storage, then reconcile until ``stop`` or until cancelled."""
@@ -132,46 +117,71 @@ class SourceController:
         storage.adv_addr = self._parts.storage_address()
         await in_thread(lambda _: remove_tree(self._work))
         await storage.start()
-        await self._own.wait_synced()
-        await self._everyone.wait_synced()
-        await storage.collect_orphans(KIND, {key_of(obj) for obj in self._own.store.list()})
-        async with self._pool:
-            await self._controller.run()
+        for kind in self._running:
+            await kind.wait_synced()
+            await storage.collect_orphans(kind.resource.kind, kind.existing())
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._git)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            for kind in self._running:
+                group.create_task(kind.controller.run(), name=kind.controller.name)
 
-    def _make_reconciler(self, settings: Settings) -> GitRepositoryReconciler:
-        parts = self._parts
-        patcher = StatusPatcher(
-            parts.client,
-            GIT_REPOSITORY,
-            field_manager=FIELD_MANAGER,
-            owned=reasons.OWNED,
-            clock=parts.clock,
+
+class _RunningKind:
+    """One kind with its queue, workers and informers."""
+
+    def __init__(self, kind: SourceKind, parts: Parts, settings: Settings) -> None:
+        base, cap = settings.retry_delays
+        self.resource = kind.resource
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            backoff=Backoff(base, cap), observer=parts.metrics.queue(kind.name, parts.clock)
         )
-        writer = StatusWriter(patcher)
-        unpack_limits = UnpackLimits(
-            max_bytes=settings.limits.max_tree_bytes,
-            max_file_bytes=settings.limits.max_file_bytes,
-            max_entries=settings.limits.max_entries,
+        self._own = parts.informers.informer(
+            kind.resource,
+            namespace=settings.namespace,
+            label_selector=settings.label_selector,
+            indexes=kind.indexes,
         )
-        return GitRepositoryReconciler(
-            client=parts.client,
-            patcher=patcher,
-            writer=writer,
-            storage=parts.storage,
-            storing=StorageStep(parts.storage, parts.events, writer),
-            including=IncludeStep(parts.client, parts.storage, writer, unpack_limits),
-            fetching=SourceStep(parts.client, GitClient(self._pool), writer, settings.limits),
-            archiving=ArtifactStep(parts.storage, parts.events),
-            finish=Finish(
-                writer,
-                parts.events,
-                log=parts.log,
-                requeue_dependency=settings.requeue_dependency,
-                jitter=settings.jitter,
-            ),
-            events=parts.events,
-            clock=parts.clock,
+        self._watched = [self._own]
+
+        def follow(resource: Resource) -> Informer:
+            informer = parts.informers.informer(resource, namespace=settings.namespace)
+            self._watched.append(informer)
+            return informer
+
+        everyone = follow(kind.resource) if settings.label_selector else self._own
+        self.controller: Controller[ObjectKey] = Controller(
+            name=kind.name,
+            group=kind.resource.group,
+            kind=kind.resource.kind,
+            queue=self.queue,
+            reconcile=kind.reconcile,
+            concurrency=settings.concurrency,
             log=parts.log,
-            work=self._work,
-            forget=lambda key: parts.metrics.delete_object(GIT_REPOSITORY.kind, key),
+            metrics=parts.metrics,
+            clock=parts.clock,
         )
+        kind.connect(Wiring(self._own, everyone, self.queue, follow))
+
+    async def wait_synced(self) -> None:
+        """Wait until everything that this kind watches is known."""
+        for informer in self._watched:
+            await informer.wait_synced()
+
+    def existing(self) -> set[ObjectKey]:
+        """The objects that this process reconciles."""
+        return {key_of(obj) for obj in self._own.store.list()}
+
+
+def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:
+    return Tools(
+        client=parts.client,
+        storage=parts.storage,
+        events=parts.events,
+        clock=parts.clock,
+        log=parts.log,
+        work=work,
+        requeue_dependency=settings.requeue_dependency,
+        jitter=settings.jitter,
+        forget=parts.metrics.delete_object,
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fluvial.objects import ObjectKey
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from harness.source import SourceWorld, condition
@@ -63,8 +62,7 @@ async def test_nothing_new_downloads_nothing_and_keeps_the_object(
     before = await world.until_ready()
     http_server.requests.clear()
     for _ in range(2):
-        world.controller.queue.add(_key())
-        await world.controller.queue.wait_idle()
+        await world.run_now()
     after = await world.get()
 
     assert {line.split("?")[0] for line in http_server.requests} == {"GET /app.git/info/refs"}
@@ -222,7 +220,3 @@ async def test_a_new_commit_is_found_at_the_interval(
     head = repo.commit({"app.yaml": "new\n"})
 
     assert await world.until_ready(revision=f"main@sha1:{head}")
-
-
-def _key() -> ObjectKey:
-    return ObjectKey("apps", "app")

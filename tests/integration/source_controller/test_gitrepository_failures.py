@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fluvial.objects import ObjectKey
 from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
@@ -221,8 +220,7 @@ async def test_a_retry_that_fails_again_writes_nothing(
     await world.repository(url=f"{http_server.url}/app.git", ref={"branch": "nope"})
     before = await world.until_failed("GitOperationFailed")
     for _ in range(2):
-        world.controller.queue.add(_key())
-        await world.controller.queue.wait_idle()
+        await world.run_now()
 
     assert await world.get() == before
     assert len(http_server.requests) >= 3
@@ -254,7 +252,3 @@ async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: Git
 
     obj = await world.until_ready()
     assert not condition(obj, "StorageOperationFailed")
-
-
-def _key() -> ObjectKey:
-    return ObjectKey("apps", "app")

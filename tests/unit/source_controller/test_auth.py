@@ -7,8 +7,9 @@ import base64
 import pytest
 
 from source_controller.git.model import Auth
-from source_controller.gitrepository.auth import auth_from_secret, parse_address, secret_data
-from source_controller.gitrepository.run import StepFailed
+from source_controller.gitrepository.auth import auth_from_secret, parse_address
+from source_controller.source.run import StepFailed
+from source_controller.source.secrets import secret_data
 
 HTTPS = "https://git.example/app.git"
 SSH = "ssh://git@git.example:2222/app.git"

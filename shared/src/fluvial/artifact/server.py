@@ -2,8 +2,9 @@
 
 GET and HEAD of single files, with ranges and conditional requests. The ETag is the artifact's
 digest in quotes, as its object's status shows it: a consumer that holds the content already asks
-by HEAD whether this very address has it. There are no listings, no links are followed, hidden
-and unfinished files are not there, and nothing outside the root can be named.
+by HEAD whether this very address has it. There are no listings, hidden and unfinished files are
+not there, and nothing outside the root can be named. No link is followed but one that leads to a
+file beside it, which is how a storage names the newest of several.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class FileServer:
         return response
 
     def _open(self, raw_path: str) -> int:
-        """A descriptor of a regular file below the root, or -1. No component may be a link."""
+        """A descriptor of a regular file below the root, or -1. No folder may be a link."""
         try:
             parts = [unquote(part, errors="strict") for part in raw_path[1:].split("/")]
         except UnicodeDecodeError:
@@ -143,7 +144,7 @@ class FileServer:
             here = os.open(self._root, flags | os.O_DIRECTORY)
             for part in parts[:-1]:
                 here = _step(here, part, flags | os.O_DIRECTORY)
-            here = _step(here, parts[-1], flags | os.O_NONBLOCK)
+            here = _step(here, _leads_to(here, parts[-1]), flags | os.O_NONBLOCK)
         except OSError:
             return -1
         if stat.S_ISREG(os.fstat(here).st_mode):
@@ -171,6 +172,15 @@ def _step(folder: int, name: str, flags: int) -> int:
         return os.open(name, flags, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def _leads_to(folder: int, name: str) -> str:
+    """Where a link leads if that is a file beside it; else ``name``, which is opened as no link."""
+    try:
+        target = os.readlink(name, dir_fd=folder)
+    except OSError:
+        return name
+    return name if "/" in target or target.startswith(".") else target
 
 
 def _hash(descriptor: int, algorithm: str) -> Digest:

@@ -12,17 +12,17 @@ import os
 import re
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from weakref import WeakValueDictionary
 
 from fluvial.api.meta import Artifact
-from fluvial.artifact import tar
+from fluvial.artifact import publishing, tar
 from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, digest_file, new_hasher
 from fluvial.artifact.errors import ArtifactNotFound, UnsafeArchive
+from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock, format_time
 from fluvial.log import Logger
@@ -31,7 +31,6 @@ from fluvial.paths import secure_join
 
 __all__ = ["TEMP_PREFIX", "Retention", "Storage"]
 
-TEMP_PREFIX = ".tmp-"
 _MAX_WALKED = 1000
 _UNSAFE_SEGMENT = re.compile(r"[/\\\x00-\x1f\x7f]")
 
@@ -137,7 +136,13 @@ class Storage:
         )
 
     async def archive(
-        self, source: Path, *, path: str, revision: str, keep_for: Callable[[Path], tar.Keep]
+        self,
+        source: Path,
+        *,
+        path: str,
+        revision: str,
+        keep_for: Callable[[Path], tar.Keep],
+        metadata: Mapping[str, str] | None = None,
     ) -> Artifact:
         """Pack a folder and publish it in one step.
 
@@ -146,6 +151,7 @@ class Storage:
             path: from ``relative_path``; a file that is there is replaced.
             revision: what the folder holds.
             keep_for: makes the filter for ``tar.pack`` from the folder; called in the thread.
+            metadata: what the source says about itself.
 
         Raises:
             ArtifactTooLarge: the content exceeds ``max_bytes``.
@@ -163,17 +169,33 @@ class Storage:
                 stop=stop,
             )
 
-        target = secure_join(self.base, path)
-        async with self._lock(target.parent):
-            packed = await in_thread(lambda stop: _publish(target, lambda out: write(out, stop)))
-        return Artifact(
-            digest=str(packed.digest),
-            last_update_time=format_time(self._clock.now()),
-            path=path,
-            revision=revision,
-            size=packed.size,
-            url=self.url_for(path),
-        )
+        return await self._published(write, path=path, revision=revision, metadata=metadata)
+
+    async def store_file(
+        self, source: Path, *, path: str, revision: str, metadata: Mapping[str, str] | None = None
+    ) -> Artifact:
+        """Publish a copy of one file as it is; the rest as ``archive``.
+
+        Raises:
+            ArtifactTooLarge: it exceeds ``max_bytes``.
+            OSError: the disk is full, or the file cannot be read.
+
+        """
+        write = publishing.copy(source, algorithm=self.algorithm, max_bytes=self._max_bytes)
+        return await self._published(write, path=path, revision=revision, metadata=metadata)
+
+    async def link(self, artifact: Artifact, name: str) -> str:
+        """Have ``name``, beside an artifact's file, lead to it; the address of that.
+
+        Raises:
+            OSError: the link cannot be made.
+
+        """
+        path = self.local_path(artifact)
+        link = path.with_name(name)
+        async with self._lock(path.parent):
+            await in_thread(lambda _: publishing.point(link, path.name))
+        return self.url_for(link.relative_to(self.base).as_posix())
 
     async def verify(self, artifact: Artifact) -> None:
         """Check that an artifact's file is there and is what its digest says.
@@ -272,6 +294,27 @@ class Storage:
             self._log.info("removed artifacts of objects that are gone", count=len(orphans))
         return len(orphans)
 
+    async def _published(
+        self,
+        write: publishing.Write,
+        *,
+        path: str,
+        revision: str,
+        metadata: Mapping[str, str] | None,
+    ) -> Artifact:
+        target = secure_join(self.base, path)
+        async with self._lock(target.parent):
+            packed = await in_thread(lambda stop: publishing.publish(target, write, stop))
+        return Artifact(
+            digest=str(packed.digest),
+            last_update_time=format_time(self._clock.now()),
+            metadata=dict(metadata or {}),
+            path=path,
+            revision=revision,
+            size=packed.size,
+            url=self.url_for(path),
+        )
+
     def _lock(self, folder: Path) -> asyncio.Lock:
         return self._locks.setdefault(str(folder), asyncio.Lock())
 
@@ -285,32 +328,6 @@ class Storage:
                     Path(folder, name).unlink(missing_ok=True)
                     removed += 1
         return removed
-
-
-def _publish(target: Path, write: Callable[[BinaryIO], tar.PackResult]) -> tar.PackResult:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            result = write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.chmod(0o600)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-    return result
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_file(path: Path) -> bool:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from fluvial.objects import JsonObject
 from source_controller.git.hostkeys import is_plain_host
 from source_controller.git.model import Auth
-from source_controller.gitrepository import reasons
-from source_controller.gitrepository.run import StepFailed
+from source_controller.source import reasons
+from source_controller.source.run import StepFailed
+from source_controller.source.secrets import auth_failed
 
-__all__ = ["Address", "auth_from_secret", "parse_address", "secret_data"]
+__all__ = ["Address", "auth_from_secret", "parse_address"]
 
 _OPENSSH = b"openssh-key-v1\0"
 _CLIENT_CERTIFICATE = ("tls.crt", "tls.key", "certFile", "keyFile")
@@ -68,20 +68,6 @@ def parse_address(url: str) -> Address:
         unquote(parts.username or ""),
         unquote(parts.password or ""),
     )
-
-
-def secret_data(secret: JsonObject) -> dict[str, bytes]:
-    """The decoded values of a Secret.
-
-    Raises:
-        ValueError: a value is not base64.
-
-    """
-    data = secret.get("data") or {}
-    try:
-        return {key: base64.b64decode(value, validate=True) for key, value in data.items()}
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("the Secret has a value that is not base64") from error
 
 
 def auth_from_secret(address: Address, secret: Mapping[str, bytes]) -> Auth:
@@ -159,11 +145,7 @@ def _is_encrypted(identity: str) -> bool:
 
 
 def _failed(message: str) -> StepFailed:
-    return StepFailed(
-        reasons.FETCH_FAILED,
-        reasons.AUTHENTICATION_FAILED,
-        f"failed to configure authentication options: {message}",
-    )
+    return auth_failed(f"failed to configure authentication options: {message}")
 
 
 def _invalid_url(problem: str) -> StepFailed:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
-from fluvial.kube.errors import NotFound
-from fluvial.kube.kinds import SECRET
 from fluvial.objects import ObjectKey
 from source_controller.git.client import EmptyRepository, GitClient, GitError
 from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
-from source_controller.gitrepository import reasons
-from source_controller.gitrepository.auth import (
-    Address,
-    auth_from_secret,
-    parse_address,
-    secret_data,
-)
-from source_controller.gitrepository.run import Run, StatusWriter, StepFailed
+from source_controller.gitrepository.auth import Address, auth_from_secret, parse_address
+from source_controller.gitrepository.reasons import EMPTY_GIT_REPOSITORY, GIT_OPERATION_FAILED
+from source_controller.gitrepository.run import GitRun
+from source_controller.source import reasons
+from source_controller.source.run import StatusWriter, StepFailed
+from source_controller.source.secrets import read_secret
 
 __all__ = ["SourceStep"]
 
@@ -40,46 +35,38 @@ class SourceStep:
         self._writer = writer
         self._limits = limits
 
-    async def run(self, run: Run) -> None:
-        """Check out into ``run.work``; ``run.checkout.unchanged`` if there is nothing to do.
+    async def run(self, run: GitRun) -> Checkout:
+        """Check out into ``run.work``; the result is ``unchanged`` if there is nothing to do.
 
         Raises:
             StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``GitOperationFailed``,
                 ``EmptyGitRepository`` or ``UnsupportedField``.
 
         """
-        address = parse_address(run.repository.spec.url)
+        address = parse_address(run.obj.spec.url)
         auth = auth_from_secret(address, await self._secret(run))
         request = self._request(run, address, auth)
         checkout = await self._checkout(run, request)
-        run.checkout = checkout
         run.clear(reasons.FETCH_FAILED)
         if not checkout.unchanged and not _has_revision(run, checkout.revision):
             await self._announce(run, checkout.revision)
+        return checkout
 
-    async def _announce(self, run: Run, revision: str) -> None:
+    async def _announce(self, run: GitRun, revision: str) -> None:
         message = f"new upstream revision '{revision}'"
         if run.artifact is not None:
             run.set_true(reasons.ARTIFACT_OUTDATED, reasons.NEW_REVISION, message)
         run.progress(f"building artifact: {message}", drift=True)
         await self._writer.write(run)
 
-    async def _secret(self, run: Run) -> dict[str, bytes]:
-        reference = run.repository.spec.secret_ref
+    async def _secret(self, run: GitRun) -> dict[str, bytes]:
+        reference = run.obj.spec.secret_ref
         if reference is None:
             return {}
-        key = ObjectKey(run.key.namespace, reference.name)
-        try:
-            return secret_data(await self._client.get(SECRET, key))
-        except NotFound as error:
-            problem = f"secret {str(key)!r} not found"
-            raise _auth_failed(problem) from error
-        except (FluvialError, ValueError) as error:
-            raise _auth_failed(f"failed to get the Secret of spec.secretRef: {error}") from error
+        return await read_secret(self._client, ObjectKey(run.key.namespace, reference.name))
 
-    def _request(self, run: Run, address: Address, auth: Auth) -> CheckoutRequest:
-        assert run.work is not None  # noqa: S101  # made by the reconciler
-        spec = run.repository.spec
+    def _request(self, run: GitRun, address: Address, auth: Auth) -> CheckoutRequest:
+        spec = run.obj.spec
         ref = spec.ref
         reference = (
             Reference(
@@ -95,7 +82,7 @@ class SourceStep:
         return CheckoutRequest(
             url=address.url,
             user=address.user,
-            work=str(run.work),
+            work=str(run.folder),
             timeout=spec.timeout_seconds,
             reference=reference,
             auth=auth,
@@ -105,22 +92,20 @@ class SourceStep:
             limits=self._limits,
         )
 
-    async def _checkout(self, run: Run, request: CheckoutRequest) -> Checkout:
+    async def _checkout(self, run: GitRun, request: CheckoutRequest) -> Checkout:
         try:
             return await self._git.checkout(request, namespace=run.key.namespace)
         except EmptyRepository as error:
-            raise StepFailed(
-                reasons.FETCH_FAILED, reasons.EMPTY_GIT_REPOSITORY, str(error)
-            ) from error
+            raise StepFailed(reasons.FETCH_FAILED, EMPTY_GIT_REPOSITORY, str(error)) from error
         except GitError as error:
             raise StepFailed(
                 reasons.FETCH_FAILED,
-                reasons.GIT_OPERATION_FAILED,
+                GIT_OPERATION_FAILED,
                 f"failed to checkout and determine revision: {error}",
             ) from error
 
 
-def _known_revision(run: Run) -> str:
+def _known_revision(run: GitRun) -> str:
     """The revision that needs no fetch: it is in storage, made the way the spec says."""
     if run.artifact is None or run.content_config_changed():
         return ""
@@ -131,7 +116,7 @@ def _known_revision(run: Run) -> str:
     return run.artifact.revision if in_storage else ""
 
 
-def _has_revision(run: Run, revision: str) -> bool:
+def _has_revision(run: GitRun, revision: str) -> bool:
     return run.artifact is not None and run.artifact.revision == revision
 
 
@@ -144,7 +129,3 @@ def _sparse_path(path: str) -> str:
         elif part not in {"", "."}:
             parts.append(part)
     return "/".join(parts)
-
-
-def _auth_failed(message: str) -> StepFailed:
-    return StepFailed(reasons.FETCH_FAILED, reasons.AUTHENTICATION_FAILED, message)

@@ -17,7 +17,9 @@ from fluvial.kube.kinds import GIT_REPOSITORY
 from fluvial.objects import ObjectKey
 from fluvial.paths import secure_join
 from source_controller.gitrepository import reasons
-from source_controller.gitrepository.run import Run, StatusWriter, StepFailed
+from source_controller.gitrepository.run import GitRun
+from source_controller.source.reasons import ARTIFACT_OUTDATED, STORAGE_OPERATION_FAILED
+from source_controller.source.run import StatusWriter, StepFailed
 
 __all__ = ["IncludeStep"]
 
@@ -45,19 +47,17 @@ class IncludeStep:
         self._writer = writer
         self._limits = limits
 
-    async def look_up(self, run: Run) -> None:
+    async def look_up(self, run: GitRun) -> None:
         """Find the artifacts of all includes.
 
         Raises:
             StepFailed: ``NotFound`` or ``NoArtifact``, waiting.
 
         """
-        run.included = [
-            await self._artifact_of(run, include) for include in run.repository.spec.include
-        ]
+        run.included = [await self._artifact_of(run, include) for include in run.obj.spec.include]
         run.clear(reasons.INCLUDE_UNAVAILABLE)
 
-    async def run(self, run: Run, tree: Path) -> None:
+    async def run(self, run: GitRun, tree: Path) -> None:
         """Copy every include into the tree.
 
         Raises:
@@ -65,28 +65,27 @@ class IncludeStep:
 
         """
         await self._announce(run)
-        includes = run.repository.spec.include
+        includes = run.obj.spec.include
         for number, (include, artifact) in enumerate(zip(includes, run.included, strict=True)):
-            assert run.work is not None  # noqa: S101  # made by the reconciler
-            unpacked = run.work / f"include-{number}"
+            unpacked = run.folder / f"include-{number}"
             try:
                 await self._storage.unpack(artifact, unpacked, self._limits)
             except (ArtifactError, OSError) as error:
                 raise _copy_failed(include, error) from error
             await in_thread(lambda _, i=include, u=unpacked: _move(i, u, tree))  # type: ignore[misc]  # a lambda with a default has no inferred type
 
-    async def _announce(self, run: Run) -> None:
+    async def _announce(self, run: GitRun) -> None:
         new = [(artifact.revision, artifact.digest) for artifact in run.included]
-        old = [(a.revision, a.digest) for a in run.repository.status.included_artifacts]
+        old = [(a.revision, a.digest) for a in run.obj.status.included_artifacts]
         if new == old:
             return
         message = "included artifacts differ from last observed includes"
         if old:
-            run.set_true(reasons.ARTIFACT_OUTDATED, reasons.INCLUDE_CHANGE, message)
+            run.set_true(ARTIFACT_OUTDATED, reasons.INCLUDE_CHANGE, message)
         run.progress(f"building artifact: {message}", drift=True)
         await self._writer.write(run)
 
-    async def _artifact_of(self, run: Run, include: GitRepositoryInclude) -> Artifact:
+    async def _artifact_of(self, run: GitRun, include: GitRepositoryInclude) -> Artifact:
         name = include.repository.name
         key = ObjectKey(run.key.namespace, name)
         try:
@@ -115,7 +114,7 @@ def _move(include: GitRepositoryInclude, unpacked: Path, tree: Path) -> None:
         target = secure_join(tree, include.target_path)
     except ValueError as error:
         raise StepFailed(
-            reasons.STORAGE_OPERATION_FAILED,
+            STORAGE_OPERATION_FAILED,
             reasons.ILLEGAL_PATH,
             f"path calculation for include {include.repository.name!r} failed: {error}",
         ) from error
@@ -129,7 +128,7 @@ def _move(include: GitRepositoryInclude, unpacked: Path, tree: Path) -> None:
 def _copy_failed(include: GitRepositoryInclude, error: Exception) -> StepFailed:
     text = error.strerror if isinstance(error, OSError) else str(error)
     return StepFailed(
-        reasons.STORAGE_OPERATION_FAILED,
+        STORAGE_OPERATION_FAILED,
         reasons.COPY_FAILURE,
         f"failed to copy {include.repository.name!r} include"
         f" from {include.from_path or '/'!r} to {include.target_path!r}: {text}",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fluvial.kube.informer import Informer
 from fluvial.objects import JsonObject, ObjectKey, key_of
-from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (
     any_of,
     artifact_revision_changed,
@@ -16,6 +14,7 @@ from fluvial.runtime.triggers import (
     reconcile_requested,
     watch_with,
 )
+from source_controller.source.kind import Wiring
 
 __all__ = ["INDEXES", "connect"]
 
@@ -35,15 +34,9 @@ INDEXES = {_BY_INCLUDE: _included}
 """For the informer of the objects to reconcile."""
 
 
-def connect(own: Informer, everyone: Informer, queue: WorkQueue[ObjectKey]) -> None:
-    """Wire the triggers.
-
-    Args:
-        own: the objects that this process reconciles, with ``INDEXES``.
-        everyone: the same kind without a shard's selector, for what is included.
-        queue: of the controller.
-
-    """
+def connect(wiring: Wiring) -> None:
+    """Wire the triggers."""
+    own, queue = wiring.own, wiring.queue
     watch_with(
         own, any_of(generation_changed, reconcile_requested), own_key, queue, settled=is_settled
     )
@@ -55,4 +48,4 @@ def connect(own: Informer, everyone: Informer, queue: WorkQueue[ObjectKey]) -> N
         # What is seen first at a start is no change: own objects are queued anyway.
         return old is not None and artifact_revision_changed(old, new)
 
-    watch_with(everyone, changed, dependents, queue)
+    watch_with(wiring.everyone, changed, dependents, queue)

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from fluvial.log import Logger
 from fluvial.runtime import conditions
-from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Result, Stalled, Waiting
-from source_controller.gitrepository import reasons
-from source_controller.gitrepository.run import Run, StatusWriter, StepFailed
+from source_controller.source import reasons
+from source_controller.source.reasons import Summary
+from source_controller.source.run import Run, StatusWriter, StepFailed
+from source_controller.source.tools import Tools
 
-__all__ = ["Finish"]
-
-_FAILURES = (
-    reasons.STORAGE_OPERATION_FAILED,
-    reasons.FETCH_FAILED,
-    reasons.INCLUDE_UNAVAILABLE,
-)
+__all__ = ["Finish", "Success"]
 
 
-class Finish:
-    """Reports a run.
+@dataclass(frozen=True, slots=True)
+class Success:
+    """How a kind tells that a run succeeded. Nothing is told of a run without an artifact.
 
-    Args:
-        writer: writes the status.
-        events: for people and notification-controller.
-        log: one line for each new artifact.
-        requeue_dependency: seconds until a waiting object is looked at again.
-        jitter: spreads an interval.
+    Attributes:
+        stored: message of the event about an artifact with another digest than before.
+        recovered: message of the event that a failure is over and the artifact is the same.
+        unchanged: reason and message of the event that nothing was fetched; ``None`` for none.
+        new_reason: reason of the first event.
+        recovered_reason: reason of the second.
 
     """
 
-    def __init__(
-        self,
-        writer: StatusWriter,
-        events: EventRecorder,
-        *,
-        log: Logger,
-        requeue_dependency: float,
-        jitter: Callable[[float], float],
-    ) -> None:
-        self._writer = writer
-        self._events = events
-        self._log = log
-        self._requeue_dependency = requeue_dependency
-        self._jitter = jitter
+    stored: str
+    recovered: str
+    unchanged: tuple[str, str] | None = None
+    new_reason: str = reasons.NEW_ARTIFACT
+    recovered_reason: str = reasons.SUCCEEDED
 
-    async def suspended(self, run: Run) -> Result:
+
+class Finish:
+    """Reports the runs of one kind.
+
+    Args:
+        tools: events, log, waits.
+        writer: writes the status.
+        summary: what Ready is made of.
+
+    """
+
+    def __init__(self, tools: Tools, writer: StatusWriter, summary: Summary) -> None:
+        self._tools = tools
+        self._writer = writer
+        self._summary = summary
+
+    async def suspended(self, run: Run[Any]) -> Result:
         """Only the markers move."""
         if run.conditions:
             run.status["observedGeneration"] = run.generation
@@ -55,7 +58,7 @@ class Finish:
         await self._writer.write(run)
         return Result()
 
-    async def succeeded(self, run: Run) -> Result:
+    async def succeeded(self, run: Run[Any], success: Success) -> Result:
         """Ready, or, if something still speaks against it, a failure.
 
         Raises:
@@ -67,15 +70,15 @@ class Finish:
         self._summarise(run)
         self._mark_request(run)
         await self._writer.write(run)
-        self._report_success(run)
+        self._report_success(run, success)
         ready = conditions.get_condition(run.conditions, conditions.READY)
         if ready is None or ready.status != "True":
             raise Failed(
                 ready.reason if ready else reasons.PROGRESSING, ready.message if ready else ""
             )
-        return Result(self._jitter(run.repository.spec.interval_seconds))
+        return Result(self._tools.jitter(run.obj.spec.interval_seconds))
 
-    async def failed(self, run: Run, failure: StepFailed) -> Result:
+    async def failed(self, run: Run[Any], failure: StepFailed) -> Result:
         """Write why, and raise what the queue understands.
 
         Raises:
@@ -84,7 +87,7 @@ class Finish:
         """
         message = str(failure)
         if failure.condition:
-            run.set_true(failure.condition, failure.reason, message)
+            run.set_condition(failure.condition, failure.status, failure.reason, message)
         if failure.kind == "stalled":
             self._stall(run, failure)
         else:
@@ -93,7 +96,7 @@ class Finish:
         self._summarise(run)
         self._mark_request(run)
         await self._writer.write(run)
-        self._events.event(
+        self._tools.events.event(
             run.live,
             type="Trace" if failure.kind == "waiting" else "Warning",
             reason=failure.reason,
@@ -102,12 +105,12 @@ class Finish:
         if failure.kind == "stalled":
             raise Stalled(failure.reason, message)
         if failure.kind == "waiting":
-            raise Waiting(failure.reason, message, after=self._requeue_dependency)
+            raise Waiting(failure.reason, message, after=self._tools.requeue_dependency)
         raise Failed(failure.reason, message)
 
-    def _stall(self, run: Run, failure: StepFailed) -> None:
+    def _stall(self, run: Run[Any], failure: StepFailed) -> None:
         if not failure.condition:
-            run.clear(*_FAILURES)
+            run.clear(*self._summary.failures)
         run.conditions = conditions.mark_stalled(
             run.conditions,
             failure.reason,
@@ -117,7 +120,7 @@ class Finish:
         )
         run.status["observedGeneration"] = run.generation
 
-    def _keep_trying(self, run: Run) -> None:
+    def _keep_trying(self, run: Run[Any]) -> None:
         reconciling = conditions.get_condition(run.conditions, conditions.RECONCILING)
         if reconciling is not None:
             run.conditions = conditions.mark_reconciling(
@@ -128,52 +131,50 @@ class Finish:
                 now=run.clock.now(),
             )
 
-    def _summarise(self, run: Run) -> None:
+    def _summarise(self, run: Run[Any]) -> None:
         run.conditions = conditions.summarise(
             run.conditions,
-            order=reasons.SUMMARY,
-            negative=reasons.NEGATIVE,
+            order=self._summary.order,
+            negative=self._summary.negative,
             generation=run.generation,
             now=run.clock.now(),
         )
 
-    def _mark_request(self, run: Run) -> None:
-        requested = run.repository.metadata.reconcile_request
+    def _mark_request(self, run: Run[Any]) -> None:
+        requested = run.obj.metadata.reconcile_request
         if requested:
             run.status["lastHandledReconcileAt"] = requested
 
-    def _report_success(self, run: Run) -> None:
+    def _report_success(self, run: Run[Any], success: Success) -> None:
         artifact, old = run.artifact, run.old_artifact
-        if artifact is None or run.checkout is None:
+        if artifact is None:
             return
         metadata = {
             reasons.REVISION_ANNOTATION: artifact.revision,
             reasons.DIGEST_ANNOTATION: artifact.digest,
         }
-        if run.checkout.unchanged:
+        if success.unchanged is not None:
             if not run.quiet:
-                self._events.event(
-                    run.live,
-                    type="Trace",
-                    reason=reasons.GIT_OPERATION_SUCCEEDED,
-                    message="no changes since last reconcilation:"
-                    f" observed revision '{artifact.revision}'",
-                )
+                reason, message = success.unchanged
+                self._tools.events.event(run.live, type="Trace", reason=reason, message=message)
         elif old is None or old.digest != artifact.digest:
-            self._log.info("stored artifact", revision=artifact.revision, digest=artifact.digest)
-            self._events.event(
+            self._tools.log.info(
+                "stored artifact", revision=artifact.revision, digest=artifact.digest
+            )
+            self._tools.events.event(
                 run.live,
                 type="Normal",
-                reason=reasons.NEW_ARTIFACT,
-                message=f"stored artifact for commit '{run.checkout.message}'",
+                reason=success.new_reason,
+                message=success.stored,
                 metadata=metadata,
             )
             return
-        if any(item.type in _FAILURES and item.status == "True" for item in run.before):
-            self._events.event(
+        failures = self._summary.failures
+        if any(item.type in failures and item.status == "True" for item in run.before):
+            self._tools.events.event(
                 run.live,
                 type="Normal",
-                reason=reasons.SUCCEEDED,
-                message=f"stored artifact for revision '{artifact.revision}'",
+                reason=success.recovered_reason,
+                message=success.recovered,
                 metadata=metadata,
             )

@@ -1,0 +1,255 @@
+"""One reconcile of one source: the snapshot, what changed since, and how a step fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+from fluvial.api.codec import encode
+from fluvial.api.meta import Artifact, Condition, ConditionStatus, ObjectMeta
+from fluvial.clock import Clock
+from fluvial.errors import FluvialError
+from fluvial.objects import JsonObject, ObjectKey, key_of
+from fluvial.runtime import conditions
+from fluvial.runtime.patcher import StatusPatcher
+from source_controller.source import reasons
+
+__all__ = ["FailureClass", "Run", "SourceObject", "StatusWriter", "StepFailed"]
+
+FailureClass = Literal["retry", "stalled", "waiting"]
+
+
+class StepFailed(FluvialError):
+    """A step could not do its part.
+
+    Attributes:
+        condition: type that becomes True with the reason and message; ``""`` for none.
+        reason: also that of the event.
+        kind: ``retry`` under backoff; ``stalled`` until somebody changes something; ``waiting``
+            for another object.
+        status: what the condition becomes; ``False`` for one that is good news when true, such
+            as ``SourceVerified``.
+
+    """
+
+    def __init__(
+        self,
+        condition: str,
+        reason: str,
+        message: str,
+        *,
+        kind: FailureClass = "retry",
+        status: ConditionStatus = "True",
+    ) -> None:
+        super().__init__(message)
+        self.condition = condition
+        self.reason = reason
+        self.kind: FailureClass = kind
+        self.status: ConditionStatus = status
+
+
+class SourceSpec(Protocol):
+    """What the spec of every source has."""
+
+    @property
+    def suspend(self) -> bool: ...
+    @property
+    def interval_seconds(self) -> float: ...
+
+
+class SourceStatus(Protocol):
+    """What the status of every source has."""
+
+    @property
+    def artifact(self) -> Artifact | None: ...
+    @property
+    def conditions(self) -> list[Condition]: ...
+    @property
+    def observed_generation(self) -> int: ...
+    @property
+    def last_handled_reconcile_at(self) -> str: ...
+
+
+class SourceObject(Protocol):
+    """A model of ``fluvial.api.source``."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> SourceSpec: ...
+    @property
+    def status(self) -> SourceStatus: ...
+
+
+ObjectT = TypeVar("ObjectT", bound=SourceObject)
+
+
+@dataclass(slots=True)
+class Run(Generic[ObjectT]):
+    """The state of one reconcile. A kind whose steps hand on more has a subclass of its own.
+
+    Attributes:
+        live: the object as the server has it, after our last write.
+        obj: the same, typed; its spec is what this run works on.
+        status: what the status is to become; written by ``StatusWriter``.
+        conditions: what ``status.conditions`` is to become.
+        before: the conditions at the start.
+        artifact: the current artifact, or ``None``.
+        old_artifact: the artifact at the start.
+        quiet: nothing asked for this run but a timer: no new generation, no request. Then only
+            what differs from before is reported, so that a retry that fails again writes nothing.
+        requested: somebody asked for this run by annotation; no cache may answer it.
+        work: folder for this run, while ``source.work.work_folder`` is open.
+
+    """
+
+    live: JsonObject
+    obj: ObjectT
+    clock: Clock
+    status: dict[str, Any]
+    conditions: list[Condition]
+    before: tuple[Condition, ...]
+    artifact: Artifact | None
+    old_artifact: Artifact | None
+    quiet: bool
+    requested: bool
+    work: Path | None = None
+
+    @classmethod
+    def start(cls, live: JsonObject, obj: ObjectT, clock: Clock) -> Self:
+        """A run on an object that was just read."""
+        old = obj.status
+        asked = obj.metadata.reconcile_request
+        requested = bool(asked) and asked != old.last_handled_reconcile_at
+        ready = conditions.get_condition(old.conditions, conditions.READY)
+        tried = ready.observed_generation if ready and ready.status != "Unknown" else -1
+        return cls(
+            live=live,
+            obj=obj,
+            clock=clock,
+            status=dict(live.get("status") or {}),
+            conditions=list(old.conditions),
+            before=tuple(old.conditions),
+            artifact=old.artifact,
+            old_artifact=old.artifact,
+            quiet=tried == obj.metadata.generation and not requested,
+            requested=requested,
+        )
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace and name."""
+        return key_of(self.live)
+
+    @property
+    def generation(self) -> int:
+        """The generation that this run works on."""
+        return self.obj.metadata.generation
+
+    @property
+    def folder(self) -> Path:
+        """The folder for this run; only while it is open."""
+        assert self.work is not None  # noqa: S101  # the steps open it first
+        return self.work
+
+    def set_true(self, type_: str, reason: str, message: str) -> None:
+        """Set a condition to True."""
+        self.set_condition(type_, "True", reason, message)
+
+    def set_condition(self, type_: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set a condition."""
+        self.conditions = conditions.set_condition(
+            self.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            generation=self.generation,
+            now=self.clock.now(),
+        )
+
+    def clear(self, *types: str) -> None:
+        """Remove conditions."""
+        for type_ in types:
+            self.conditions = conditions.delete_condition(self.conditions, type_)
+
+    def progress(self, message: str, *, drift: bool) -> None:
+        """Say that work is going on; Ready becomes Unknown on drift or if it says nothing yet."""
+        now = self.clock.now()
+        self.conditions = conditions.mark_reconciling(
+            self.conditions, reasons.PROGRESSING, message, generation=self.generation, now=now
+        )
+        ready = conditions.get_condition(self.conditions, conditions.READY)
+        if drift or ready is None or ready.status == "Unknown":
+            self.conditions = conditions.mark_ready(
+                self.conditions,
+                "Unknown",
+                reasons.PROGRESSING,
+                message,
+                generation=self.generation,
+                now=now,
+            )
+
+    def set_artifact(self, artifact: Artifact | None) -> None:
+        """Change the artifact in the status; without one there is no address either."""
+        self.artifact = artifact
+        if artifact is None:
+            self.status.pop("artifact", None)
+            self.status.pop("url", None)
+        else:
+            self.status["artifact"] = encode(artifact)
+
+    def stored(self, message: str, *, reason: str = reasons.SUCCEEDED) -> None:
+        """Say that the artifact of this spec is in storage: the last step's last word."""
+        self.clear(reasons.ARTIFACT_OUTDATED, reasons.STORAGE_OPERATION_FAILED)
+        self.set_true(reasons.ARTIFACT_IN_STORAGE, reason, message)
+
+    def observe(self, **fields: Any) -> None:
+        """Note in the status what the artifact was made with; empty values are left out.
+
+        Args:
+            fields: names as on the wire, with JSON values.
+
+        """
+        for name, value in fields.items():
+            if value in ([], None, False):
+                self.status.pop(name, None)
+            else:
+                self.status[name] = value
+
+
+class StatusWriter:
+    """Writes a run's status; sends nothing where nothing differs.
+
+    Args:
+        patcher: of the kind.
+
+    """
+
+    def __init__(self, patcher: StatusPatcher) -> None:
+        self.patcher = patcher
+
+    async def write(self, run: Run[Any]) -> None:
+        """Bring the server's status to the run's.
+
+        Raises:
+            NotFound: the object is gone.
+            Conflict: somebody wrote meanwhile at every try.
+
+        """
+        live = {
+            item["type"]: item for item in (run.live.get("status") or {}).get("conditions") or []
+        }
+        run.status["conditions"] = [_settled(encode(item), live) for item in run.conditions]
+        after = {**run.live, "status": run.status}
+        run.live = await self.patcher.patch(run.live, after)
+        run.status = dict(run.live.get("status") or {})
+
+
+def _settled(item: JsonObject, live: dict[str, JsonObject]) -> JsonObject:
+    """A condition that went back to what the server has keeps the server's transition time."""
+    old = live.get(item["type"], {})
+    if any(item.get(field) != old.get(field) for field in ("status", "reason", "message")):
+        return item
+    return {**item, "lastTransitionTime": old["lastTransitionTime"]}
