@@ -103,7 +103,7 @@ class Api:
 
     def _get(self, call: Call, target: Target) -> Reply:
         if target.subresource == "scale":
-            return self._scale(target)
+            return self._scale(call, target)
         row = self._reader.get(
             target.kind,
             namespace=target.namespace,
@@ -195,9 +195,11 @@ class Api:
 
     # --- scale --------------------------------------------------------------------------------
 
-    def _scale(self, target: Target) -> Reply:
-        obj = self._writer.must_live(target)
-        return Reply(200, orjson.dumps(scaling.scale_of(target.kind, obj)))
+    def _scale(self, call: Call, target: Target) -> Reply:
+        scale = scaling.scale_of(target.kind, self._writer.must_live(target))
+        if call.wanted.form == "table" and not target.kind.crd:
+            scale = scaling.table_of(scale, call.wanted.version)
+        return Reply(200, orjson.dumps(scale))
 
     def _rescale(
         self, target: Target, change: Callable[[JsonObject], JsonObject], call: Call

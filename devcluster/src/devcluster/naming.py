@@ -9,10 +9,10 @@ from typing import Any
 from devcluster import errors
 from devcluster.kinds import Target
 
-__all__ = ["check", "place"]
+__all__ = ["SUFFIX_LETTERS", "check", "place"]
 
 JsonObject = dict[str, Any]
-_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_BASE = 58  # of generateName: with five more characters a name still fits into a label
 
 
@@ -58,7 +58,7 @@ def _generated(meta: JsonObject) -> str:
     base = meta.get("generateName") or ""
     if not base:
         return ""
-    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
+    suffix = "".join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))
     return f"{base[:_MAX_BASE]}{suffix}"
 
 

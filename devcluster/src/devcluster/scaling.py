@@ -7,10 +7,10 @@ from typing import Any
 
 from devcluster import errors
 from devcluster.kinds import Kind
-from devcluster.show.core_cells import selector_text
+from devcluster.show.core_cells import born, selector_text
 from devcluster.show.jsonpath import find
 
-__all__ = ["check", "scale_of", "with_scale"]
+__all__ = ["check", "scale_of", "table_of", "with_scale"]
 
 JsonObject = dict[str, Any]
 
@@ -34,6 +34,32 @@ def scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
         "metadata": {name: meta[name] for name in shown if name in meta},
         "spec": spec,
         "status": status,
+    }
+
+
+def table_of(scale: JsonObject, version: str) -> JsonObject:
+    """A ``meta.k8s.io`` Table of one Scale; ``version`` is the Table's."""
+    columns = (("Name", "string", "name"), ("Desired", "integer", ""), ("Available", "integer", ""))
+    meta, spec, status = scale["metadata"], scale["spec"], scale["status"]
+    api_version = f"meta.k8s.io/{version}"
+    return {
+        "kind": "Table",
+        "apiVersion": api_version,
+        "metadata": {"resourceVersion": meta["resourceVersion"]},
+        "columnDefinitions": [
+            {"name": name, "type": kind, "format": form, "description": "", "priority": 0}
+            for name, kind, form in (*columns, ("Age", "string", ""))
+        ],
+        "rows": [
+            {
+                "cells": [meta["name"], spec.get("replicas", 0), status["replicas"], born(scale)],
+                "object": {
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": api_version,
+                    "metadata": meta,
+                },
+            }
+        ],
     }
 
 

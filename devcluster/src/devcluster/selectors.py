@@ -12,6 +12,7 @@ __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "pa
 
 _WORD = re.compile(r"\s*(!=|==|=|!|,|\(|\)|<|>|[^\s=!,()<>]+)")
 _OPERATORS_ALONE = frozenset({"=", "==", "!=", "!", "(", ")", "<", ">"})
+_INTEGER = re.compile(r"[+-]?\d+")
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
@@ -60,6 +61,10 @@ class LabelSelector:
         return bool(self.requirements)
 
 
+class _Misplaced(ValueError):
+    """A word between two requirements; the server says so without an introduction."""
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -83,13 +88,15 @@ class _Parser:
 
     def requirements(self) -> list[Requirement]:
         found: list[Requirement] = []
+        if self.peek() in _OPERATORS_ALONE - {"!"} | {","}:
+            raise _Misplaced(f"found '{self.peek()}', expected: !, identifier, or 'end of string'")
         while self.peek():
             found.append(self._requirement())
             word = self.take()
             if word and word != ",":
-                raise ValueError(f"found '{word}', expected: ',' or 'end of string'")
-            if word == "," and not self.peek():
-                raise ValueError("found '', expected: identifier after ','")
+                raise _Misplaced(f"found '{word}', expected: ',' or 'end of string'")
+            if word and (not self.peek() or self.peek() in _OPERATORS_ALONE - {"!"} | {","}):
+                raise _Misplaced(f"found '{self.peek()}', expected: identifier after ','")
         return found
 
     def _requirement(self) -> Requirement:
@@ -102,21 +109,26 @@ class _Parser:
             return Requirement(key, "exists")
         self.take()
         if operator in {"=", "==", "!="}:
-            value = "" if self.peek() in {"", ","} else self.take()
-            if value in _OPERATORS_ALONE:
-                raise ValueError(f"found '{value}', expected: identifier")
             return Requirement(
-                key, "notin" if operator == "!=" else "in", frozenset({_value(key, value)})
+                key, "notin" if operator == "!=" else "in", frozenset({_value(key, self._exact())})
             )
         if operator in {"in", "notin"}:
             return Requirement(key, operator, frozenset(self._values(key)))
         if operator in {"<", ">"}:
-            return Requirement(key, "gt" if operator == ">" else "lt", frozenset({self.take()}))
+            bound = _integer(self._exact())
+            return Requirement(key, "gt" if operator == ">" else "lt", frozenset({bound}))
         raise ValueError(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
+    def _exact(self) -> str:
+        value = "" if self.peek() in {"", ","} else self.take()
+        if value in _OPERATORS_ALONE:
+            raise ValueError(f"found '{value}', expected: identifier")
+        return value
+
     def _values(self, key: str) -> list[str]:
-        if self.take() != "(":
-            raise ValueError("found '', expected: '('")
+        opening = self.take()
+        if opening != "(":
+            raise ValueError(f"found '{opening}' expected: '('")
         values = [""]
         while True:
             word = self.take()
@@ -124,16 +136,25 @@ class _Parser:
                 return [_value(key, value) for value in values]
             if word == ",":
                 values.append("")
-            elif word:
+            elif word and not values[-1] and word not in _OPERATORS_ALONE:
                 values[-1] = word
             else:
-                raise ValueError("found '', expected: ',' or ')'")
+                raise ValueError(f"found '{word}', expected: ',' or ')'")
 
 
 def _key(text: str) -> str:
     prefix, slash, name = text.rpartition("/")
     if (slash and not prefix) or not _NAME.fullmatch(name):
-        raise ValueError(f"found '{text}', expected: !, identifier, or \"end of string\"")
+        raise ValueError(f"found '{text}', expected: identifier")
+    return text
+
+
+def _integer(text: str) -> str:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(
+            f"values[0]: Invalid value: \"{text}\": for 'Gt', 'Lt' operators, the value must be"
+            " an integer"
+        )
     return text
 
 
@@ -154,6 +175,8 @@ def parse_labels(text: str) -> LabelSelector:
         return LabelSelector()
     try:
         return LabelSelector(tuple(_Parser(text).requirements()))
+    except _Misplaced as error:
+        raise bad_request(str(error)) from error
     except ValueError as error:
         raise bad_request(f"unable to parse requirement: {error}") from error
 

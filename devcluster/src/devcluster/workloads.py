@@ -27,6 +27,7 @@ import orjson
 from devcluster import clock
 from devcluster.engine import Engine
 from devcluster.kinds import Kind
+from devcluster.naming import SUFFIX_LETTERS
 from devcluster.store import Change, Table
 
 __all__ = ["HEALTH", "Health", "Workloads", "status_of"]
@@ -34,8 +35,6 @@ __all__ = ["HEALTH", "Health", "Workloads", "status_of"]
 JsonObject = dict[str, Any]
 HEALTH = "devcluster.fluvial.dev/health"
 _MANAGER = "kube-controller-manager"
-# The letters that the server makes names and hashes of: no vowels, nothing that looks alike.
-_SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def _deployment(obj: JsonObject, health: Health) -> JsonObject:
 def _revision(obj: JsonObject) -> str:
     """A name as a ReplicaSet or revision of this pod template would have."""
     digest = hashlib.sha256(orjson.dumps(obj["spec"].get("template"))).digest()
-    letters = "".join(_SUFFIX_LETTERS[byte % len(_SUFFIX_LETTERS)] for byte in digest[:10])
+    letters = "".join(SUFFIX_LETTERS[byte % len(SUFFIX_LETTERS)] for byte in digest[:10])
     return f"{obj['metadata']['name']}-{letters}"
 
 
@@ -203,13 +202,25 @@ def _claim(obj: JsonObject, health: Health) -> JsonObject:
 
 
 def _pod(obj: JsonObject, health: Health) -> JsonObject:
-    del obj
-    names = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
+    names = ("PodScheduled", "Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
     ready = {"ContainersReady": health.ready, "Ready": health.ready}
-    stamps = ("lastProbeTime", "lastTransitionTime")
-    conditions = [_condition(name, ready.get(name, True), "", "", *stamps) for name in names]
-    phase = "Failed" if health.failed else "Running"
-    return {"phase": phase, "qosClass": "BestEffort", "conditions": conditions, "startTime": ""}
+    return {
+        "phase": "Failed" if health.failed else "Running",
+        "qosClass": "BestEffort",
+        "conditions": [_condition(name, ready.get(name, True), "", "") for name in names],
+        "containerStatuses": [_container(one, health) for one in obj["spec"]["containers"]],
+        "startTime": "",
+    }
+
+
+def _container(container: JsonObject, health: Health) -> JsonObject:
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "ready": health.ready,
+        "restartCount": 0,
+    }
 
 
 def _budget(obj: JsonObject, health: Health) -> JsonObject:

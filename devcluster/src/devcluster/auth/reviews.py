@@ -8,7 +8,7 @@ from typing import Any
 from devcluster import clock, errors
 from devcluster.auth.authenticate import Authenticator
 from devcluster.auth.rbac import Rbac
-from devcluster.auth.rules import FULL_AUTHORITY, Attributes, Rule
+from devcluster.auth.rules import Attributes, Rule
 from devcluster.auth.tokens import ISSUER, Tokens
 from devcluster.identity import User
 from devcluster.kinds import Target
@@ -121,8 +121,6 @@ class Reviews:
         if not namespace:
             raise errors.bad_request("no namespace on request")
         rules, lost = self._rbac.rules_for(user, namespace)
-        if "system:masters" in user.groups:
-            rules += FULL_AUTHORITY
         status: JsonObject = {
             "resourceRules": [_resource_rule(rule) for rule in rules if rule.resources],
             "nonResourceRules": [

@@ -64,7 +64,7 @@ def decode_checks(
     try:
         return _decoded(obj, schema, mode, raw)
     except decode.Mismatch as problem:
-        text = str(problem)
+        text = str(problem) if patch is None else problem.restored
     if patch is not None or patched:
         raise patched_object_refused(text, patched=obj if patched else None, patch=patch)
     kind, version = schema.kind, schema.version

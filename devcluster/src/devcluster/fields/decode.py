@@ -22,7 +22,17 @@ __all__ = ["Mismatch", "check_types", "duplicate_fields", "key_order", "unknown_
 
 
 class Mismatch(ValueError):
-    """A value that its Go type cannot hold; the text is the decoder's."""
+    """A value that its Go type cannot hold; the text is the decoder's.
+
+    Attributes:
+        restored: what the server says of the same value in a strategic merge patch, whose result
+            it restores from maps and slices instead of decoding it.
+
+    """
+
+    def __init__(self, text: str, *, restored: str = "") -> None:
+        super().__init__(text)
+        self.restored = restored or text
 
 
 def check_types(value: JsonObject, node: Node, kind: str) -> None:
@@ -48,13 +58,38 @@ def _name(value: Any) -> str:
     return next(name for kind, name in _NAMES if isinstance(value, kind))
 
 
-def _wrong(value: Any, owner: str, path: str, go_type: str) -> Mismatch:
+def _wrong(value: Any, owner: str, path: str, go_type: str, kind: str) -> Mismatch:
+    """``kind`` is the kind of the Go type: struct, slice, map, string, int32, …."""
     shown = _name(value)
     if shown == "number" and _numeric(go_type):
         shown = f"number {orjson.dumps(value).decode()}"
     return Mismatch(
-        f"json: cannot unmarshal {shown} into Go struct field {owner}.{path} of type {go_type}"
+        f"json: cannot unmarshal {shown} into Go struct field {owner}.{path} of type {go_type}",
+        restored=_unrestorable(value, go_type, kind),
     )
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (bool, "bool"),
+    (str, "string"),
+    (int, "int64"),
+    (float, "float64"),
+    (list, "slice"),
+    (dict, "map"),
+)
+
+
+def _unrestorable(value: Any, go_type: str, wanted: str) -> str:
+    """Why the server's converter cannot make a ``go_type``, which is a ``wanted``, of ``value``."""
+    kind = next(name for known, name in _KINDS if isinstance(value, known))
+    if wanted == "struct":
+        return f"cannot restore struct from: {kind}"
+    if wanted in {"slice", "map"}:
+        return f"cannot restore {wanted} from {kind}"
+    # Go converts between numbers, and from an integer to a string: the converter sees these two.
+    if (kind, wanted) in {("int64", "string"), ("float64", "int32"), ("float64", "int64")}:
+        return f"cannot convert {kind} to {go_type}"
+    return f"unrecognized type: {wanted}"
 
 
 def _numeric(go_type: str) -> bool:
@@ -75,10 +110,10 @@ def _value(value: Any, node: Node, where: tuple[str, str, str]) -> None:
     form = node.form
     if form == "string":
         if not isinstance(value, str):
-            raise _wrong(value, owner, path, _basic(go_type, "string"))
+            raise _wrong(value, owner, path, _basic(go_type, "string"), "string")
     elif form == "struct":
         if not isinstance(value, dict):
-            raise _wrong(value, owner, path, go_type)
+            raise _wrong(value, owner, path, go_type, "struct")
         _struct(value, node, path, node.name)
     elif form in {"list", "map"}:
         _collection(value, node, where)
@@ -95,7 +130,7 @@ def _collection(value: Any, node: Node, where: tuple[str, str, str]) -> None:
     path, owner, go_type = where
     element = node.items if node.form == "list" else node.element
     if not isinstance(value, list if node.form == "list" else dict):
-        raise _wrong(value, owner, path, go_type)
+        raise _wrong(value, owner, path, go_type, "slice" if node.form == "list" else "map")
     inner = _element_type(go_type)
     for item in value if isinstance(value, list) else value.values():
         if item is not None and element is not None:
@@ -117,17 +152,17 @@ def _integer(value: Any, where: tuple[str, str, str], bits: int) -> None:
     if isinstance(value, float) and value.is_integer():
         fits = True
     if not fits or not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
-        raise _wrong(value, owner, path, _basic(go_type, f"int{bits}"))
+        raise _wrong(value, owner, path, _basic(go_type, f"int{bits}"), f"int{bits}")
 
 
 def _boolean(value: Any, where: tuple[str, str, str]) -> None:
     if not isinstance(value, bool):
-        raise _wrong(value, where[1], where[0], _basic(where[2], "bool"))
+        raise _wrong(value, where[1], where[0], _basic(where[2], "bool"), "bool")
 
 
 def _number(value: Any, where: tuple[str, str, str]) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(value, where[1], where[0], _basic(where[2], "float64"))
+        raise _wrong(value, where[1], where[0], _basic(where[2], "float64"), "float64")
 
 
 def _int_or_string(value: Any, where: tuple[str, str, str]) -> None:
@@ -158,7 +193,7 @@ def _time(value: Any, where: tuple[str, str, str], *, micro: bool = False) -> No
 def _bytes(value: Any, where: tuple[str, str, str]) -> None:
     path, owner, _ = where
     if not isinstance(value, str):
-        raise _wrong(value, owner, path, "[]uint8")
+        raise _wrong(value, owner, path, "[]uint8", "slice")
     try:
         base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
     except binascii.Error:

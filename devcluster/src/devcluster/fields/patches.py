@@ -215,7 +215,8 @@ def _merge(target: Any, patch: Any) -> Any:
             out.pop(key, None)
         else:
             out[key] = _merge(out.get(key), value)
-    return out
+    # A map that was merged is written again, sorted; the text of a refusal shows it.
+    return dict(sorted(out.items()))
 
 
 def patched_object_refused(problem: str, *, patched: JsonObject | None, patch: Any) -> FieldsError:

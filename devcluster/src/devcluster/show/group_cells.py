@@ -147,6 +147,10 @@ def _webhooks(obj: JsonObject) -> Cells:
     return [_name(obj), len(obj.get("webhooks") or ()), born(obj)]
 
 
+def _version_name(version: JsonObject) -> str:
+    return f"{version['name']}(storage)" if version["storage"] else f"{version['name']}"
+
+
 def _definition(obj: JsonObject) -> Cells:
     spec, names = obj["spec"], obj["spec"]["names"]
     conditions = (obj.get("status") or {}).get("conditions") or ()
@@ -154,7 +158,7 @@ def _definition(obj: JsonObject) -> Cells:
     return [
         _name(obj),
         spec["scope"],
-        ",".join(version["name"] for version in spec["versions"]),
+        ",".join(_version_name(version) for version in spec["versions"] if version["served"]),
         obj["metadata"].get("creationTimestamp"),
         spec["group"],
         names["kind"],
