@@ -61,7 +61,8 @@ class Call:
     def wanted(self) -> Wanted:
         """What ``Accept`` asks for; raises 406."""
         if self._wanted is None:
-            self._wanted = negotiate(self.headers.get("Accept", ""))
+            accept = self.headers.get("Accept", "")
+            self._wanted = negotiate(accept, watch=self.info.verb == "watch")
         return self._wanted
 
     def decoded(self, kind: str) -> JsonObject:

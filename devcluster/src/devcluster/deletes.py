@@ -102,13 +102,13 @@ class Deleter:
         finalizers = self._finalizers(target, stored, options)
         if not finalizers and target.kind.table != ("", "namespaces"):
             # Gone at once: what watchers are told of is the state that was stored.
+            if kind.table == ("", "pods"):
+                # Pods are marked first, however short their time is.
+                self._mark(target, stored, finalizers)
+                if not options.dry_run:
+                    self._store.put(table, stored)
             if not options.dry_run:
                 self._store.delete(table, stored)
-            if kind.table == ("", "pods"):
-                stored["metadata"] |= {
-                    "deletionTimestamp": clock.stamp(),
-                    "deletionGracePeriodSeconds": 0,
-                }
             return Deleted(from_stored(kind, stored), gone=True)
         obj = row.decode()
         changed = self._mark(target, obj, finalizers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,11 +11,13 @@ import yaml
 
 from devcluster import errors
 
-__all__ = ["Form", "Wanted", "negotiate", "to_yaml"]
+__all__ = ["Form", "Wanted", "negotiate", "prefers_yaml", "to_yaml"]
 
 Form = Literal["full", "metadata", "table"]
 _JSON = frozenset({"application/json", "*/*", "application/*"})
-_KNOWN = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
+_KNOWN = f"application/json, application/yaml, {_PROTOBUF}"
+_STREAMS = f"application/json;stream=watch, {_PROTOBUF};stream=watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Wanted:
     is_list: bool | None = None
 
 
-def negotiate(accept: str) -> Wanted:
+@functools.lru_cache(maxsize=256)
+def negotiate(accept: str, *, watch: bool = False) -> Wanted:
     """The first clause that can be served; raises 406 when there is none.
 
     Protobuf and CBOR are passed over: clients that ask for them accept JSON as well.
@@ -42,18 +46,34 @@ def negotiate(accept: str) -> Wanted:
         named = True
         params = dict(part.partition("=")[::2] for part in rest if "=" in part)
         wanted = _wanted(params, is_yaml=media == "application/yaml")
-        if wanted is not None:
-            return wanted
+        if wanted is None:
+            continue
+        if watch and wanted.yaml:
+            raise _only(_STREAMS)
+        return wanted
     if named:
-        raise errors.ApiFailure(
-            406, "NotAcceptable", f"only the following media types are accepted: {_KNOWN}"
-        )
+        raise _only(_KNOWN)
+    known = f"{_KNOWN}, {_STREAMS}" if watch else _KNOWN
     raise errors.ApiFailure(
         406,
         "NotAcceptable",
-        f"406: Not Acceptable\n\nAvailable representations: {_KNOWN}",
+        f"406: Not Acceptable\n\nAvailable representations: {known}",
         details={},
     )
+
+
+def _only(known: str) -> errors.ApiFailure:
+    text = f"only the following media types are accepted: {known}"
+    return errors.ApiFailure(406, "NotAcceptable", text)
+
+
+def prefers_yaml(accept: str) -> bool:
+    """Whether refusals, too, are wanted as YAML: it is the first that can be had."""
+    for clause in accept.split(",") if "yaml" in accept else ():
+        media = clause.partition(";")[0].strip()
+        if media in _JSON or media == "application/yaml":
+            return media == "application/yaml"
+    return False
 
 
 def _wanted(params: dict[str, str], *, is_yaml: bool) -> Wanted | None:

@@ -53,6 +53,10 @@ class ListOptions:
             bookmarks=truth(query.get("allowWatchBookmarks")),
             initial_events=None if initial is None else truth(initial),
         )
+        unsaid = options.initial_events is None and not options.match
+        if watch and unsaid and options.resource_version in {"", "0"}:
+            # A watch without a version has always begun with what is there.
+            options = replace(options, initial_events=True, match="NotOlderThan")
         causes = options.watch_causes() if watch else options.list_causes()
         if causes:
             raise invalid_options("ListOptions", causes)

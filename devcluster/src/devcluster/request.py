@@ -16,7 +16,7 @@ _METHODS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
-_TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T"})
+_FALSE = frozenset({"0", "false"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class RequestInfo:
 
 
 def truth(text: str | None) -> bool:
-    """A boolean query parameter; present but empty counts as true, as in Kubernetes."""
-    return text is not None and (text == "" or text in _TRUE)
+    """A boolean query parameter; present with anything but 0 and false it is true."""
+    return text is not None and text.lower() not in _FALSE
 
 
 def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestInfo:
@@ -54,14 +54,13 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
     path = raw_path
     # An escaped slash separates like any other, as in the real server.
     parts = unquote(raw_path).strip("/").split("/")
-    plain = RequestInfo(path=path, verb=method.lower())
     group = ""
     if parts[0] == "apis" and len(parts) >= 4:
         group, version, rest = parts[1], parts[2], parts[3:]
     elif parts[0] == "api" and len(parts) >= 3:
         version, rest = parts[1], parts[2:]
     else:
-        return plain
+        return RequestInfo(path=path, verb=method.lower())
     old_watch = rest[0] == "watch" and len(rest) > 1
     if old_watch:
         rest = rest[1:]

@@ -25,7 +25,8 @@ from devcluster.control.journal import Entry, Journal
 from devcluster.control.rules import ConnectionCut
 from devcluster.discovery import Discovery, wants_aggregated
 from devcluster.identity import User
-from devcluster.openapi import OpenApi
+from devcluster.negotiation import prefers_yaml, to_yaml
+from devcluster.openapi import OpenApi, protobuf
 from devcluster.request import RequestInfo, parse_path
 from fluvial.log import Logger
 
@@ -100,7 +101,7 @@ class ApiServer:
         try:
             return await self._answer(job)
         except errors.ApiFailure as failure:
-            return self._noted(job, _failed(failure))
+            return self._noted(job, _failed(failure, request.headers.get("Accept", "")))
         except web.HTTPRequestEntityTooLarge:
             return self._noted(job, _failed(_too_large()))
         except ConnectionCut:
@@ -193,15 +194,18 @@ class ApiServer:
         if path == "/version":
             return _json(VERSION)
         if path.startswith("/openapi/"):
-            return self._document(path.removeprefix("/openapi/"))
+            accept = request.headers.get("Accept", "")
+            return self._document(path.removeprefix("/openapi/"), accept)
         found = self._discover(path, request.headers.get("Accept", ""))
         if found is None:
             return _NO_PAGE
         return found
 
-    def _document(self, path: str) -> Reply:
+    def _document(self, path: str, accept: str) -> Reply:
         parts = path.split("/")
         document: dict[str, Any] | None = None
+        if path == "v2" and protobuf.wants_protobuf(accept):
+            return Reply(200, protobuf.encode(self._openapi.swagger()), protobuf.MEDIA_TYPE)
         if path == "v2":
             document = self._openapi.swagger()
         elif path == "v3":
@@ -259,8 +263,10 @@ def _too_large() -> errors.ApiFailure:
     )
 
 
-def _failed(failure: errors.ApiFailure) -> web.Response:
+def _failed(failure: errors.ApiFailure, accept: str = "") -> web.Response:
     reply = Reply(failure.code, orjson.dumps(failure.status()))
+    if prefers_yaml(accept):
+        reply = Reply(failure.code, to_yaml(reply.body), "application/yaml")
     response = _respond(reply)
     response.headers.update(failure.headers)
     return response

@@ -104,7 +104,7 @@ class Change:
 class Table:
     """The objects of one resource and the recent changes to them."""
 
-    __slots__ = ("_wake", "base", "by_key", "history", "keys", "name")
+    __slots__ = ("_wake", "base", "by_key", "closed", "history", "keys", "name")
 
     def __init__(self, name: tuple[str, str]) -> None:
         self.name = name
@@ -112,6 +112,7 @@ class Table:
         self.keys: list[str] = []
         self.history: deque[Change] = deque()
         self.base = 0  # how many changes have been dropped from the left
+        self.closed = 0  # how often its watches were ended
         self._wake: set[asyncio.Event] = set()
 
     def rows(self, namespace: str = "", *, after: str = "") -> Iterator[Row]:
@@ -162,6 +163,11 @@ class Table:
 
     def unsubscribe(self, event: asyncio.Event) -> None:
         self._wake.discard(event)
+
+    def close_watches(self) -> None:
+        """End the watches that are open now, once they have told all that happened."""
+        self.closed += 1
+        self.wake()
 
     def wake(self) -> None:
         for event in self._wake:

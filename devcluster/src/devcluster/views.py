@@ -20,6 +20,7 @@ from devcluster.store import Change, ChangeType, Row, encode
 
 __all__ = ["View"]
 
+_INCLUDED = frozenset({"Metadata", "Object", "None"})
 _PARTIAL = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
 
 
@@ -39,6 +40,11 @@ class View:
         head = orjson.dumps({"kind": self.kind.kind, "apiVersion": self.kind.api_version})
         self._prefix = head[:-1] + b","
         self._converts = conversion.converts(self.kind)
+        if self.form == "table" and self.include not in _INCLUDED:
+            raise errors.bad_request(
+                "Unable to convert to Table as requested: includeObject: Invalid value:"
+                f" \"{self.include}\": must be 'Metadata', 'Object', 'None', or empty"
+            )
 
     @property
     def form(self) -> Form:
@@ -123,10 +129,13 @@ class View:
             return orjson.dumps(conversion.from_stored(self.kind, row.decode()))
         return row.body
 
-    def _table(
-        self, rows: list[Row], meta: Mapping[str, Any], *, header: bool = True
-    ) -> dict[str, Any]:
+    def _table(self, rows: list[Row], meta: Mapping[str, Any]) -> dict[str, Any]:
         objects = [conversion.from_stored(self.kind, row.decode()) for row in rows]
+        return self._rows(objects, meta)
+
+    def _rows(self, objects: list[dict[str, Any]], meta: Mapping[str, Any]) -> dict[str, Any]:
+        """A table; the first one of a watch has the column definitions."""
+        header, self._header_due = self._header_due, False
         return self.tables.table(
             self.kind,
             objects,
@@ -155,11 +164,9 @@ class View:
         return change.row
 
     def line(self, as_type: str, row: Row) -> bytes:
-        """One watch line for a row; the first table of a watch has the column definitions."""
+        """One watch line for a row."""
         if self.form == "table":
-            meta = {"resourceVersion": str(row.revision)}
-            table = self._table([row], meta, header=self._header_due)
-            self._header_due = False
+            table = self._table([row], {"resourceVersion": str(row.revision)})
             return orjson.dumps({"type": as_type, "object": table}) + b"\n"
         return b'{"type":"' + as_type.encode() + b'","object":' + self._shown(row) + b"}\n"
 
@@ -171,12 +178,11 @@ class View:
         if self.form == "metadata":
             version = f"meta.k8s.io/{self.meta_version}"
             obj: dict[str, Any] = {"kind": "PartialObjectMetadata", "apiVersion": version}
+            obj["metadata"] = meta
         elif self.form == "table":
-            obj = {"kind": "Table", "apiVersion": f"meta.k8s.io/{self.meta_version}"}
-            obj |= {"metadata": meta, "columnDefinitions": None, "rows": []}
+            obj = self._rows([{"metadata": meta}], {"resourceVersion": str(revision)})
         else:
-            obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version}
-        obj["metadata"] = meta
+            obj = {"kind": self.kind.kind, "apiVersion": self.kind.api_version, "metadata": meta}
         return orjson.dumps({"type": "BOOKMARK", "object": obj}) + b"\n"
 
 

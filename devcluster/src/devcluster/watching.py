@@ -36,7 +36,11 @@ class Watch:
     options: ListOptions
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _ending: str = ""
+    _closed: int = field(init=False)
     _silent_until: int = 0  # a revision that was still to come when the watch began
+
+    def __post_init__(self) -> None:
+        self._closed = self.table.closed
 
     def end(self, *, expired: bool = False) -> None:
         """End the stream now, with a 410 event or without a word."""
@@ -108,7 +112,7 @@ class Watch:
             if chunk:
                 yield chunk
             left = end - clock.loop_time()
-            if left <= 0:
+            if left <= 0 or self.table.closed != self._closed:
                 return
             if (
                 not await _woken(self._wake, min(left, _BOOKMARK_INTERVAL))

@@ -68,7 +68,7 @@ class Normaliser:
         if isinstance(value.get("items", value.get("rows")), list):
             value = _without_version(value)
         if value.get("type") == "BOOKMARK":
-            value = {**value, "object": _without_version(value["object"])}
+            value = {**value, "object": _bare_bookmark(value["object"])}
         return {self._text("", k): self._value(k, v) for k, v in value.items()}
 
     def _text(self, key: str, text: str) -> str:
@@ -135,6 +135,15 @@ def _without_version(value: Json) -> Json:
     if meta.get("resourceVersion") in (None, "", "0"):
         return value
     return {**value, "metadata": {**meta, "resourceVersion": _SOME_VERSION}}
+
+
+def _bare_bookmark(value: Json) -> Json:
+    """The same of a bookmark; one in a Table says it in its row, too."""
+    rows = [
+        {**row, "object": _without_version(row["object"])} if row.get("object") else row
+        for row in value.get("rows") or ()
+    ]
+    return _without_version({**value, "rows": rows} if rows else value)
 
 
 def _bare_columns(columns: list[Json]) -> list[Json]:

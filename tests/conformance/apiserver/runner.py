@@ -254,8 +254,12 @@ def _enough(step: Collect, events: list[Json]) -> bool:
 
 
 def _ends_initial(event: Json) -> bool:
-    notes = event["object"].get("metadata", {}).get("annotations") or {}
-    return event["type"] == "BOOKMARK" and notes.get("k8s.io/initial-events-end") == "true"
+    if event["type"] != "BOOKMARK":
+        return False
+    rows = event["object"].get("rows")
+    meta = rows[0]["object"] if rows else event["object"]  # a table has it in its only row
+    notes = ((meta or {}).get("metadata") or {}).get("annotations") or {}
+    return bool(notes.get("k8s.io/initial-events-end") == "true")
 
 
 def _unmet(until: Json, status: int, body: Any) -> str:

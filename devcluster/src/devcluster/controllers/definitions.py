@@ -179,19 +179,24 @@ class Definitions:
             engine.update(self._kind, crd, manager=_MANAGER, subresource="status")
             return
         engine.kinds.replace_crd(name, [])
+        _table(engine, crd).close_watches()
         crd["metadata"]["finalizers"].remove(CLEANUP)
         engine.update(self._kind, crd, manager=_MANAGER)
 
     def _delete_instances(self, crd: JsonObject) -> int:
         engine = self._engine
-        spec = crd["spec"]
-        table = engine.store.table((spec["group"], spec["names"]["plural"]))
+        table = _table(engine, crd)
         kinds = kinds_of(crd)
         if not kinds:
             return len(table)
         for row in list(table.rows()):
             engine.delete(kinds[0], row.name, namespace=row.namespace)
         return len(table)
+
+
+def _table(engine: Engine, crd: Mapping[str, Any]) -> Table:
+    spec = crd["spec"]
+    return engine.store.table((spec["group"], spec["names"]["plural"]))
 
 
 def _established(crd: Mapping[str, Any]) -> bool:

@@ -81,13 +81,20 @@ class TableMaker:
             )
         return columns
 
-    @staticmethod
-    def _cells(kind: Kind, obj: JsonObject) -> list[Any]:
-        name = obj["metadata"]["name"]
+    def _cells(self, kind: Kind, obj: JsonObject) -> list[Any]:
+        name = obj["metadata"].get("name", "")
         if kind.crd:
             return [name, *(_custom_cell(column, obj) for column in kind.columns)]
+        if not name:
+            return [_blank(column) for column in self._columns(kind)]  # a bookmark
         cells: list[Any] = _CELLS[kind.table](obj)
         return cells
+
+
+def _blank(column: Mapping[str, Any]) -> Any:
+    if column["name"] == "Age":
+        return "<unknown>"
+    return 0 if column["type"] == "integer" else ""
 
 
 def _column(name: str, kind: str, form: str, priority: int, note: str = "") -> JsonObject:
