@@ -15,12 +15,12 @@ def now() -> datetime:
 
 def format_time(moment: datetime) -> str:
     """``metav1.Time``: RFC 3339, UTC, whole seconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.isoformat(timespec="seconds")[:19] + "Z"
 
 
 def format_micro(moment: datetime) -> str:
     """``metav1.MicroTime``: RFC 3339, UTC, microseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def stamp() -> str:

@@ -12,7 +12,7 @@ from multidict import CIMultiDictProxy
 from devcluster import errors
 from devcluster.auth.rbac import Rbac, denied
 from devcluster.auth.rules import Attributes
-from devcluster.auth.tokens import ISSUER, Tokens
+from devcluster.auth.tokens import ISSUER, Claims, Tokens
 from devcluster.identity import ADMIN, ANONYMOUS, User, service_account_user
 from devcluster.request import RequestInfo
 from devcluster.store import Store
@@ -25,6 +25,7 @@ _SA_PREFIX = "system:serviceaccount:"
 _NODE_PREFIX = "system:node:"
 _EXTRA_PREFIX = "impersonate-extra-"
 _REVIEW_GROUP = "authentication.k8s.io"
+_MAX_USERS = 4096
 
 
 def attributes_of(info: RequestInfo) -> Attributes:
@@ -54,6 +55,7 @@ class Authenticator:
         self._rbac = rbac
         self._static = dict(static)
         self._mode: dict[str, str] = {}
+        self._users: dict[str, tuple[Claims, User]] = {}
 
     def add_user(self, token: str, user: User) -> None:
         """Let ``token`` stand for ``user``."""
@@ -87,8 +89,12 @@ class Authenticator:
             secret = self._secrets.by_key.get(f"{claims.namespace}/{claims.secret['name']}")
             if secret is None or secret.uid != claims.secret["uid"]:
                 return None
-        extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.token_id}",)}
-        return service_account_user(claims.namespace, claims.name, uid=row.uid, extra=extra)
+        made = self._users.get(token)
+        if made is None or made[0] is not claims:
+            if len(self._users) > _MAX_USERS:
+                self._users.clear()
+            made = self._users[token] = (claims, _user_of(claims))
+        return made[1]
 
     # --- impersonation ------------------------------------------------------------------------
 
@@ -147,6 +153,11 @@ class Authenticator:
         decision = self._rbac.decide(user, asked)
         if not decision.allowed:
             raise denied(user, asked, decision.reason)
+
+
+def _user_of(claims: Claims) -> User:
+    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.token_id}",)}
+    return service_account_user(claims.namespace, claims.name, uid=claims.uid, extra=extra)
 
 
 def _on_behalf(mode: str, asked: Attributes) -> Attributes:

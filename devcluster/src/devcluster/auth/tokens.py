@@ -21,6 +21,8 @@ __all__ = ["ISSUER", "Claims", "Issued", "Tokens"]
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 _COORDINATE = 32  # bytes of each half of a P-256 signature in a JWT (RFC 7518 section 3.4)
+_LEEWAY = 5  # seconds that a token may be from the future
+_MAX_VERIFIED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,19 @@ class Claims:
     secret: Mapping[str, str] | None = None
 
 
+def _claims(decoded: Mapping[str, Any]) -> Claims:
+    private = decoded["kubernetes.io"]
+    account = private["serviceaccount"]
+    return Claims(
+        namespace=private["namespace"],
+        name=account["name"],
+        uid=account["uid"],
+        token_id=decoded["jti"],
+        audiences=tuple(decoded["aud"]),
+        secret=private.get("secret"),
+    )
+
+
 def _b64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -60,7 +75,7 @@ class Tokens:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self._key_id = _b64(hashlib.sha256(public).digest())
-        self._verified: dict[str, dict[str, Any]] = {}
+        self._verified: dict[str, tuple[Claims, int, int]] = {}
 
     def issue(
         self,
@@ -99,28 +114,21 @@ class Tokens:
         return Issued(f"{signed}.{_b64(signature)}", expires)
 
     def verify(self, token: str) -> Claims | None:
-        """The claims of a token of ours that has not expired; None for anything else."""
-        claims = self._verified.get(token)
-        if claims is None:
-            claims = self._decode(token)
-            if claims is None:
+        """The claims of a token of ours that has not expired; None for anything else.
+
+        The same token gives the very same claims.
+        """
+        known = self._verified.get(token)
+        if known is None:
+            decoded = self._decode(token)
+            if decoded is None:
                 return None
-            if len(self._verified) > 4096:
+            if len(self._verified) > _MAX_VERIFIED:
                 self._verified.clear()
-            self._verified[token] = claims
-        moment = clock.now().timestamp()
-        if not claims["nbf"] - 5 <= moment < claims["exp"]:
-            return None
-        private = claims["kubernetes.io"]
-        account = private["serviceaccount"]
-        return Claims(
-            namespace=private["namespace"],
-            name=account["name"],
-            uid=account["uid"],
-            token_id=claims["jti"],
-            audiences=tuple(claims["aud"]),
-            secret=private.get("secret"),
-        )
+            known = (_claims(decoded), decoded["nbf"] - _LEEWAY, decoded["exp"])
+            self._verified[token] = known
+        claims, start, end = known
+        return claims if start <= clock.now().timestamp() < end else None
 
     def _decode(self, token: str) -> dict[str, Any] | None:
         try:
