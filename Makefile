@@ -83,6 +83,14 @@ dev: $(VENV)/.run ## A cluster with the controllers, until Ctrl-C
 bench: $(VENV)/.run ## Measure: commit to cluster, idle reconciles
 	$(BIN)/python -m bench
 
+.PHONY: bench-kustomizations
+bench-kustomizations: $(VENV)/.run ## Measure N Kustomizations at once (N=100 PLANE=devcluster)
+	$(BIN)/python -m bench load --n $(or $(N),100) --plane $(or $(PLANE),devcluster)
+
+.PHONY: bench-report
+bench-report: $(VENV)/.run ## Measure 100 and 1,000 on both control planes into docs/performance.md
+	$(BIN)/python -m bench load --n 100,1000 --plane devcluster,real --report docs/performance.md --json bench-figures.json
+
 .PHONY: clean
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

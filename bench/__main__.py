@@ -1,6 +1,7 @@
 """``make bench``: what a commit costs until it is in the cluster, and what idling costs.
 
 Figures of one run on one machine; compare runs as ratios, not as absolute times.
+``python -m bench load`` is the load harness (``bench.load``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from bench.load import command as load
 from bench.stats import Table, cpu_seconds, resident_mib
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
@@ -190,6 +192,8 @@ def _set(image: str) -> Callable[[str], str]:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["load"]:
+        sys.exit(load.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--commits", type=int, default=50)
     parser.add_argument("--control-plane", default="devcluster")

@@ -1,0 +1,144 @@
+"""The floor: the writes and dry runs that the contracts demand for one object of each phase.
+
+Derived as follows, for the workload of four applied objects (ServiceAccount, Service, Deployment,
+Ingress) of which a change of parameters touches one:
+
+- an object becomes a controller's by its finalizer before anything else is done for it;
+- status is patched once for an outcome, once for progress before new work begins, and once for the
+  inventory ahead of the first write that adds to it;
+- every object that is not known to be in place is dry-run, as the tenant, before any of its stage
+  is written; a single changed object is not, since its PATCH is the check;
+- everything done to applied objects is done as the tenant, by impersonation;
+- an outcome makes one event.
+
+Not in it, though controllers may have to: reads (what is live, health, the owner check before a
+deletion), watches, discovery, further progress reports and events. So the floor is below what can
+be reached, on purpose: it does not move when controllers get better at something.
+
+``bench.load.floor`` sends these requests with real bodies to real objects of the same control
+plane while no controller runs: the user's own at the burst's concurrency, those of each kind for as
+many objects at once as its controller reconciles, those for one object's parts four at once in
+apply order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+__all__ = ["FLOOR", "Step", "Who", "per_object", "table"]
+
+Who = str
+_USER, _CONTROLLER, _TENANT = "user", "controller", "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step for one object.
+
+    Attributes:
+        name: what it is for; ``floor`` knows how to send it.
+        who: under whose identity.
+        verb: as the audit counts it.
+        resource: plural with subresource, or ``objects`` for the applied ones.
+        requests: how many the step sends.
+
+    """
+
+    name: str
+    who: Who
+    verb: str
+    resource: str
+    requests: int = 1
+
+
+_SOURCE, _OWNER = "gitrepositories", "kustomizations"
+
+_SEND_SOURCE = Step("send", _USER, "apply", _SOURCE)
+_SEND_OWNER = Step("send", _USER, "apply", _OWNER)
+_EVENT = Step("event", _CONTROLLER, "create", "events")
+
+
+def _finalizer(resource: str) -> Step:
+    return Step("finalizer", _CONTROLLER, "patch", resource)
+
+
+def _status(name: str, resource: str) -> Step:
+    return Step(name, _CONTROLLER, "patch", f"{resource}/status")
+
+
+FLOOR: Mapping[str, Mapping[str, tuple[Step, ...]]] = {
+    "install": {
+        "GitRepository": (
+            _SEND_SOURCE,
+            _finalizer(_SOURCE),
+            _status("progress", _SOURCE),
+            _status("outcome", _SOURCE),
+            _EVENT,
+        ),
+        "Kustomization": (
+            _SEND_OWNER,
+            _finalizer(_OWNER),
+            _status("progress", _OWNER),
+            Step("dry-run", _TENANT, "dry-run", "objects", 4),
+            _status("inventory", _OWNER),
+            Step("apply", _TENANT, "apply", "objects", 4),
+            _status("outcome", _OWNER),
+            _EVENT,
+        ),
+    },
+    "upgrade": {
+        "Kustomization": (
+            _SEND_OWNER,
+            _status("progress", _OWNER),
+            Step("apply-changed", _TENANT, "apply", "objects"),
+            _status("outcome", _OWNER),
+            _EVENT,
+        ),
+    },
+    "no-op": {},
+    "drift": {
+        "Kustomization": (
+            Step("by-hand", _USER, "patch", "objects"),
+            Step("apply-changed", _TENANT, "apply", "objects"),
+            _status("outcome", _OWNER),
+            _EVENT,
+        ),
+    },
+    "uninstall": {
+        "GitRepository": (
+            Step("remove", _USER, "delete", _SOURCE),
+            _EVENT,
+            Step("release", _CONTROLLER, "patch", _SOURCE),
+        ),
+        "Kustomization": (
+            Step("remove", _USER, "delete", _OWNER),
+            Step("prune", _TENANT, "delete", "objects", 4),
+            _EVENT,
+            Step("release", _CONTROLLER, "patch", _OWNER),
+        ),
+    },
+}
+"""Steps of each phase by kind, in order; the first is always the user's own."""
+
+
+def per_object(phase: str) -> int:
+    """Requests for one index of a phase: one source and one Kustomization, the user's included."""
+    return sum(step.requests for steps in FLOOR[phase].values() for step in steps)
+
+
+def table() -> str:
+    """The list as a Markdown table."""
+    lines = ["| phase | for each | requests, in order | sum |", "|---|---|---|--:|"]
+    for phase, by_kind in FLOOR.items():
+        if not by_kind:
+            lines.append(f"| {phase} | | none | 0 |")
+        for kind, steps in by_kind.items():
+            shown = ", ".join(_shown(step) for step in steps)
+            lines.append(f"| {phase} | {kind} | {shown} | {sum(one.requests for one in steps)} |")
+    return "\n".join(lines)
+
+
+def _shown(step: Step) -> str:
+    times = f"{step.requests} x " if step.requests > 1 else ""
+    return f"{times}{step.verb} {step.resource} ({step.name}, {step.who})"

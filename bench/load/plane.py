@@ -1,0 +1,117 @@
+"""What one run stands on: a control plane of its own, a Git server, and the bare client."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.load.audit import AuditLog
+from bench.load.workload import Workload
+from fluvial.errors import FluvialError
+from fluvial.kube.config import load_client
+from fluvial.kube.http import HttpKubeClient
+from fluvial.objects import JsonObject
+from fluvial_cli.processes import Processes, Program
+from fluvial_cli.repository import DemoRepository
+
+__all__ = ["AGENT", "PLANES", "Plane", "open_plane", "version_of"]
+
+PLANES = ("devcluster", "real")
+AGENT = "fluvial-bench"
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Everything but the controllers.
+
+    Attributes:
+        name: ``devcluster`` or ``real``.
+        folder: of this run; removed at its end.
+        client: the bare client, as the administrator.
+        audit: requests that were answered.
+        processes: starts and stops children.
+        pids: of process groups so far, by name.
+        url: of the Git repository with the workload's content.
+
+    """
+
+    name: str
+    folder: Path
+    kubeconfig: Path
+    client: HttpKubeClient
+    audit: AuditLog
+    processes: Processes
+    url: str
+    pids: dict[str, int] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def open_plane(name: str, folder: Path, workload: Workload) -> AsyncIterator[Plane]:
+    """Start a control plane and a Git server that serves the workload's content.
+
+    Raises:
+        FluvialError: a program did not start; the message has the tail of its log.
+
+    """
+    if name not in PLANES:
+        raise FluvialError(f"{name!r} is no control plane, only {' and '.join(PLANES)} are")
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(Processes())
+        pids: dict[str, int] = {}
+        served = await _repository(folder, workload)
+        address = _Address()
+        pids["git server"] = await processes.start(
+            _program("git-server", ["bench.load.gitserver", str(served)], folder),
+            is_ready=address.read,
+        )
+        kubeconfig, audit = folder / "kubeconfig", folder / "audit.log"
+        module = "devcluster" if name == "devcluster" else "controlplane"
+        argv = [module, "--kubeconfig", str(kubeconfig), "--audit-log", str(audit)]
+        pids["control plane"] = await processes.start(
+            _program(module, argv, folder), is_ready=lambda line: line.startswith(b"ready")
+        )
+        client = await stack.enter_async_context(
+            await load_client(kubeconfig=kubeconfig, user_agent=AGENT)
+        )
+        url = f"{address.url}/shop.git"
+        yield Plane(name, folder, kubeconfig, client, AuditLog(audit), processes, url, pids)
+
+
+async def version_of(client: HttpKubeClient) -> str:
+    """The version that the API server tells."""
+    answer: JsonObject = await client.request("GET", "/version")
+    return str(answer.get("gitVersion", ""))
+
+
+class _Address:
+    """Takes the address out of the line ``ready URL``."""
+
+    url = ""
+
+    def read(self, line: bytes) -> bool:
+        word, _, rest = line.decode().strip().partition(" ")
+        if word == "ready":
+            self.url = rest
+        return bool(self.url)
+
+
+def _program(name: str, argv: list[str], folder: Path) -> Program:
+    path = [str(_ROOT), str(_ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(part for part in path if part)}
+    command = [sys.executable, "-m", *argv]
+    return Program(name, command, folder / "logs" / f"{name}.log", environment)
+
+
+async def _repository(folder: Path, workload: Workload) -> Path:
+    template = folder / "content"
+    template.mkdir(parents=True)
+    for name, text in workload.content.items():
+        (template / name).write_text(text, encoding="utf-8")
+    served = folder / "git"
+    await DemoRepository.create(template, served)
+    return served
