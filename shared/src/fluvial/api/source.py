@@ -32,6 +32,13 @@ __all__ = [
     "GitRepositorySpec",
     "GitRepositoryStatus",
     "GitRepositoryVerification",
+    "HelmRepository",
+    "HelmRepositorySpec",
+    "HelmRepositoryStatus",
+    "HelmRepositoryType",
+    "NamespaceSelector",
+    "RegistryProvider",
+    "SourceAccess",
 ]
 
 GROUP = "source.toolkit.fluxcd.io"
@@ -40,6 +47,8 @@ DEFAULT_BRANCH = "master"
 
 GitProvider = Literal["generic", "aws", "azure", "github"]
 VerifyMode = Literal["head", "HEAD", "Tag", "TagAndHEAD"]
+HelmRepositoryType = Literal["default", "oci"]
+RegistryProvider = Literal["generic", "aws", "azure", "gcp"]
 _TIMEOUT_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$"
 _DEFAULT_TIMEOUT = "60s"
 
@@ -209,3 +218,106 @@ class GitRepository(Model, kw_only=True, frozen=True):
     metadata: ObjectMeta
     spec: GitRepositorySpec
     status: GitRepositoryStatus = field(default_factory=GitRepositoryStatus)
+
+
+class NamespaceSelector(Model, kw_only=True, frozen=True):
+    """Namespaces by their labels; without labels all of them."""
+
+    match_labels: Annotated[
+        dict[str, str], doc("Labels that a namespace must have, each with its value.")
+    ] = field(default_factory=dict)
+
+
+class SourceAccess(Model, kw_only=True, frozen=True):
+    """Who in other namespaces may refer to a source."""
+
+    namespace_selectors: Annotated[
+        tuple[NamespaceSelector, ...], doc("Namespaces that may; one selector must fit.")
+    ]
+
+
+class HelmRepositorySpec(Model, kw_only=True, frozen=True):
+    """Where charts are published, and how and how often their index is fetched."""
+
+    access_from: Annotated[
+        SourceAccess | None, doc("Namespaces whose objects may refer to this one.")
+    ] = None
+    cert_secret_ref: Annotated[
+        LocalObjectReference | None,
+        doc(
+            "Secret with ca.crt, trusted beside the system's authorities, or the client"
+            " certificate tls.crt and its tls.key, or both. It wins over those of secretRef."
+        ),
+    ] = None
+    insecure: Annotated[bool, doc("Allows a registry without TLS; for type oci only.")] = False
+    interval: Annotated[
+        Duration | None, doc("How often the index is checked for changes; 1m by default.")
+    ] = None
+    pass_credentials: Annotated[
+        bool, doc("Sends the credentials also to other hosts that charts are downloaded from.")
+    ] = False
+    provider: Annotated[
+        RegistryProvider,
+        doc("How to log in to the registry; for type oci only."),
+        server_default("generic"),
+    ] = "generic"
+    secret_ref: Annotated[
+        LocalObjectReference | None,
+        doc(
+            "Secret with username and password. A CA or client certificate in it still counts,"
+            " but belongs into the Secret of certSecretRef."
+        ),
+    ] = None
+    suspend: Annotated[bool, doc("Stops the reconciliation of this object.")] = False
+    timeout: Annotated[
+        Annotated[str, Meta(pattern=_TIMEOUT_PATTERN)] | None,
+        doc("How long fetching the index, or pulling a chart of type oci, may take; 60s."),
+    ] = None
+    type: Annotated[
+        HelmRepositoryType | None,
+        doc("default for an index over HTTP, oci for a registry."),
+    ] = None
+    url: Annotated[
+        str,
+        Meta(pattern=r"^(http|https|oci)://.*$"),
+        doc("Address of the repository: http or https, or oci for the type oci."),
+    ]
+
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds between checks."""
+        return max(seconds(self.interval, 60.0), SHORTEST_INTERVAL)
+
+    @property
+    def timeout_seconds(self) -> float:
+        """Seconds a fetch may take."""
+        return seconds(self.timeout, 60.0)
+
+
+class HelmRepositoryStatus(MutableModel, kw_only=True):
+    """Which index was fetched last, and how that went."""
+
+    artifact: Annotated[Artifact | None, doc("The last index that was stored.")] = None
+    conditions: Annotated[list[Condition], doc("State of the object, aspect by aspect.")] = field(
+        default_factory=list
+    )
+    last_handled_reconcile_at: Annotated[
+        str, doc("Token of the last reconcile request that was acted on.")
+    ] = ""
+    observed_generation: Annotated[
+        int, doc("The last generation that was reconciled."), schema_only(format="int64")
+    ] = 0
+    url: Annotated[str, doc("Address of the newest index, whichever it is.")] = ""
+
+
+class HelmRepository(Model, kw_only=True, frozen=True):
+    """A repository of Helm charts, whose index becomes an artifact."""
+
+    API_VERSION: ClassVar[str] = f"{GROUP}/v1"
+    KIND: ClassVar[str] = "HelmRepository"
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: ObjectMeta
+    spec: HelmRepositorySpec
+    status: HelmRepositoryStatus = field(default_factory=HelmRepositoryStatus)
