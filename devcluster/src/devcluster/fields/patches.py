@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from devcluster.fields.errors import Cause, FieldsError, bad_request
-from devcluster.fields.gotext import go_json, go_value
+from devcluster.fields.gotext import go_json, go_quote, go_value
 from devcluster.fields.schema import JsonObject
 from devcluster.fields.strategic import strategic_merge
 from devcluster.fields.typed import ABSENT, equal
@@ -229,8 +229,7 @@ def patched_object_refused(problem: str, *, patched: JsonObject | None, patch: A
 
     """
     shown = go_json(patched) if patched is not None else go_value(patch)
-    quoted = shown.replace("\\", "\\\\").replace('"', '\\"')
-    message = f'Invalid value: "{quoted}": {problem}'
+    message = f"Invalid value: {go_quote(shown)}: {problem}"
     cause = Cause(field="patch", message=message, reason="FieldValueInvalid")
     return FieldsError(
         f' "" is invalid: {cause.text}', status=422, reason="Invalid", causes=[cause]

@@ -41,6 +41,16 @@ _SPECIAL_V2: dict[str, JsonObject] = {
     },
 }
 
+_LIST_META_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        "continue": {"type": "string"},
+        "remainingItemCount": {"type": "integer", "format": "int64"},
+        "resourceVersion": {"type": "string"},
+        "selfLink": {"type": "string"},
+    },
+}
+
 
 def schema_name(kind: Kind) -> str:
     """The name of a kind's schema: a published one, or ``com.example.v1.Widget``."""
@@ -85,7 +95,7 @@ class Schemas:
 
     def _add_list(self, kind: Kind, name: str) -> None:
         list_gvk = {"group": kind.group, "kind": kind.list_kind, "version": kind.version}
-        self._named(_LIST_META)
+        self.found[_LIST_META] = _LIST_META_SCHEMA
         self.found[f"{name}List"] = {
             "type": "object",
             "required": ["items"],
