@@ -144,3 +144,32 @@ async def test_a_secret_in_a_name_is_not_in_what_is_said_of_its_health(
     assert [e["message"] for e in events if "hunter2abc" in str(e)] == []
     logged = [line for text in capfd.readouterr() for line in text.splitlines()]
     assert [line for line in logged if "hunter2abc" in line] == []
+
+
+async def test_a_change_of_what_became_healthy_is_written_at_once(world: Harness) -> None:
+    """Its status has made new versions since; the health check has seen that nothing else did."""
+    substitute = {"substitute": {"mode": "one"}}
+    files = {"d.yaml": deployment("web", mode="${mode}"), "c.yaml": configmap()}
+    revision = await world.source(files)
+    await world.kustomization(wait=True, postBuild=substitute)
+    before = await world.applied(revision)
+    assert world.cluster is not None
+    last = max(entry.seq for entry in world.cluster.control.requests())
+
+    substitute["substitute"]["mode"] = "two"
+    await world.kustomization(wait=True, postBuild=substitute)
+    generation = before["metadata"]["generation"] + 1
+    await world.until(
+        lambda o: (
+            o["status"]["observedGeneration"] == generation and ready_of(o)["status"] == "True"
+        )
+    )
+
+    live = await world.get(DEPLOYMENTS, "web")
+    assert live["metadata"]["annotations"]["mode"] == "two"
+    writes = [
+        (entry.method, entry.status)
+        for entry in world.cluster.control.requests(after=last)
+        if entry.write and "/deployments/" in entry.path and entry.impersonated
+    ]
+    assert writes == [("PATCH", 200)]

@@ -68,6 +68,7 @@ class HealthStep:
                 started=now,
                 fail_fast=self.fail_fast,
                 jobs_with_ttl=result.jobs_with_ttl(),
+                known=run.memory.known,
             )
         )
         return True

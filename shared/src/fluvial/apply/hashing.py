@@ -11,6 +11,8 @@ from fluvial.objects import JsonObject
 __all__ = ["canonical", "desired_hash", "live_hash"]
 
 _VOLATILE = frozenset({"managedFields", "resourceVersion", "generation"})
+# Annotations by which a kind's own controller reports, like a status: they follow each apply.
+_REPORTED = frozenset({"deployment.kubernetes.io/revision"})
 
 
 def canonical(obj: object) -> bytes:
@@ -24,8 +26,17 @@ def desired_hash(obj: JsonObject) -> str:
 
 
 def live_hash(obj: JsonObject) -> str:
-    """Hash of a live object without status, managedFields, resourceVersion and generation."""
+    """Hash of a live object without status, managedFields, resourceVersion and generation.
+
+    Nor with annotations that its kind's own controller writes as part of its report.
+    """
     body = {key: value for key, value in obj.items() if key != "status"}
     metadata = body.get("metadata") or {}
     body["metadata"] = {key: metadata[key] for key in metadata if key not in _VOLATILE}
+    annotations = metadata.get("annotations")
+    if annotations and not _REPORTED.isdisjoint(annotations):
+        kept = {key: value for key, value in annotations.items() if key not in _REPORTED}
+        body["metadata"]["annotations"] = kept
+        if not kept:
+            del body["metadata"]["annotations"]
     return hashlib.blake2b(canonical(body), digest_size=16).hexdigest()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from fluvial.apply.health import Health, HealthStatus, compute_status, with_pods
 from fluvial.apply.live import version_of
-from fluvial.apply.model import Target
+from fluvial.apply.model import Target, Verified
+from fluvial.apply.observe import confirm
 from fluvial.errors import FluvialError
 from fluvial.kube.discovery import NoMatch
 from fluvial.kube.errors import ApiError, NotFound
@@ -40,13 +41,16 @@ class Reading:
     pods: str = ""
 
 
-async def read_health(target: Target, ref: ObjectRef, *, absent_is_success: bool) -> Reading:
+async def read_health(
+    target: Target, ref: ObjectRef, *, absent_is_success: bool, known: Verified | None = None
+) -> Reading:
     """GET one object, and its pods where they tell more; never raises for the API's errors.
 
     Args:
         target: reads as the tenant.
         ref: the object.
         absent_is_success: a Job that deletes itself after its end.
+        known: what the owner has verified; learns that the object is still so.
 
     """
     try:
@@ -65,6 +69,8 @@ async def read_health(target: Target, ref: ObjectRef, *, absent_is_success: bool
         return Reading(_absent(error, absent_is_success=absent_is_success), resource)
     except FluvialError as error:
         return Reading(_unknown(target, error), resource)
+    if known is not None:
+        confirm(known, ref, live)
     health = compute_status(live, now=target.clock.now())
     pods = _pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
     if pods:

@@ -1,17 +1,23 @@
-"""The interval's check that no event was lost: one metadata LIST per kind, as the tenant."""
+"""Learning that objects are, or may not be, as they were verified.
+
+``suspect_changed`` is the interval's check that no event was lost: one metadata LIST per kind, as
+the tenant. ``confirm`` takes note of an object that was read anyway.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fluvial.apply.bounded import map_bounded
+from fluvial.apply.hashing import live_hash
 from fluvial.apply.inventory import Entry
 from fluvial.apply.live import uid_of, version_of
 from fluvial.apply.model import Target, Verified
 from fluvial.errors import FluvialError
-from fluvial.objects import ObjectRef, key_of
+from fluvial.objects import JsonObject, ObjectRef, key_of
 
-__all__ = ["suspect_changed"]
+__all__ = ["confirm", "suspect_changed"]
 
 Place = tuple[str, str, str]
 Versions = dict[ObjectRef, tuple[str, str]]
@@ -44,6 +50,25 @@ async def suspect_changed(
     for part in found:
         versions.update(part)
     return known.observe(versions)
+
+
+def confirm(known: Verified, ref: ObjectRef, live: JsonObject) -> None:
+    """Move what is known of an object to the version just read, if it is as it was verified.
+
+    A controller writes the status of what was just applied, which makes a new version. Without
+    this the next write would be refused for its old version, and the next interval would read and
+    compare an object that nobody changed.
+
+    Args:
+        known: what its owner knows; an object that is not known, or differs, is left alone.
+        ref: the object.
+        live: the object as the tenant has just read it.
+
+    """
+    before = known.get(ref)
+    if before is None or before.uid != uid_of(live) or before.live_hash != live_hash(live):
+        return
+    known.record(ref, replace(before, resource_version=version_of(live)))
 
 
 async def _list(target: Target, place: Place, version: str) -> Versions:

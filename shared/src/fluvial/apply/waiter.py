@@ -270,7 +270,9 @@ class HealthWaiter:
                 target, member.health, namespace=ref.namespace, selector=member.pods
             )
             return Reading(health, member.resource, member.version, member.pods)
-        return await read_health(target, ref, absent_is_success=ref in request.jobs_with_ttl)
+        return await read_health(
+            target, ref, absent_is_success=ref in request.jobs_with_ttl, known=request.known
+        )
 
     def _take(self, wait: _Wait, member: _Member, reading: Reading) -> None:
         member.reading = False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from fluvial.apply.health import Health, HealthStatus
-from fluvial.apply.model import Target
+from fluvial.apply.model import Target, Verified
 from fluvial.objects import ObjectRef
 
 __all__ = ["WaitRequest", "WaitResult", "WaiterTiming", "wait_message"]
@@ -44,6 +44,7 @@ class WaitRequest:
         started: on ``clock.monotonic()``, for the elapsed time in messages.
         fail_fast: end at the first Failed object (Flux: default; ``DisableFailFastBehavior``).
         jobs_with_ttl: Jobs for which absence is success.
+        known: told of each object that is read and is as it was verified.
 
     """
 
@@ -55,6 +56,7 @@ class WaitRequest:
     started: float
     fail_fast: bool = True
     jobs_with_ttl: frozenset[ObjectRef] = frozenset()
+    known: Verified | None = None
 
 
 @dataclass(frozen=True, slots=True)

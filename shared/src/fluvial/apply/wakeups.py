@@ -76,10 +76,15 @@ class WakeUps:
             watch.unused_since = self._clock.monotonic()
 
     def sweep(self) -> None:
-        """End the watches that nobody has used for a while."""
+        """End the watches that nobody has used for a while, or that nobody uses and that fail.
+
+        A definition that is deleted with its objects leaves a watch of the second sort.
+        """
         limit = self._clock.monotonic() - _LINGER
         for resource, watch in list(self._watches.items()):
-            if watch.users <= 0 and watch.unused_since <= limit:
+            if watch.users > 0:
+                continue
+            if watch.unused_since <= limit or watch.informer.error is not None:
                 self._end(resource)
 
     def close(self) -> None:
