@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from importlib import resources
+from typing import Any
 
 import orjson
 
 from devcluster.engine import Engine
+from devcluster.kinds import Kind
 
 __all__ = ["NAMESPACES", "fill"]
 
@@ -14,7 +16,10 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 def fill(engine: Engine) -> None:
-    """Namespaces, and the roles and bindings that kube-apiserver and its controllers need."""
+    """Namespaces, and the roles and bindings that kube-apiserver and its controllers need.
+
+    What is there already, because the cluster has run before, stays as it is.
+    """
     _create_namespaces(engine)
     _create_service(engine)
     _create_priority_classes(engine)
@@ -22,13 +27,19 @@ def fill(engine: Engine) -> None:
     for name, objects in orjson.loads(raw).items():
         kind = engine.kind("rbac.authorization.k8s.io", name)
         for obj in objects:
-            engine.create(kind, obj, manager="kube-apiserver")
+            _create(engine, kind, obj)
+
+
+def _create(engine: Engine, kind: Kind, obj: dict[str, Any]) -> None:
+    meta = obj["metadata"]
+    if engine.read(kind, meta["name"], namespace=meta.get("namespace", "")) is None:
+        engine.create(kind, obj, manager="kube-apiserver")
 
 
 def _create_namespaces(engine: Engine) -> None:
     kind = engine.kind("", "Namespace")
     for name in NAMESPACES:
-        engine.create(kind, {"metadata": {"name": name}}, manager="kube-apiserver")
+        _create(engine, kind, {"metadata": {"name": name}})
 
 
 def _create_service(engine: Engine) -> None:
@@ -44,7 +55,7 @@ def _create_service(engine: Engine) -> None:
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
         },
     }
-    engine.create(engine.kind("", "Service"), service, manager="kube-apiserver")
+    _create(engine, engine.kind("", "Service"), service)
 
 
 def _create_priority_classes(engine: Engine) -> None:
@@ -68,4 +79,4 @@ def _create_priority_classes(engine: Engine) -> None:
             "description": f"Used for {who}",
             "preemptionPolicy": "PreemptLowerPriority",
         }
-        engine.create(kind, obj, manager="kube-apiserver")
+        _create(engine, kind, obj)
