@@ -25,14 +25,15 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
     (r'(resourceVersion\\*"?: ?\\*")\d+(?=\\*")', r"\1<rv>"),
     (r"(Resource Version:\s+|resourceVersion:)\d+", r"\1<rv>"),
+    (r'("continue": ?")[^"]+', r"\1<token>"),
     (r"(?m)^[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ .*\n?", ""),
-    (r"/tmp/(LIVE|MERGED)-\d+", r"/tmp/\1"),
+    (r"\b(LIVE|MERGED)-\d+", r"\1"),
     (r"\b(\d{1,3}\.){3}\d{1,3}\b", "<address>"),
     (r"\b(nodePort:? +|NodePort: +\S+ +|\d+:)3[0-2]\d{3}\b(?=$|/)", r"\1<port>"),
     (rf"(?<=[a-z0-9])-{_SAFE}{{8,10}}(-{_SAFE}{{5}})?(?![a-z0-9.-])", "-<generated>"),
     (rf"(?<=[a-z0-9])-{_SAFE}{{5}}(?![a-z0-9.-])", "-<generated>"),
     (r"(pod-template-hash[\"=: ]+)" + _SAFE + "{8,10}", r"\1<hash>"),
-    (rf"(?m)(^|(?<=  )){_AGE}(?= *$|  )", "<age>"),
+    (rf"(?m)(^|(?<=  )){_AGE}(?= *$|  | \(x)", "<age>"),
     (rf"(?<=x\d over ){_AGE}", "<age>"),
 )
 
