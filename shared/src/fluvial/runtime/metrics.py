@@ -36,7 +36,7 @@ Outcome = Literal["success", "requeue_after", "requeue", "error"]
 _DURATION_BUCKETS = tuple(0.01 * (1800 / 0.01) ** (step / 9) for step in range(10))
 _QUEUE_BUCKETS = tuple(10.0**exponent for exponent in range(-8, 4))
 _RECONCILE_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 180)
-_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+_LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 _QUEUE_LABELS = ("name", "controller")
 
 
