@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from fluvial.api.meta import Artifact
 from fluvial.artifact import tar
+from fluvial.artifact.digest import Digest
 from fluvial.artifact.errors import (
     ArtifactNotFound,
     ArtifactTooLarge,
@@ -139,6 +141,45 @@ async def test_a_failed_archive_leaves_the_old_file_and_no_other(
 
     await storage.verify(artifact)
     assert [p.name for p in storage.local_path(artifact).parent.iterdir()] == ["abc.tar.gz"]
+
+
+async def test_a_finished_file_is_shared_by_name(storage: Storage, source: Path) -> None:
+    first = await store(storage, source)
+    file = storage.local_path(first)
+    packed = tar.PackResult(file.stat().st_size, Digest.parse(first.digest), ())
+    path = storage.relative_path("OCIRepository", KEY, "sha256:abc.tar.gz")
+
+    for _ in range(2):  # the second time onto itself
+        shared = await storage.share_file(
+            file, packed, path=path, revision="x", metadata={"a": "b"}
+        )
+
+    await storage.verify(shared)
+    assert (shared.digest, shared.size, shared.metadata) == (first.digest, first.size, {"a": "b"})
+    assert storage.local_path(shared).stat().st_ino == file.stat().st_ino
+    assert [item.name for item in storage.local_path(shared).parent.iterdir()] == [
+        "sha256:abc.tar.gz"
+    ]
+    await storage.remove(first)
+    await storage.verify(shared)
+
+
+async def test_a_file_that_cannot_be_shared_is_copied(
+    storage: Storage, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await store(storage, source)
+    file = storage.local_path(first)
+    packed = tar.PackResult(file.stat().st_size, Digest.parse(first.digest), ())
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another device")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    path = storage.relative_path("OCIRepository", KEY, "x.tar.gz")
+    copied = await storage.share_file(file, packed, path=path, revision="x")
+
+    await storage.verify(copied)
+    assert storage.local_path(copied).stat().st_ino != file.stat().st_ino
 
 
 async def test_start_removes_what_a_killed_process_left(tmp_path: Path, source: Path) -> None:

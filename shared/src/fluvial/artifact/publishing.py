@@ -13,7 +13,7 @@ from fluvial.artifact.digest import Digest, new_hasher
 from fluvial.artifact.errors import ArtifactTooLarge
 from fluvial.artifact.threads import StopFlag
 
-__all__ = ["TEMP_PREFIX", "Write", "copy", "point", "publish"]
+__all__ = ["TEMP_PREFIX", "Write", "copy", "point", "publish", "share"]
 
 TEMP_PREFIX = ".tmp-"
 """What unfinished files are called: they are removed at the next start."""
@@ -46,6 +46,26 @@ def publish(target: Path, write: Write, stop: StopFlag) -> tar.PackResult:
         raise
     _sync_folder(target.parent)
     return result
+
+
+def share(source: Path, target: Path) -> None:
+    """Give a finished file a further name: ``target`` appears at once, and costs no space.
+
+    Args:
+        source: written by ``publish`` on the same file system, and never written to again.
+        target: replaced if it is there; its folders are made.
+
+    Raises:
+        OSError: the file system does not allow it.
+
+    """
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMP_PREFIX}{target.name}")
+    temporary.unlink(missing_ok=True)
+    temporary.hardlink_to(source)
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # a rename onto the same file does nothing
+    _sync_folder(target.parent)
 
 
 def copy(source: Path, *, algorithm: str, max_bytes: int) -> Write:

@@ -22,6 +22,7 @@ from fluvial.api.meta import Artifact
 from fluvial.artifact import publishing, tar
 from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, digest_file, new_hasher
 from fluvial.artifact.errors import ArtifactNotFound, UnsafeArchive
+from fluvial.artifact.garbage import collect
 from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock, format_time
@@ -31,7 +32,6 @@ from fluvial.paths import secure_join
 
 __all__ = ["TEMP_PREFIX", "Retention", "Storage"]
 
-_MAX_WALKED = 1000
 _UNSAFE_SEGMENT = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -184,6 +184,43 @@ class Storage:
         write = publishing.copy(source, algorithm=self.algorithm, max_bytes=self._max_bytes)
         return await self._published(write, path=path, revision=revision, metadata=metadata)
 
+    async def share_file(
+        self,
+        source: Path,
+        packed: tar.PackResult,
+        *,
+        path: str,
+        revision: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Artifact:
+        """Publish a further name of one finished file, or a copy where that is not possible.
+
+        Args:
+            source: a file that nobody writes to any more, in this storage's file system.
+            packed: its size, and its digest by this storage's algorithm.
+            path: as for ``archive``.
+            revision: what the file holds.
+            metadata: what the source says about itself.
+
+        Raises:
+            ArtifactTooLarge: it exceeds ``max_bytes``.
+            OSError: the disk is full, or the file cannot be read.
+
+        """
+        target = secure_join(self.base, path)
+        async with self._lock(target.parent):
+            try:
+                await in_thread(lambda _: publishing.share(source, target))
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shared = False
+            else:
+                shared = True
+        if not shared:
+            return await self.store_file(source, path=path, revision=revision, metadata=metadata)
+        return self._artifact(packed, path=path, revision=revision, metadata=metadata)
+
     async def link(self, artifact: Artifact, name: str) -> str:
         """Have ``name``, beside an artifact's file, lead to it; the address of that.
 
@@ -266,8 +303,11 @@ class Storage:
         now = self._clock.now().timestamp()
         async with self._lock(folder):
             removed = await in_thread(
-                lambda _: _collect(
-                    folder, current=Path(current).name, now=now, retention=self._retention
+                lambda _: collect(
+                    folder,
+                    current=Path(current).name,
+                    oldest=now - self._retention.ttl,
+                    records=self._retention.records,
                 )
             )
         return [self.relative_path(kind, key, name) for name in removed]
@@ -305,6 +345,16 @@ class Storage:
         target = secure_join(self.base, path)
         async with self._lock(target.parent):
             packed = await in_thread(lambda stop: publishing.publish(target, write, stop))
+        return self._artifact(packed, path=path, revision=revision, metadata=metadata)
+
+    def _artifact(
+        self,
+        packed: tar.PackResult,
+        *,
+        path: str,
+        revision: str,
+        metadata: Mapping[str, str] | None,
+    ) -> Artifact:
         return Artifact(
             digest=str(packed.digest),
             last_update_time=format_time(self._clock.now()),
@@ -359,25 +409,3 @@ def _folders(root: Path) -> list[Path]:
         return [item for item in root.iterdir() if item.is_dir() and not item.is_symlink()]
     except FileNotFoundError:
         return []
-
-
-def _collect(folder: Path, *, current: str, now: float, retention: Retention) -> list[str]:
-    found: list[tuple[float, str]] = []
-    try:
-        with os.scandir(folder) as entries:
-            for count, entry in enumerate(entries):
-                if count >= _MAX_WALKED:
-                    break
-                if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
-                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
-    except FileNotFoundError:
-        return []
-    old = sorted((mtime, name) for mtime, name in found if name != current)
-    expired = [name for mtime, name in old if now - mtime > retention.ttl]
-    left = len(found) - len(expired)
-    rest = [name for _, name in old if name not in set(expired)]
-    surplus = rest[: max(0, left - max(retention.records, 1))]
-    removed = expired + surplus
-    for name in removed:
-        (folder / name).unlink(missing_ok=True)
-    return removed

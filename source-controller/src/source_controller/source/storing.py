@@ -178,6 +178,42 @@ class ArtifactStep:
             doing="save artifact to storage",
         )
 
+    async def store_shared(
+        self,
+        run: Run[Any],
+        file: Path,
+        *,
+        packed: tar.PackResult,
+        revision: str,
+        filename: str,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Give a finished file that several objects share this object's name too.
+
+        Args:
+            run: gets the artifact.
+            file: nobody writes to it any more.
+            packed: its size and digest.
+            revision: what it holds.
+            filename: in the object's folder of the storage.
+            metadata: what the source says about itself.
+
+        Raises:
+            StepFailed: ``ArchiveOperationFailed``; the old artifact stays.
+
+        """
+        await self._publish(
+            run,
+            lambda: self._storage.share_file(
+                file,
+                packed,
+                path=self._storage.relative_path(self._kind, run.key, filename),
+                revision=revision,
+                metadata=metadata,
+            ),
+            doing="save artifact to storage",
+        )
+
     async def _publish(
         self, run: Run[Any], make: Callable[[], Awaitable[Artifact]], *, doing: str
     ) -> None:

@@ -1,0 +1,44 @@
+"""Which artifacts of an object are no longer needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["collect"]
+
+_MAX_WALKED = 1000
+
+
+def collect(folder: Path, *, current: str, oldest: float, records: int) -> list[str]:
+    """Delete old artifacts: those from before a time, and the oldest beyond a number.
+
+    Args:
+        folder: of one object; it may be gone.
+        current: name of the file that is never deleted, ``""`` if there is none.
+        oldest: seconds since the epoch.
+        records: files that stay at most, the current one included.
+
+    Returns:
+        The names that were deleted. Links and names that begin with a dot are no artifacts.
+
+    """
+    found: list[tuple[float, str]] = []
+    try:
+        with os.scandir(folder) as entries:
+            for count, entry in enumerate(entries):
+                if count >= _MAX_WALKED:
+                    break
+                if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
+    except FileNotFoundError:
+        return []
+    old = sorted((mtime, name) for mtime, name in found if name != current)
+    expired = [name for mtime, name in old if mtime < oldest]
+    left = len(found) - len(expired)
+    rest = [name for _, name in old if name not in set(expired)]
+    surplus = rest[: max(0, left - max(records, 1))]
+    removed = expired + surplus
+    for name in removed:
+        (folder / name).unlink(missing_ok=True)
+    return removed
