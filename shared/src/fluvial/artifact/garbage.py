@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
-__all__ = ["collect"]
+__all__ = ["collect", "remove_folder"]
 
 _MAX_WALKED = 1000
 
@@ -42,3 +43,20 @@ def collect(folder: Path, *, current: str, oldest: float, records: int) -> list[
     for name in removed:
         (folder / name).unlink(missing_ok=True)
     return removed
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder, and its namespace's folder if that is empty now; it may be gone already."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=False, onerror=_ignore_missing)
+    try:
+        folder.parent.rmdir()
+    except OSError:
+        return  # other objects are in it
+
+
+def _ignore_missing(_: object, __: str, info: tuple[object, BaseException, object]) -> None:
+    if not isinstance(info[1], FileNotFoundError):
+        raise info[1]

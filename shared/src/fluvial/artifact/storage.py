@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from fluvial.api.meta import Artifact
 from fluvial.artifact import publishing, tar
 from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, digest_file, new_hasher
 from fluvial.artifact.errors import ArtifactNotFound, UnsafeArchive
-from fluvial.artifact.garbage import collect
+from fluvial.artifact.garbage import collect, remove_folder
 from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock, format_time
@@ -285,7 +284,7 @@ class Storage:
         """Delete everything that belongs to an object."""
         folder = self.base / self.relative_path(kind, key)
         async with self._lock(folder):
-            await in_thread(lambda _: _remove_folder(folder))
+            await in_thread(lambda _: remove_folder(folder))
 
     async def collect_garbage(self, kind: str, key: ObjectKey, *, current: str) -> list[str]:
         """Delete an object's old artifacts: past the retention time, and beyond the number kept.
@@ -385,23 +384,6 @@ def _is_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def _remove_folder(folder: Path) -> None:
-    """Delete a folder, and its namespace's folder if that is empty now."""
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder, ignore_errors=False, onerror=_ignore_missing)
-    try:
-        folder.parent.rmdir()
-    except OSError:
-        return  # other objects are in it
-
-
-def _ignore_missing(_: object, __: str, info: tuple[object, BaseException, object]) -> None:
-    if not isinstance(info[1], FileNotFoundError):
-        raise info[1]
 
 
 def _folders(root: Path) -> list[Path]:
