@@ -29,6 +29,7 @@ from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
+from harness.outbound import loopback_dialer
 from source_controller.assemble import Parts, Settings, SourceController
 
 __all__ = ["NAMESPACE", "SourceWorld", "condition", "fast_settings"]
@@ -122,6 +123,7 @@ class SourceWorld:
             events=recorder,
             metrics=Metrics(),
             storage=storage,
+            dialer=loopback_dialer(),
             clock=clock,
             log=log,
             storage_address=lambda: f"{self._bound[0]}:{self._bound[1]}",

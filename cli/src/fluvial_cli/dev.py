@@ -44,6 +44,7 @@ CONTROLLERS = ("source-controller", "kustomize-controller")
 
 SYSTEM_NAMESPACE = "flux-system"
 _FIELD_MANAGER = "fluvial-dev"
+_OWN_GIT = "--allow-outbound=127.0.0.0/8"  # the Git server of the demo is on this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
     data = folder / name
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":
-        return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0"]
+        return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_GIT]
     return [*argv, f"--cache-path={data}"]
 
 

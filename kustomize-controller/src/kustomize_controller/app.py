@@ -38,7 +38,7 @@ _MIB = 2**20
 _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
 
 # Flags that would do nothing yet: no token is cached before workload identity is there.
-_OMITTED = ("token-cache-max-size", "token-cache-max-duration")
+_OMITTED = ("token-cache-max-size", "token-cache-max-duration", "allow-outbound")
 
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(settable=False),

@@ -135,6 +135,7 @@ async def main(options: Options) -> int:
             events=manager.events,
             metrics=manager.metrics,
             storage=storage,
+            dialer=await manager.dialer(),
             clock=manager.clock,
             log=log,
             storage_address=lambda: advertised_address(options, manager.addresses[_SERVER]),

@@ -19,6 +19,8 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import Logger
+from fluvial.net.dialer import Dialer
+from fluvial.net.gateway import Gateway
 from fluvial.objects import ObjectKey, key_of
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
@@ -66,6 +68,7 @@ class Parts:
 
     Attributes:
         storage: not started yet.
+        dialer: connects to what the sources name.
         storage_address: gives the address that artifact URLs get, once it is known.
 
     """
@@ -75,6 +78,7 @@ class Parts:
     events: EventRecorder
     metrics: Metrics
     storage: Storage
+    dialer: Dialer
     clock: Clock
     log: Logger
     storage_address: Callable[[], str]
@@ -93,13 +97,14 @@ class SourceController:
         self._parts = parts
         self._work = parts.storage.base / _WORK
         self._git = git_pool(size=settings.concurrency, log=parts.log)
+        self._gateway = Gateway(parts.dialer, log=parts.log)
         tools = _tools(parts, settings, self._work)
         self._running = [
             _RunningKind(kind, parts, settings) for kind in self._kinds(tools, settings)
         ]
 
     def _kinds(self, tools: Tools, settings: Settings) -> tuple[SourceKind, ...]:
-        git = GitClient(self._git)
+        git = GitClient(self._git, self._gateway)
         return (git_repository(tools, git=git, limits=settings.limits),)
 
     def queue_of(self, resource: Resource) -> WorkQueue[ObjectKey]:
@@ -121,6 +126,7 @@ class SourceController:
             await kind.wait_synced()
             await storage.collect_orphans(kind.resource.kind, kind.existing())
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._gateway)
             await stack.enter_async_context(self._git)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for kind in self._running:

@@ -13,6 +13,7 @@ import pytest
 from fluvial.log import get_logger
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
+from harness.outbound import loopback_gateway
 from source_controller.git.client import GitClient, GitError, git_pool
 from source_controller.git.model import Auth, CheckoutRequest, Limits, Reference
 
@@ -58,7 +59,10 @@ async def host(listing: bytes, result: bytes = b"") -> AsyncIterator[str]:
 async def checkout(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
     work = tmp_path / "work"
     work.mkdir()
-    async with git_pool(size=1, log=get_logger("test"), memory_bytes=256 << 20) as pool:
+    async with (
+        loopback_gateway() as gateway,
+        git_pool(size=1, log=get_logger("test"), memory_bytes=256 << 20) as pool,
+    ):
 
         def run(url: str, *, auth: Auth | None = None, limits: Limits | None = None) -> object:
             request = CheckoutRequest(
@@ -69,7 +73,7 @@ async def checkout(tmp_path: Path) -> AsyncIterator[Callable[..., object]]:
                 auth=auth or Auth(),
                 limits=limits or Limits(),
             )
-            return GitClient(pool).checkout(request, namespace="team")
+            return GitClient(pool, gateway).checkout(request, namespace="team")
 
         yield run
 

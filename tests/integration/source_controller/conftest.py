@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from fluvial.log import get_logger
+from fluvial.net.gateway import Gateway
 from fluvial.workers.pool import WorkerPool
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from gitservers.ssh import GitSshServer, sshd_path
+from harness.outbound import loopback_gateway
 from harness.source import SourceWorld
 from source_controller.git.client import GitClient, git_pool
 
@@ -24,8 +26,14 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 
 @pytest.fixture
-def git_client(pool: WorkerPool) -> GitClient:
-    return GitClient(pool)
+async def gateway() -> AsyncIterator[Gateway]:
+    async with loopback_gateway() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def git_client(pool: WorkerPool, gateway: Gateway) -> GitClient:
+    return GitClient(pool, gateway)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo, git
 from gitservers.ssh import GitSshServer, make_key
+from harness.outbound import loopback_gateway
 from source_controller.git.client import EmptyRepository, GitClient, GitError, git_pool
 from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
 
@@ -294,7 +295,7 @@ async def test_redirects_to_another_host_are_refused(
 ) -> None:
     async with GitHttpServer(tmp_path / "repos") as other:
         http_server.redirect_to = other.url.replace("127.0.0.1", "localhost")
-        with pytest.raises(GitError, match="redirects to another host, which is refused"):
+        with pytest.raises(GitError, match="redirects to another address, which is refused"):
             await run(f"{http_server.url}/app.git", reference=branch(), auth=Auth(bearer="t0ken"))
 
         assert other.requests == []
@@ -577,8 +578,12 @@ async def test_a_server_that_never_ends_its_answer_costs_a_process_and_no_more(
     server = await asyncio.start_server(endless, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     memory = 128 << 20
-    async with server, git_pool(size=1, log=get_logger("test"), memory_bytes=memory) as pool:
-        runner = Runner(GitClient(pool), tmp_path)
+    async with (
+        server,
+        loopback_gateway() as gateway,
+        git_pool(size=1, log=get_logger("test"), memory_bytes=memory) as pool,
+    ):
+        runner = Runner(GitClient(pool, gateway), tmp_path)
         with pytest.raises(GitError, match="memory limit"):
             await runner(f"http://127.0.0.1:{port}/x", reference=branch())
 

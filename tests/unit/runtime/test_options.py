@@ -156,6 +156,18 @@ def test_refused(argument: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_networks_that_may_be_reached_are_read() -> None:
+    options = read("--allow-outbound=127.0.0.0/8,::1", "--allow-outbound=10.1.0.0/16")
+
+    assert [str(network) for network in options.allow_outbound] == [
+        "127.0.0.0/8",
+        "::1/128",
+        "10.1.0.0/16",
+    ]
+    with pytest.raises(FlagError, match="'localhost' is not a network"):
+        read("--allow-outbound=localhost")
+
+
 def test_a_gate_may_be_set_to_the_only_supported_value() -> None:
     assert read("--feature-gates=DirectSourceFetch=false").gates["DirectSourceFetch"] is False
 

@@ -95,5 +95,5 @@ def test_several_keys_of_one_host_all_count() -> None:
 
     assert [k.kind for k in keys_for(known, "git.example", 22)] == ["ssh-ed25519", "ssh-rsa"]
     assert check_host_key(known, "git.example", 22, rsa) == ""
-    written = preference_file(known, "git.example", 22)
-    assert written.count("git.example,[git.example]:22 ssh-") == 2
+    written = preference_file(known, "git.example", 22, names="127.0.0.1,[127.0.0.1]:9")
+    assert written.count("127.0.0.1,[127.0.0.1]:9 ssh-") == 2

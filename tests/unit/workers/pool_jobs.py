@@ -104,6 +104,19 @@ def _fenced(payload: Payload) -> Payload:
     return {"fenced": done, "outcomes": outcomes, "host": socket.gethostbyname("localhost")}
 
 
+def _ported(payload: Payload) -> Payload:
+    """Where a job may still connect after naming one port."""
+    landlock.fence(read=landlock.library_paths(), write=[], ports=[payload["allowed"]])
+    outcomes = {}
+    for name in ("allowed", "other"):
+        try:
+            socket.create_connection(("127.0.0.1", payload[name])).close()
+            outcomes[name] = "connected"
+        except PermissionError:
+            outcomes[name] = "denied"
+    return {"outcomes": outcomes}
+
+
 _JOBS: dict[str, Callable[[Payload], Payload]] = {
     "echo": _echo,
     "environment": _environment,
@@ -114,6 +127,7 @@ _JOBS: dict[str, Callable[[Payload], Payload]] = {
     "eat-memory": _eat_memory,
     "print": _print,
     "fenced": _fenced,
+    "ported": _ported,
     "huge": _huge,
     "raise": _raise,
     "refuse": _refuse,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -286,6 +287,18 @@ async def test_a_fenced_job_reaches_its_own_folder_and_nothing_else(
     if landlock_version() >= 6:
         expected["signal"] = "denied"
     assert expected.items() <= answer["outcomes"].items()
+
+
+@pytest.mark.skipif(landlock_version() < 4, reason="this kernel's Landlock knows no TCP ports")
+async def test_a_fenced_job_connects_to_named_ports_alone(pool: WorkerPool) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as first,
+        socket.create_server(("127.0.0.1", 0)) as second,
+    ):
+        ports = {"allowed": first.getsockname()[1], "other": second.getsockname()[1]}
+        answer = await pool.call("ported", ports, timeout=10)
+
+    assert answer["outcomes"] == {"allowed": "connected", "other": "denied"}
 
 
 PARENT = """

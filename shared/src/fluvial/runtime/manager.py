@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
 import aiohttp
+import yarl
 from aiohttp import web
 
 from fluvial.clock import Clock, RealClock
@@ -45,6 +46,9 @@ from fluvial.kube.config import load_client
 from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.informer import InformerFactory
 from fluvial.log import Logger
+from fluvial.net.dialer import Dialer, system_resolve
+from fluvial.net.errors import DialFailed
+from fluvial.net.policy import AddressPolicy
 from fluvial.objects import ObjectKey
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.guard import GuardedClient
@@ -266,6 +270,25 @@ class Manager:
             log=self._log,
             on_drop=lambda sink: self.metrics.events_dropped.labels(sink).inc(),
         )
+
+    async def dialer(self) -> Dialer:
+        """For connections out of the cluster; the API server is denied to them.
+
+        Raises:
+            DialFailed: the API server's name does not resolve.
+
+        """
+        server = yarl.URL(f"//{self._raw_client.host}")
+        host, port = server.host or "", server.explicit_port or 443
+        try:
+            addresses = await system_resolve(host, port)
+        except OSError as error:
+            raise DialFailed(f"the API server's name {host!r} does not resolve") from error
+        policy = AddressPolicy.build(
+            allowed=self.options.allow_outbound,
+            api_servers=[(address, port) for address in addresses],
+        )
+        return Dialer(policy)
 
     async def _load_client(self) -> HttpKubeClient:
         return await load_client(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fluvial.kube.config import kubeconfig_paths
 from fluvial.log import LogEncoding, LogLevel
+from fluvial.net.policy import Network, parse_networks
 from fluvial.runtime.flags import FlagError, Flags, FlagSet
 
 __all__ = [
@@ -29,6 +30,7 @@ CONFIG_WATCH_SELECTOR = "reconcile.fluxcd.io/watch=Enabled"
 IDENTITY_GATE = "ObjectLevelWorkloadIdentity"
 DEFAULT_NAMESPACE = "flux-system"
 
+_CONVERTED = frozenset({"kubeconfig", "allow-outbound"})
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -74,6 +76,8 @@ class CommonOptions:
     token_cache_max_size: int = 100
     token_cache_max_duration: float = 3600.0
     override_managers: tuple[str, ...] = ()
+    allow_outbound: tuple[Network, ...] = ()
+    """Networks that sources and providers may lead to although they are denied by kind."""
     gates: Mapping[str, bool] = field(default_factory=dict)
     runtime_namespace: str = DEFAULT_NAMESPACE
     """Where this controller runs: the namespace of its lease."""
@@ -138,11 +142,14 @@ def read_common_options(
             "which names the namespace to watch"
         )
     names = {item.name.replace("_", "-"): item.name for item in fields(CommonOptions)}
-    values = {names[name]: flags[name] for name in flags if name in names and name != "kubeconfig"}
+    values = {
+        names[name]: flags[name] for name in flags if name in names and name not in _CONVERTED
+    }
     return CommonOptions(
         **values,
         kubeconfig=kubeconfig_paths(flags["kubeconfig"]),
         override_managers=flags.get("override-manager", ()),
+        allow_outbound=_networks(flags.get("allow-outbound", ())),
         gates=states,
         runtime_namespace=runtime_namespace or _pod_namespace(),
     )
@@ -218,6 +225,11 @@ def _declare_identities(flags: FlagSet) -> None:
         "",
         "Service account for remote clusters of objects that name none.",
     )
+    flags.strings(
+        "allow-outbound",
+        (),
+        "Networks (CIDR) that may be connected to although they are loopback, link-local or such.",
+    )
     flags.switch("no-cross-namespace-refs", "Refuse references to other namespaces.")
     flags.integer("token-cache-max-size", 100, "Cached tokens; 0 caches none.", minimum=0)
     flags.duration("token-cache-max-duration", 3600.0, "How long a token is cached, at most 1h.")
@@ -265,6 +277,13 @@ def _check_times(flags: Flags) -> None:
         raise FlagError("--min-retry-delay must not be longer than --max-retry-delay")
     if flags.get("token-cache-max-duration", 0.0) > 3600:
         raise FlagError("--token-cache-max-duration must not be longer than 1h")
+
+
+def _networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
+    try:
+        return parse_networks(",".join(entries))
+    except ValueError as error:
+        raise FlagError(f"--allow-outbound: {error}") from error
 
 
 def _pod_namespace() -> str:

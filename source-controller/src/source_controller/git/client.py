@@ -7,6 +7,8 @@ import hashlib
 import msgspec
 
 from fluvial.log import Logger
+from fluvial.net.gateway import Gateway, Route
+from fluvial.net.proxy import ProxyServer
 from fluvial.workers.errors import WorkerError, WorkerTimeout
 from fluvial.workers.pool import WorkerPool
 from source_controller.git.model import Checkout, CheckoutRequest
@@ -53,40 +55,52 @@ class GitClient:
 
     Args:
         pool: from ``git_pool``.
+        gateway: by which the processes reach Git servers.
 
     """
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: WorkerPool, gateway: Gateway) -> None:
         self._pool = pool
+        self._gateway = gateway
 
-    async def checkout(self, request: CheckoutRequest, *, namespace: str) -> Checkout:
+    async def checkout(
+        self, request: CheckoutRequest, *, namespace: str, proxy: ProxyServer | None = None
+    ) -> Checkout:
         """Fetch a commit and write its files to ``<request.work>/tree``.
 
         Args:
             request: what and where to; its ``work`` folder exists and is empty.
             namespace: of the object; with the credentials it makes the worker's trust domain.
+            proxy: the object's own, to connect through.
 
         Raises:
             EmptyRepository: there is nothing to check out.
             GitError: anything else, with a text that a person can act on.
 
         """
-        try:
-            answer = await self._pool.call(
-                "checkout",
-                msgspec.to_builtins(request),
-                timeout=request.timeout + _GRACE_SECONDS,
-                trust_domain=_trust_domain(namespace, request),
-                retry_timeout=False,
-            )
-        except WorkerTimeout as error:
-            raise GitError(f"the fetch took longer than {request.timeout:g}s") from error
-        except WorkerError as error:
-            if error.code == "EmptyRepository":
-                raise EmptyRepository(error.message) from error
-            prefix = "the git worker failed: " if error.code in _INTERNAL else ""
-            raise GitError(prefix + error.message) from error
+        async with self._gateway.route(proxy=proxy) as route:
+            try:
+                answer = await self._pool.call(
+                    "checkout",
+                    msgspec.to_builtins(msgspec.structs.replace(request, gateway=route.url)),
+                    timeout=request.timeout + _GRACE_SECONDS,
+                    trust_domain=_trust_domain(namespace, request),
+                    retry_timeout=False,
+                )
+            except WorkerTimeout as error:
+                raise GitError(f"the fetch took longer than {request.timeout:g}s") from error
+            except WorkerError as error:
+                raise _git_error(error, route) from error
         return msgspec.convert(answer, Checkout)
+
+
+def _git_error(error: WorkerError, route: Route) -> GitError:
+    if route.problem is not None:
+        return GitError(str(route.problem))  # the library only saw that there is no connection
+    if error.code == "EmptyRepository":
+        return EmptyRepository(error.message)
+    prefix = "the git worker failed: " if error.code in _INTERNAL else ""
+    return GitError(prefix + error.message)
 
 
 def _trust_domain(namespace: str, request: CheckoutRequest) -> str:

@@ -77,9 +77,16 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def preference_file(known_hosts: str, host: str, port: int) -> str:
-    """A ``known_hosts`` for libgit2, which picks the kind of key to ask the server for by it."""
-    names = f"{host},[{host}]:{port}"
+def preference_file(known_hosts: str, host: str, port: int, *, names: str) -> str:
+    """A ``known_hosts`` for libgit2, which picks the kind of key to ask the server for by it.
+
+    Args:
+        known_hosts: what is trusted.
+        host: the real host.
+        port: its port.
+        names: how libgit2 calls it.
+
+    """
     lines = [
         f"{names} {key.kind} {base64.b64encode(key.blob).decode()}\n"
         for key in keys_for(known_hosts, host, port)

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pygit2
@@ -22,6 +23,7 @@ from fluvial.workers.errors import WorkerError
 from source_controller.git import library, refs, submodules
 from source_controller.git import remote as remotes
 from source_controller.git.model import Checkout, CheckoutRequest, revision_of
+from source_controller.git.relay import Relay
 from source_controller.git.tree import Gitlink, TreeWriter
 
 __all__ = ["run"]
@@ -45,21 +47,26 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     if method != "checkout":
         raise WorkerError("Internal", f"unknown method {method!r}")
     request = msgspec.convert(payload, CheckoutRequest)
-    _fence(Path(request.work).parent)
+    _prepare(request)
     result: JsonObject = msgspec.to_builtins(_Job(request).checkout())
     return result
 
 
-def _fence(folder: Path) -> None:
-    """Limit this process to its namespace's folder, at the first call, for good."""
-    if _fenced:
+def _prepare(request: CheckoutRequest) -> None:
+    """At the first call, for good: limit this process to its namespace's folder and the gateway."""
+    if _process:
         return
     os.umask(0o077)
-    landlock.fence(read=landlock.library_paths(), write=[folder])
-    _fenced.append(folder)
+    relay = Relay()
+    landlock.fence(
+        read=landlock.library_paths(),
+        write=[Path(request.work).parent],
+        ports=[relay.port, urlsplit(request.gateway).port or 0],
+    )
+    _process.append(relay)
 
 
-_fenced: list[Path] = []
+_process: list[Relay] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class _Job:
         self._request = request
         self._work = Path(request.work)
         self._deadline = remotes.Deadline(request.timeout)
+        self._way = remotes.Way(request.gateway, _process[0])
         self._repositories = 0
 
     def checkout(self) -> Checkout:
@@ -94,7 +102,12 @@ class _Job:
     def _target(self, url: str, user: str, auth: Any) -> remotes.Target:
         library.set_timeouts(self._deadline.left)
         return remotes.Target(
-            url, user=user, auth=auth, deadline=self._deadline, limits=self._request.limits
+            url,
+            user=user,
+            auth=auth,
+            deadline=self._deadline,
+            limits=self._request.limits,
+            way=self._way,
         )
 
     def _fetch(self, target: remotes.Target) -> _Fetched | Checkout:

@@ -7,6 +7,7 @@ wrong in it: an exception that escapes a callback would otherwise count as 0, wh
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -16,12 +17,13 @@ from pygit2.ffi import C, ffi
 
 from fluvial.workers.errors import WorkerError
 
-__all__ = ["CertificateChecker", "configure", "set_timeouts", "trust_ca"]
+__all__ = ["CertificateChecker", "configure", "set_timeouts", "stop_interrupting", "trust_ca"]
 
 _REFUSED = -17  # GIT_ECERTIFICATE
 _RAW_KEY = 1 << 3  # GIT_CERT_SSH_RAW
 _MAPPED_BYTES = 256 << 20
 _CONNECT_SECONDS = 30.0
+_INTERRUPT_SECONDS = 0.05
 
 _state: dict[str, str] = {}
 
@@ -78,6 +80,21 @@ def trust_ca(ca: str, folder: Path) -> None:
     _state["ca-loaded"] = "yes"
 
 
+def stop_interrupting() -> None:
+    """Let waits be again, once a refused connection is closed."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _interrupt_waits() -> None:
+    """End the waits of this thread by a signal.
+
+    Behind a proxy libgit2 closes a refused connection's socket first and then waits for it, to
+    the time limit.
+    """
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, _INTERRUPT_SECONDS, _INTERRUPT_SECONDS)
+
+
 def _register_certificate_check() -> None:
     def callback(certificate: Any, valid: int, host: Any, payload: Any) -> int:
         checker = ffi.from_handle(payload)
@@ -86,6 +103,7 @@ def _register_certificate_check() -> None:
             _check(cast("CertificateChecker", checker), certificate, valid=bool(valid))
         except Exception as error:  # noqa: BLE001  # raised again by pygit2 after the C call
             checker._stored_exception = error  # noqa: SLF001  # pygit2's own protocol
+            _interrupt_waits()
             return _REFUSED
         return 0
 

@@ -70,12 +70,14 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
         submodules: whether to fetch submodules too.
         timeout: seconds for all of it.
         limits: what is refused.
+        gateway: URL of the route by which all connections leave, with its password.
 
     """
 
     url: str
     work: str
     timeout: float
+    gateway: str = ""
     user: str = ""
     reference: Reference = Reference()
     auth: Auth = Auth()

@@ -7,9 +7,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pygit2
 from pygit2.enums import CredentialType
@@ -17,11 +18,14 @@ from pygit2.enums import CredentialType
 from fluvial.workers.errors import WorkerError
 from source_controller.git import hostkeys
 from source_controller.git.hostkeys import is_plain_host
+from source_controller.git.library import stop_interrupting
 from source_controller.git.model import Auth, Limits
+from source_controller.git.relay import Relay
 
-__all__ = ["Deadline", "Target", "connected", "fetch", "list_heads"]
+__all__ = ["Deadline", "Target", "Way", "connected", "fetch", "list_heads"]
 
 _SAFE_SCHEMES = frozenset({"http", "https", "ssh"})
+_LOOPBACK = "127.0.0.1"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -48,6 +52,20 @@ class Deadline:
             raise WorkerError("Timeout", f"the fetch took longer than {self.seconds:g}s")
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How connections leave this process.
+
+    Attributes:
+        gateway: URL of the parent's gateway with the job's password.
+        relay: the process's own, for all but https.
+
+    """
+
+    gateway: str = field(repr=False)
+    relay: Relay
+
+
 class Target:
     """Where to connect, and with what.
 
@@ -57,7 +75,7 @@ class Target:
     """
 
     def __init__(
-        self, url: str, *, user: str, auth: Auth, deadline: Deadline, limits: Limits
+        self, url: str, *, user: str, auth: Auth, deadline: Deadline, limits: Limits, way: Way
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in _SAFE_SCHEMES:
@@ -73,13 +91,31 @@ class Target:
         self.auth = auth
         self.deadline = deadline
         self.limits = limits
+        self.way = way
 
     @property
     def library_url(self) -> str:
-        """The URL for libgit2, which takes the SSH user from it."""
-        if self.scheme != "ssh":
+        """The URL for libgit2; but for https it leads to the relay, and has the user for SSH."""
+        if self.scheme == "https":
             return self.url
-        return self.url.replace("ssh://", f"ssh://{quote(self.user or 'git', safe='')}@", 1)
+        user = quote(self.user or "git", safe="") + "@" if self.scheme == "ssh" else ""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(netloc=f"{user}{_LOOPBACK}:{self.way.relay.port}"))
+
+    @property
+    def library_host(self) -> str:
+        """The host that libgit2 believes to be connected to."""
+        return self.host if self.scheme == "https" else _LOOPBACK
+
+    @property
+    def library_proxy(self) -> str | None:
+        """The proxy for libgit2, which it uses for https alone."""
+        return self.way.gateway if self.scheme == "https" else None
+
+    def aim_relay(self) -> None:
+        """Let the relay lead to this host."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        self.way.relay.aim(self.way.gateway, f"{name}:{self.port}", http=self.scheme == "http")
 
 
 class _Callbacks(pygit2.RemoteCallbacks):
@@ -132,7 +168,7 @@ class _Callbacks(pygit2.RemoteCallbacks):
             )
 
     def check_host(self, host: str) -> None:
-        if host.strip("[]").lower() != self._target.host.lower():
+        if host.strip("[]").lower() != self._target.library_host.lower():
             raise WorkerError("CertificateRefused", f"connected to {host!r}, which was not asked")
 
     def check_host_key(self, blob: bytes) -> None:
@@ -157,11 +193,12 @@ def connected(repo: Any, target: Target, home: Path) -> Iterator[tuple[Any, _Cal
 
     """
     callbacks = _Callbacks(target)
+    target.aim_relay()
     if target.scheme == "ssh":
         _prefer_known_keys(target, home)
     with _translated(target):
         remote = repo.remotes.create_anonymous(target.library_url)
-        remote.connect(callbacks=callbacks, proxy=None)
+        remote.connect(callbacks=callbacks, proxy=target.library_proxy)
     yield remote, callbacks
 
 
@@ -182,7 +219,7 @@ def fetch(
         remote.fetch(
             [f"+{ref}:{ref}" for ref in refs],
             callbacks=callbacks,
-            proxy=None,
+            proxy=target.library_proxy,
             depth=0 if deep else 1,
         )
 
@@ -191,7 +228,12 @@ def _prefer_known_keys(target: Target, home: Path) -> None:
     """Show libgit2 which kinds of host key are known, so that it asks the server for one."""
     folder = home / ".ssh"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    text = hostkeys.preference_file(target.auth.known_hosts, target.host, target.port)
+    text = hostkeys.preference_file(
+        target.auth.known_hosts,
+        target.host,
+        target.port,
+        names=f"{_LOOPBACK},[{_LOOPBACK}]:{target.way.relay.port}",
+    )
     (folder / "known_hosts").write_text(text)
     pygit2.settings.homedir = str(home)
 
@@ -206,14 +248,17 @@ def _translated(target: Target) -> Iterator[None]:
         text = str(error.args[0]) if error.args else type(error).__name__
         if text.lower() == "out of memory":
             raise MemoryError from error  # this process is not fit for another job
+        text = text.replace(target.way.gateway, "the gateway")
         raise WorkerError("RemoteFailed", _clean(_explain(text), target.auth)) from error
+    finally:
+        stop_interrupting()
 
 
 def _explain(text: str) -> str:
     if "redirect" in text:
         return (
-            "the server redirects to another host, which is refused:"
-            " set spec.url to the final address"
+            "the server redirects to another address, which is refused:"
+            " set spec.url to the final one"
         )
     if "status code: 404" in text:
         return "repository not found (404): check spec.url and the credentials"

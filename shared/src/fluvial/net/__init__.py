@@ -1,0 +1,10 @@
+"""Connections out of the cluster: where they may lead, and the one way to make them.
+
+    policy ... which addresses may be connected to
+    dialer ... connects, having checked the address that is connected to, after DNS
+    proxy .... a user's own HTTP, HTTPS or SOCKS5 proxy
+    gateway .. a proxy on loopback, through which child processes reach the dialer
+
+Only connections to the API servers of clusters are made elsewhere (``fluvial.kube``), and the
+ones to artifact URLs, whose rules are ``fluvial.artifact``'s.
+"""
