@@ -1,0 +1,1 @@
+"""Registries: an OCI distribution client, and what is made of what it brings."""

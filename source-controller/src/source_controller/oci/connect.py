@@ -1,0 +1,142 @@
+"""The one place where connections to registries and token services come from.
+
+Every connection goes through the dialer, which checks the address that is connected to. The
+environment is never read, so no proxy and no ``.netrc`` of the process counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.tracing import Trace
+
+from fluvial.artifact.threads import in_thread
+from fluvial.net.dialer import Dialer
+from fluvial.net.errors import DialFailed
+from fluvial.net.proxy import ProxyServer
+from source_controller.oci.access import Access
+from source_controller.oci.errors import InvalidCredentials
+
+__all__ = ["open_session", "tls_context"]
+
+_CONNECTIONS = 8
+_MAX_LINE = 16 << 10
+_MAX_HEADERS = 32 << 10  # addresses of blobs carry signatures of several KiB
+_READ_BUFFER = 1 << 18
+
+
+async def open_session(access: Access, dialer: Dialer) -> aiohttp.ClientSession:
+    """A session for one trust domain; the caller closes it.
+
+    Args:
+        access: CA, client certificate, proxy.
+        dialer: makes the connections.
+
+    Raises:
+        InvalidCredentials: the CA or the client certificate cannot be used.
+
+    """
+    context = await in_thread(lambda _: tls_context(access))
+    connector = (
+        dialer.connector(tls=context, limit=_CONNECTIONS)
+        if access.proxy is None
+        else _ProxyConnector(dialer, access.proxy, context)
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_HEADERS,
+        read_bufsize=_READ_BUFFER,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=30),
+        headers={"User-Agent": "fluvial-source-controller", "Accept-Encoding": "identity"},
+    )
+
+
+def tls_context(access: Access) -> ssl.SSLContext:
+    """How TLS is spoken; reads the system's authorities, so call it in a thread.
+
+    Raises:
+        InvalidCredentials: the CA or the client certificate cannot be used.
+
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not access.verifies:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if access.ca:
+        try:
+            context.load_verify_locations(cadata=access.ca)
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidCredentials("'ca.crt' holds no certificate that can be used") from error
+    if access.certificate:
+        _load_certificate(context, access)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, access: Access) -> None:
+    # OpenSSL reads them from files only; this one has no name.
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(access.key.encode() + b"\n" + access.certificate.encode())
+        file.flush()
+        try:
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: "")
+        except (ssl.SSLError, ValueError, OSError):
+            raise InvalidCredentials(
+                "'tls.crt' and 'tls.key' are no certificate and key that belong together"
+            ) from None
+
+
+class _Handler(ResponseHandler):
+    """Holds the writer that the connection came with, which would close it when it is dropped."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, writer: asyncio.StreamWriter) -> None:
+        super().__init__(loop=loop)
+        self._writer = writer
+
+
+class _ProxyConnector(aiohttp.BaseConnector):
+    """Connects by an object's own proxy, of any of the schemes that the dialer knows."""
+
+    allowed_protocol_schema_set = frozenset({"http", "https"})
+
+    def __init__(self, dialer: Dialer, proxy: ProxyServer, context: ssl.SSLContext) -> None:
+        super().__init__(limit=_CONNECTIONS)
+        self._dialer = dialer
+        self._proxy = proxy
+        self._context = context
+
+    async def _create_connection(
+        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        del traces, timeout  # none is set, and the dialer has its own
+        host, port = req.url.raw_host, req.url.port
+        assert host is not None  # noqa: S101  # aiohttp refuses such addresses before
+        assert port is not None  # noqa: S101  # http and https have one
+        _, writer = await self._dialer.connect(host, port, proxy=self._proxy)
+        protocol = _Handler(self._loop, writer)
+        transport: asyncio.Transport | None = writer.transport  # type: ignore[assignment]  # TCP's is
+        if req.url.scheme == "https":
+            try:
+                transport = await self._loop.start_tls(
+                    writer.transport, protocol, self._context, server_hostname=host
+                )
+            except (ssl.SSLError, OSError) as error:
+                writer.close()
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    raise DialFailed(f"the certificate of {host} cannot be verified") from error
+                raise DialFailed(f"TLS with {host}:{port} failed") from error
+        else:
+            writer.transport.set_protocol(protocol)
+        assert transport is not None  # noqa: S101  # only on a closed connection, which raised
+        protocol.connection_made(transport)
+        return protocol

@@ -1,0 +1,96 @@
+"""Signatures of cosign made with a key.
+
+The transparency log is not asked: the key alone decides, so that verification needs no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from fluvial.artifact.digest import Digest
+from source_controller.oci.errors import VerificationFailed
+from source_controller.oci.registry import RepositoryClient
+from source_controller.verify.found import SimpleSigning, find_bundles, find_simple
+from source_controller.verify.keys import PublicKey, verifies
+from source_controller.verify.statement import (
+    DSSE_TYPE,
+    check_payload,
+    check_statement,
+    pre_authenticated,
+)
+
+__all__ = ["verify_with_keys"]
+
+
+async def verify_with_keys(
+    client: RepositoryClient, digest: Digest, keys: Sequence[PublicKey]
+) -> None:
+    """Find a signature of a digest by one of the keys: bundles first, then cosign 2's.
+
+    Raises:
+        VerificationFailed: there is none.
+        RegistryError, RegistryUnreachable: the registry could not tell.
+
+    """
+    problems: list[str] = []
+    for bundle in await find_bundles(client, digest):
+        try:
+            _check_bundle(bundle, digest, keys)
+        except VerificationFailed as error:
+            problems.append(str(error))
+        else:
+            return
+    for simple in await find_simple(client, digest):
+        try:
+            _check_simple(simple, digest, keys)
+        except VerificationFailed as error:
+            problems.append(str(error))
+        else:
+            return
+    if not problems:
+        raise VerificationFailed("no signatures found")
+    unique = list(dict.fromkeys(problems))
+    raise VerificationFailed(f"no signature counts: {'; '.join(unique[:3])}")
+
+
+def _check_simple(simple: SimpleSigning, digest: Digest, keys: Sequence[PublicKey]) -> None:
+    if not verifies(keys, simple.signature, simple.payload):
+        raise VerificationFailed("the signature is by none of the keys")
+    check_payload(simple.payload, digest)
+
+
+def _check_bundle(bundle: bytes, digest: Digest, keys: Sequence[PublicKey]) -> None:
+    envelope = _envelope(bundle)
+    kind, payload = envelope.get("payloadType"), _decode(envelope.get("payload"))
+    if kind != DSSE_TYPE:
+        raise VerificationFailed("the bundle's content is of an unknown type")
+    signatures = envelope.get("signatures")
+    if not isinstance(signatures, list) or len(signatures) != 1:
+        raise VerificationFailed("the bundle does not have one signature")
+    signature = _decode(signatures[0].get("sig") if isinstance(signatures[0], dict) else None)
+    if not verifies(keys, signature, pre_authenticated(DSSE_TYPE, payload)):
+        raise VerificationFailed("the signature is by none of the keys")
+    check_statement(payload, digest)
+
+
+def _envelope(bundle: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(bundle)
+        envelope = document["dsseEnvelope"]
+    except (ValueError, KeyError, TypeError):
+        raise VerificationFailed("the bundle holds no signed statement") from None
+    if not isinstance(envelope, dict):
+        raise VerificationFailed("the bundle holds no signed statement")
+    return envelope
+
+
+def _decode(value: object) -> bytes:
+    try:
+        return base64.b64decode(value if isinstance(value, str) else "", validate=True)
+    except binascii.Error:
+        raise VerificationFailed("the bundle is not base64 where it should be") from None

@@ -1,0 +1,96 @@
+"""Public keys, and signatures by them, as cosign makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from source_controller.oci.errors import VerificationFailed
+from source_controller.verify.ed25519 import verifies_ed25519
+
+__all__ = ["PublicKey", "keys_from_secret", "verifies"]
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | Ed25519PublicKey
+
+_SUFFIX = ".pub"
+_MIN_RSA_BITS = 2048
+_MAX_KEYS = 100
+_CURVES: dict[str, tuple[hashes.HashAlgorithm, ...]] = {
+    # cosign 2 hashes with SHA-256 whatever the curve, cosign 3 with the curve's own.
+    "secp256r1": (hashes.SHA256(),),
+    "secp384r1": (hashes.SHA384(), hashes.SHA256()),
+    "secp521r1": (hashes.SHA512(), hashes.SHA256()),
+}
+
+
+def keys_from_secret(data: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
+    """The public keys under ``*.pub``.
+
+    Entries that are no key are passed over: another one may fit.
+
+    Raises:
+        VerificationFailed: there is no usable key.
+
+    """
+    names = sorted(name for name in data if name.endswith(_SUFFIX))
+    if not names:
+        raise VerificationFailed(f"the Secret of spec.verify has no entry named *{_SUFFIX}")
+    found = tuple(key for name in names[:_MAX_KEYS] if (key := _load(data[name])) is not None)
+    if not found:
+        raise VerificationFailed(
+            "the Secret of spec.verify has no usable public key: PEM of an ECDSA key on P-256,"
+            " P-384 or P-521, an RSA key of at least 2048 bits, or an Ed25519 key"
+        )
+    return found
+
+
+def verifies(keys: Iterable[PublicKey], signature: bytes, payload: bytes) -> bool:
+    """Whether one of the keys made a signature over a payload."""
+    return any(_verifies(key, signature, payload) for key in keys)
+
+
+def _load(pem: bytes) -> PublicKey | None:
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key if key.curve.name in _CURVES else None
+    if isinstance(key, rsa.RSAPublicKey):
+        return key if key.key_size >= _MIN_RSA_BITS else None
+    return key if isinstance(key, Ed25519PublicKey) else None
+
+
+def _verifies(key: PublicKey, signature: bytes, payload: bytes) -> bool:
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return any(
+            _ecdsa(key, signature, payload, algorithm) for algorithm in _CURVES[key.curve.name]
+        )
+    if isinstance(key, Ed25519PublicKey):
+        return any(
+            verifies_ed25519(key, signature, payload, prehashed=prehashed)
+            for prehashed in (True, False)
+        )
+    try:
+        key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _ecdsa(
+    key: ec.EllipticCurvePublicKey,
+    signature: bytes,
+    payload: bytes,
+    algorithm: hashes.HashAlgorithm,
+) -> bool:
+    try:
+        key.verify(signature, payload, ec.ECDSA(algorithm))
+    except InvalidSignature:
+        return False
+    return True
