@@ -33,6 +33,11 @@ from fluvial.log import Logger
 __all__ = ["MAX_BODY", "ApiServer"]
 
 MAX_BODY = 3 * 2**20  # bytes of a request, as in kube-apiserver
+# As a server with priority and fairness: a client that sees these leaves throttling to the server.
+_FLOW = {
+    "X-Kubernetes-Pf-Flowschema-Uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "flow-schema")),
+    "X-Kubernetes-Pf-Prioritylevel-Uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "priority-level")),
+}
 
 _HEALTH = re.compile(r"^/(healthz|readyz|livez)(/.*)?$")
 
@@ -246,6 +251,7 @@ def _respond(reply: Reply, warnings: list[str] | None = None) -> web.Response:
     response.headers["Content-Type"] = reply.content_type
     response.headers["Audit-Id"] = str(uuid.uuid4())
     response.headers["Cache-Control"] = "no-cache, private"
+    response.headers.update(_FLOW)
     for name, value in reply.headers:
         response.headers[name] = value
     for text in warnings or ():
