@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 
 from devcluster.cluster import DevCluster, Options
+from devcluster.state import StateError
 from fluvial.log import setup_logging
 
 __all__ = ["main"]
@@ -31,6 +32,16 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--control-port", type=int, default=None, help="off unless given")
     parser.add_argument("--request-log", type=Path, default=None, help="JSON lines")
     parser.add_argument("--audit-log", type=Path, default=None, help="JSON lines")
+    parser.add_argument(
+        "--state", type=Path, default=None, help="keep the cluster in this file over restarts"
+    )
+    parser.add_argument(
+        "--state-interval",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often to look whether there is something new to keep",
+    )
     return parser.parse_args(argv)
 
 
@@ -55,6 +66,8 @@ async def _run(arguments: argparse.Namespace) -> None:
         control_port=arguments.control_port,
         request_log=arguments.request_log,
         audit_log=arguments.audit_log,
+        state=arguments.state,
+        state_interval=arguments.state_interval,
     )
     async with DevCluster(options) as cluster:
         # JSON is YAML: every kubeconfig reader takes it.
@@ -71,7 +84,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; the exit code."""
     arguments = _arguments(argv)
     setup_logging()
-    asyncio.run(_run(arguments))
+    try:
+        asyncio.run(_run(arguments))
+    except StateError as error:
+        sys.stderr.write(f"devcluster: {error}\n")
+        return 1
     return 0
 
 

@@ -1,11 +1,11 @@
-"""A certificate authority and a serving certificate, made at each start and never stored."""
+"""A certificate authority, and a serving certificate that is made at each start and never stored."""
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,9 +16,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from devcluster import clock
 
-__all__ = ["Authority", "make_authority", "server_context"]
+__all__ = [
+    "Authority",
+    "key_pem",
+    "load_authority",
+    "load_key",
+    "make_authority",
+    "server_context",
+]
 
 _LIFETIME = timedelta(days=365)
+_CA_LIFETIME = timedelta(days=3650)  # a saved cluster keeps its authority
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,29 @@ class Authority:
 
     pem: bytes
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A key, unencrypted, for a file that only its owner can read."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """A key that was saved; ValueError when it is none."""
+    found = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(found, ec.EllipticCurvePrivateKey):
+        raise ValueError("the key is not one on an elliptic curve")  # noqa: TRY004 (bad data)
+    return found
+
+
+def load_authority(pem: bytes, key: bytes) -> Authority:
+    """An authority that was saved; ValueError when the two are none."""
+    return Authority(pem, x509.load_pem_x509_certificate(pem), load_key(key))
 
 
 def _name(common_name: str) -> x509.Name:
@@ -46,7 +76,7 @@ def make_authority() -> Authority:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + _LIFETIME)
+        .not_valid_after(start + _CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(ca=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -105,13 +135,6 @@ def server_context(authority: Authority, *, host: str) -> ssl.SSLContext:
     with tempfile.TemporaryDirectory(prefix="devcluster-") as folder:
         chain = Path(folder) / "serving.pem"
         chain.touch(mode=0o600)
-        chain.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        chain.write_bytes(key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
         context.load_cert_chain(chain)
     return context

@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
 import orjson
 
-__all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode"]
+__all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode", "row_of"]
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 _NO_LABELS: Mapping[str, str] = {}
@@ -88,6 +88,24 @@ class Row:
         """A fresh object without kind and apiVersion."""
         obj: dict[str, Any] = orjson.loads(self.body)
         return obj
+
+
+def row_of(body: bytes, meta_end: int) -> Row:
+    """The row of a stored form, as ``encode`` made it."""
+    return _row(orjson.loads(body[len(_HEAD) : meta_end]), body, meta_end)
+
+
+def _row(meta: Mapping[str, Any], body: bytes, meta_end: int) -> Row:
+    return Row(
+        namespace=meta.get("namespace", ""),
+        name=meta["name"],
+        revision=int(meta["resourceVersion"]),
+        uid=meta["uid"],
+        body=body,
+        meta_end=meta_end,
+        labels=meta.get("labels") or _NO_LABELS,
+        owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
+    )
 
 
 @dataclass(slots=True)
@@ -212,22 +230,38 @@ class Store:
         """Call ``listener`` synchronously after each commit; it must not write itself."""
         self._listeners.append(listener)
 
+    def load(self, rows: Iterable[tuple[tuple[str, str], Row]], *, revision: int) -> None:
+        """Take in what was saved, before anything else is stored; nothing listens to it.
+
+        Args:
+            rows: the objects with the names of their tables.
+            revision: the one to go on from; older watches and lists get 410.
+
+        """
+        for name, row in rows:
+            table = self.table(name)
+            table.keys.append(row.key)
+            table.by_key[row.key] = row
+            self.by_uid[row.uid] = (table, row.key)
+            self._reindex(table, row.key, None, row)
+        for table in self._tables.values():
+            table.keys.sort()
+        self.revision = self.compacted = revision
+
+    def announce(self, table: Table) -> None:
+        """Tell those who listen of everything in a table, as if it had just come."""
+        for row in list(table.rows()):
+            change = Change(row.revision, "ADDED", row, None)
+            for listener in self._listeners:
+                listener(table, change)
+
     def put(self, table: Table, obj: dict[str, Any]) -> Row:
         """Create or replace; sets ``metadata.resourceVersion`` to the new revision."""
         self.revision += 1
         meta = obj["metadata"]
         meta["resourceVersion"] = str(self.revision)
         body, meta_end = encode(obj)
-        row = Row(
-            namespace=meta.get("namespace", ""),
-            name=meta["name"],
-            revision=self.revision,
-            uid=meta["uid"],
-            body=body,
-            meta_end=meta_end,
-            labels=meta.get("labels") or _NO_LABELS,
-            owners=tuple(owner["uid"] for owner in meta.get("ownerReferences") or ()),
-        )
+        row = _row(meta, body, meta_end)
         key = row.key
         previous = table.by_key.get(key)
         if previous is None:

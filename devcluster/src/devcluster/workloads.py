@@ -202,6 +202,8 @@ def _claim(obj: JsonObject, health: Health) -> JsonObject:
 
 
 def _pod(obj: JsonObject, health: Health) -> JsonObject:
+    if health.ready and obj["spec"].get("restartPolicy", "Always") != "Always":
+        return _ended_pod(obj)
     names = ("PodScheduled", "Initialized", "PodReadyToStartContainers", "ContainersReady", "Ready")
     ready = {"ContainersReady": health.ready, "Ready": health.ready}
     return {
@@ -209,6 +211,19 @@ def _pod(obj: JsonObject, health: Health) -> JsonObject:
         "qosClass": "BestEffort",
         "conditions": [_condition(name, ready.get(name, True), "", "") for name in names],
         "containerStatuses": [_container(one, health) for one in obj["spec"]["containers"]],
+        "startTime": "",
+    }
+
+
+def _ended_pod(obj: JsonObject) -> JsonObject:
+    """A pod that may end has ended: what it would run is not run."""
+    names = {"PodScheduled": True, "Initialized": True, "ContainersReady": False, "Ready": False}
+    done = Health(ready=False)
+    return {
+        "phase": "Succeeded",
+        "qosClass": "BestEffort",
+        "conditions": [_condition(name, ok, "", "") for name, ok in names.items()],
+        "containerStatuses": [_container(one, done) for one in obj["spec"]["containers"]],
         "startTime": "",
     }
 
@@ -279,7 +294,7 @@ class Workloads:
         obj = self._engine.read(kind, object_name, namespace=namespace)
         if obj is None or obj["metadata"].get("deletionTimestamp") or _finished(name, obj):
             return None
-        health, again = self._health(obj)
+        health, again = self._health(name, obj)
         status = status_of(name, obj, health, now=clock.stamp())
         if name == "PersistentVolumeClaim" and health.ready:
             obj = self._bind(kind, obj)
@@ -287,7 +302,7 @@ class Workloads:
             self._engine.write_status(kind, obj, status, manager=_MANAGER)
         return again
 
-    def _health(self, obj: JsonObject) -> tuple[Health, float | None]:
+    def _health(self, name: str, obj: JsonObject) -> tuple[Health, float | None]:
         """What the annotation says now, and in how many seconds it will say something else."""
         meta = obj["metadata"]
         wanted = (meta.get("annotations") or {}).get(HEALTH, "")
@@ -299,6 +314,8 @@ class Workloads:
         if head != "slow" or not seconds.replace(".", "", 1).isdigit():
             return Health(), None
         at = (meta["uid"], meta.get("generation", 1))
+        if at not in self._since and obj.get("status") == status_of(name, obj, Health(), now=""):
+            return Health(), None  # it has become ready before this process began
         now = clock.loop_time()
         left = self._since.setdefault(at, now) + float(seconds) - now
         return (Health(ready=False), left) if left > 0 else (Health(), None)

@@ -67,11 +67,16 @@ def _unb64(text: str) -> bytes:
 
 
 class Tokens:
-    """Signs and verifies JWTs with ES256."""
+    """Signs and verifies JWTs with ES256.
 
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        public = self._key.public_key().public_bytes(
+    Args:
+        key: to sign with; a new one is made when there is none.
+
+    """
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        public = self.key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self._key_id = _b64(hashlib.sha256(public).digest())
@@ -108,7 +113,7 @@ class Tokens:
         }
         head = _b64(orjson.dumps({"alg": "ES256", "kid": self._key_id}))
         signed = f"{head}.{_b64(orjson.dumps(claims))}"
-        der = self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
+        der = self.key.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
         r, s = utils.decode_dss_signature(der)
         signature = r.to_bytes(_COORDINATE, "big") + s.to_bytes(_COORDINATE, "big")
         return Issued(f"{signed}.{_b64(signature)}", expires)
@@ -141,7 +146,7 @@ class Tokens:
             der = utils.encode_dss_signature(
                 int.from_bytes(raw[:_COORDINATE], "big"), int.from_bytes(raw[_COORDINATE:], "big")
             )
-            public = self._key.public_key()
+            public = self.key.public_key()
             public.verify(der, f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
             claims: dict[str, Any] = orjson.loads(_unb64(body))
         except (ValueError, InvalidSignature):

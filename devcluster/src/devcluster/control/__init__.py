@@ -26,6 +26,7 @@ DELETE   /faults[/ID]           one, or all
 POST     /watches/cut           ``{match}``: end matching watches now -> ``{count}``
 POST     /watches/expire        ``{match}``: end them with a 410 event -> ``{count}``
 POST     /history/compact       forget history: older watches and continued lists get 410
+POST     /state/save            write the state file (``--state``) now
 GET      /requests              the log; parameters as in match, plus ``after`` (sequence number)
 DELETE   /requests              empty the log
 =======  =====================  ============================================================

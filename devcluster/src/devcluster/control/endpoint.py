@@ -41,10 +41,17 @@ async def _body(request: web.Request) -> dict[str, Any]:
 
 
 class ControlEndpoint:
-    """Serves one Control."""
+    """Serves one Control.
 
-    def __init__(self, control: Control) -> None:
+    Args:
+        control: what is served.
+        save: writes the cluster's state file; raises OSError.
+
+    """
+
+    def __init__(self, control: Control, *, save: Callable[[], Awaitable[None]]) -> None:
         self._control = control
+        self._save = save
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -64,6 +71,7 @@ class ControlEndpoint:
                 web.delete("/faults/{id:\\d+}", self._remove_fault),
                 web.post("/watches/{action:cut|expire}", self._watches),
                 web.post("/history/compact", self._compact),
+                web.post("/state/save", self._save_state),
                 web.get("/requests", self._requests),
                 web.delete("/requests", self._clear_requests),
             ]
@@ -157,6 +165,11 @@ class ControlEndpoint:
     async def _compact(self, request: web.Request) -> web.Response:
         del request
         self._control.compact()
+        return _json({})
+
+    async def _save_state(self, request: web.Request) -> web.Response:
+        del request
+        await self._save()
         return _json({})
 
     async def _requests(self, request: web.Request) -> web.Response:

@@ -68,8 +68,14 @@ class Journal:
     ) -> None:
         self._entries: deque[Entry] = deque(maxlen=keep)
         self._next = 1
-        self._requests: IO[bytes] | None = _open(request_log)
-        self._audit: IO[bytes] | None = _open(audit_log)
+        self._request_log = request_log
+        self._audit_log = audit_log
+        self._requests: IO[bytes] | None = None
+        self._audit: IO[bytes] | None = None
+
+    def open(self) -> None:
+        """Open the files, to write on at their ends."""
+        self._requests, self._audit = _open(self._request_log), _open(self._audit_log)
 
     def begin(
         self, method: str, info: RequestInfo, query: str, headers: Mapping[str, str]
