@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conformance.clients import kubectl
+from conformance.clients import helm, kubectl
 from conformance.clients.plane import Plane
 from conformance.clients.script import load_all
 
@@ -31,5 +31,6 @@ class Play:
 
 
 def all_plays() -> list[Play]:
-    """Every play, sorted by id."""
-    return [Play(script.topic, script.name, partial(kubectl.play, script)) for script in load_all()]
+    """Every play; those of kubectl are sorted by id."""
+    scripts = [Play(s.topic, s.name, partial(kubectl.play, s)) for s in load_all()]
+    return [*scripts, Play("helm", "life", helm.play)]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from conformance.clients import helm
 from conformance.clients.compare import differences, judge, read_known, recorded
 from conformance.clients.plane import Plane
 from conformance.clients.plays import Play, all_plays
 
-PLAYS = [pytest.param(play, id=play.id) for play in all_plays()]
 KNOWN = read_known()
+NO_HELM = "helm-python-sdk is not installed (requirements/helm.txt)"
+needs_helm = pytest.mark.skipif(
+    not helm.available() and os.environ.get(helm.REQUIRE) != "1", reason=NO_HELM
+)
+PLAYS = [
+    pytest.param(play, id=play.id, marks=[needs_helm] if play.topic == "helm" else [])
+    for play in all_plays()
+]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<uid>"),
     (r'(resourceVersion\\*"?: ?\\*")\d+(?=\\*")', r"\1<rv>"),
     (r"(Resource Version:\s+|resourceVersion:)\d+", r"\1<rv>"),
+    (r'("modifiedAt": ?")\d+', r"\1<time>"),
     (r'("continue": ?")[^"]+', r"\1<token>"),
     (r"(?m)^[EWI]\d{4} \d\d:\d\d:\d\d\.\d+ .*\n?", ""),
     (r"\b(LIVE|MERGED)-\d+", r"\1"),

@@ -1,0 +1,224 @@
+"""The life of a Helm release, by the Helm SDK, with what it leaves in the cluster at each point."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from conformance.clients.plane import Plane, namespace
+from conformance.clients.text import Texts
+
+__all__ = ["REQUIRE", "available", "play", "stored_release"]
+
+REQUIRE = "FLUVIAL_REQUIRE_HELM"
+"""Set to 1 where the SDK must be there: its absence then fails the tests."""
+Json = dict[str, Any]
+SPACE = "helm-life"
+CHART = Path(__file__).parent / "chart"
+TESTS = Path(__file__).parents[2]
+_GADGETS = "/apis/helm.example.com/v1"
+_DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.helm.example.com"
+_SECONDS = 60.0
+_RELEASE_TYPE = "helm.sh/release.v1"
+_KINDS = (
+    "/api/v1/configmaps",
+    "/api/v1/secrets",
+    "/api/v1/services",
+    "/apis/apps/v1/deployments",
+    "/apis/batch/v1/jobs",
+    _GADGETS + "/gadgets",
+)
+_OTHERS = frozenset({"kube-controller-manager", "stand-in-kubelet"})
+# Helm names itself as a manager after the program that it is in.
+_MANAGERS = {Path(sys.executable).name: "<helm>"}
+_WAIT = {"wait": "watcher", "timeout": 30}
+
+
+def available() -> bool:
+    """Whether the SDK is installed (``requirements/helm.txt``)."""
+    return importlib.util.find_spec("helm_python") is not None
+
+
+async def play(plane: Plane) -> list[Json]:
+    """Install, test, upgrade, fail, roll back and uninstall a release."""
+    connector = aiohttp.TCPConnector(ssl=plane.ssl)
+    headers = {"Authorization": f"Bearer {plane.token}"}
+    with tempfile.TemporaryDirectory(prefix="fluvial-helm-") as name:
+        folder = Path(name)
+        async with (
+            namespace(plane, SPACE),
+            aiohttp.ClientSession(plane.url, connector=connector, headers=headers) as session,
+            _child(plane, folder) as helm,
+        ):
+            life = _Life(helm, session, Texts(server=plane.url, folder=str(folder)))
+            try:
+                await life.all_steps()
+            finally:
+                async with session.delete(_DEFINITION) as answer:
+                    await answer.read()
+            return life.answers
+
+
+class _Child:
+    """The process that has the library."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def send(self, value: Json) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(value).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def call(self, method: str, **arguments: Any) -> Json:
+        assert self._process.stdout is not None
+        await self.send({"do": method, "with": arguments})
+        async with asyncio.timeout(_SECONDS):
+            line = await self._process.stdout.readline()
+        answer: Json = json.loads(line)
+        return answer
+
+
+@asynccontextmanager
+async def _child(plane: Plane, folder: Path) -> AsyncIterator[_Child]:
+    config = folder / "kubeconfig"
+    config.write_text(json.dumps(plane.kubeconfig(SPACE)))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "conformance.clients.helm_child",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={"HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
+        cwd=folder,
+        limit=2**24,
+    )
+    child = _Child(process)
+    try:
+        await child.send({"kubeconfig_path": str(config), "namespace": SPACE})
+        yield child
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+class _Life:
+    def __init__(self, helm: _Child, session: aiohttp.ClientSession, texts: Texts) -> None:
+        self.answers: list[Json] = []
+        self._helm = helm
+        self._session = session
+        self._texts = texts
+
+    async def all_steps(self) -> None:
+        chart = str(CHART)
+        await self._do("dry run", "install", chart=chart, name="one", dry_run="server")
+        await self._do("install", "install", chart=chart, name="one", **_WAIT)
+        await self._objects("installed")
+        await self._do("install again", "install", chart=chart, name="one")
+        await self._do("install beside", "install", chart=chart, name="two", values={"n": 1})
+        await self._do("status", "status", name="one")
+        await self._do("metadata", "get_metadata", name="one")
+        await self._do("test", "test", name="one", timeout=20)
+        values: Json = {"greeting": "bye", "extra": False, "replicas": 2}
+        await self._do("upgrade", "upgrade", chart=chart, name="one", values=values, **_WAIT)
+        await self._objects("upgraded")
+        await self._do("values", "get_values", name="one")
+        await self._do("computed values", "get_values", name="one", all_values=True)
+        invalid = {"image": "", "reuse_values": True}
+        await self._do("upgrade fails", "upgrade", chart=chart, name="one", values=invalid)
+        await self._do(
+            "upgrade never ready", "upgrade", chart=chart, name="one", values={"pending": True},
+            wait="watcher", timeout=1,
+        )  # fmt: skip
+        await self._do("history", "history", name="one")
+        await self._do("rollback", "rollback", name="one", version=1, **_WAIT)
+        await self._objects("rolled back")
+        await self._do("rollback to none", "rollback", name="one", version=77)
+        await self._do("list", "list")
+        await self._do("uninstall keeping history", "uninstall", name="two", keep_history=True)
+        await self._do("list in all states", "list", all_states=True)
+        await self._do("uninstall", "uninstall", name="one", wait="watcher", timeout=20)
+        await self._do("uninstall again", "uninstall", name="one")
+        await self._do("purge", "uninstall", name="two")
+        await self._objects("uninstalled")
+
+    async def _do(self, step: str, method: str, **arguments: Any) -> None:
+        answer = await self._helm.call(method, **arguments)
+        if arguments.get("timeout") == 1:
+            # What it says of the objects at the deadline depends on the moment.
+            answer.pop("message", None)
+        self._record(step, answer)
+
+    async def _objects(self, step: str) -> None:
+        found = [item for path in _KINDS for item in await self._items(path)]
+        self._record(step, {"objects": found})
+
+    async def _items(self, path: str) -> list[Json]:
+        root, _, plural = path.rpartition("/")
+        async with self._session.get(f"{root}/namespaces/{SPACE}/{plural}") as answer:
+            assert answer.status == 200, await answer.text()
+            items = (await answer.json())["items"]
+        kept = [item for item in items if item["metadata"]["name"] != "kube-root-ca.crt"]
+        return [{"in": plural, **_gist(item)} for item in kept]
+
+    def _record(self, step: str, value: Json) -> None:
+        text = json.dumps(value, indent=1, sort_keys=True)
+        self.answers.append({"step": step, "out": self._texts.lines(text)})
+
+
+def stored_release(secret: Json) -> Json:
+    """The release in a storage Secret: base64 of the API in base64 of Helm, of gzip, of JSON."""
+    raw = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+    release: Json = json.loads(gzip.decompress(raw))
+    return release
+
+
+def _gist(item: Json) -> Json:
+    """What Helm made of an object, without what workload controllers write."""
+    meta = item["metadata"]
+    notes = {k: v for k, v in (meta.get("annotations") or {}).items() if "revision" not in k}
+    writers = {
+        f"{_MANAGERS.get(entry['manager'], entry['manager'])} {entry['operation']}"
+        for entry in meta.get("managedFields", ())
+        if entry["manager"] not in _OTHERS
+    }
+    gist: Json = {
+        "name": meta["name"],
+        "labels": {k: v for k, v in (meta.get("labels") or {}).items() if k != "modifiedAt"},
+        "annotations": notes,
+        "managers": sorted(writers),
+    }
+    if item.get("type") == _RELEASE_TYPE:
+        return {**gist, "type": _RELEASE_TYPE, "release": _release(stored_release(item))}
+    for key in ("data", "spec"):
+        if key in item:
+            gist[key] = item[key]
+    return gist
+
+
+def _release(release: Json) -> Json:
+    info = release["info"]
+    return {
+        "name": release["name"],
+        "namespace": release["namespace"],
+        "version": release["version"],
+        "status": info["status"],
+        "description": info["description"].partition(":")[0],
+        "chart": release["chart"]["metadata"]["version"],
+        "config": release.get("config"),
+        "hooks": sorted(hook["name"] for hook in release["hooks"]),
+        "method": release.get("apply_method"),
+        "lines": len(release["manifest"].splitlines()),
+    }
