@@ -70,7 +70,7 @@ ClientFactory = Callable[[], Awaitable[HttpKubeClient]]
 
 _SYNC_TIMEOUT = 120.0
 _FLUSH_TIMEOUT = 5.0
-_LAG_PERIOD = 0.5
+_LAG_PERIOD = 0.1
 _LAG_WARNING = 1.0
 _LEASE_CONNECTIONS = 2
 
