@@ -20,7 +20,9 @@ from devcluster.engine import Engine
 from devcluster.kinds import Kind, Target
 from devcluster.negotiation import to_yaml
 from devcluster.parameters import ListOptions, check_write
+from devcluster.plain import NO_PAGE
 from devcluster.request import RequestInfo
+from devcluster.sametype import check_options
 from devcluster.show.maker import TableMaker
 from devcluster.views import View
 from devcluster.watching import Watch
@@ -35,7 +37,6 @@ _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _PATCHES = (_JSON_PATCH, _MERGE_PATCH, _STRATEGIC, _APPLY, "application/apply-patch+cbor")
-_NO_PAGE = Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
 # Verbs that a collection and an object have.
 _ON_COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
 _ON_OBJECT = frozenset({"get", "watch", "update", "patch", "delete"})
@@ -63,6 +64,10 @@ class Api:
             return None
         return kind
 
+    def _is_custom(self, group: str) -> bool:
+        versions = self._kinds.versions(group)
+        return all(kind.crd for version in versions for kind in self._kinds.of(group, version))
+
     def is_write(self, call: Call) -> bool:
         """Whether the request means to change what is stored."""
         if call.method in {"GET", "HEAD"} or call.query.get("dryRun"):
@@ -74,12 +79,14 @@ class Api:
         """Answer; raises ApiFailure."""
         info = call.info
         if not self._kinds.versions(info.group):
-            return _NO_PAGE
+            return NO_PAGE
         kind = self.kind_of(info)
         if kind is None:
+            if info.version not in self._kinds.versions(info.group) and self._is_custom(info.group):
+                return NO_PAGE
             raise errors.resource_not_found()
         if kind.crd and not kind.namespaced and info.namespace:
-            return _NO_PAGE
+            return NO_PAGE
         _check_route(info, kind)
         target = Target(
             kind,
@@ -89,9 +96,10 @@ class Api:
         )
         if kind.deprecation:
             call.warnings.append(kind.deprecation)
+        as_yaml = call.wanted.yaml  # or a refusal, before anything is written
         verb: Callable[[Call, Target], Reply | Stream] = getattr(self, f"_{info.verb}")
         reply = verb(call, target)
-        if isinstance(reply, Reply) and call.wanted.yaml:
+        if as_yaml and isinstance(reply, Reply):
             return Reply(reply.status, to_yaml(reply.body), "application/yaml")
         return reply
 
@@ -219,6 +227,7 @@ class Api:
     def _delete_options(self, call: Call) -> DeleteOptions:
         check_write("DeleteOptions", call.query)
         body = call.decoded("DeleteOptions") if call.body.strip() else {}
+        check_options(body, "DeleteOptions")
         return DeleteOptions.parse(body, dict(call.query))
 
     def _delete(self, call: Call, target: Target) -> Reply:
@@ -269,7 +278,24 @@ def _note_repeated(call: Call, applied: JsonObject, *, strict: bool) -> None:
 
 
 def _check_route(info: RequestInfo, kind: Kind) -> None:
-    """404 and 405 where the real server has no such path, or not this method on it."""
+    """Refuse what the real server has no such path for, or not this method on it."""
+    _check_scope(info, kind)
+    if "%" in info.name:
+        text = f"Name parameter invalid: \"{info.name}\": may not contain '%'"
+        raise errors.bad_request(text)
+    if info.subresource:
+        if info.verb not in kind.subresources[info.subresource].verbs:
+            raise errors.method_not_allowed()
+        return
+    if info.name and not kind.stored:
+        raise errors.resource_not_found()
+    if info.verb not in kind.verbs:
+        raise errors.method_not_allowed()
+    if info.verb not in (_ON_OBJECT if info.name else _ON_COLLECTION):
+        raise errors.method_not_allowed()
+
+
+def _check_scope(info: RequestInfo, kind: Kind) -> None:
     if kind.namespaced and not info.namespace:
         if info.name:
             raise errors.resource_not_found()
@@ -280,11 +306,3 @@ def _check_route(info: RequestInfo, kind: Kind) -> None:
         raise errors.resource_not_found()
     if of_namespaces and info.namespace != info.name:
         raise errors.resource_not_found()
-    if info.subresource:
-        if info.verb not in kind.subresources[info.subresource].verbs:
-            raise errors.method_not_allowed()
-        return
-    if info.verb not in kind.verbs:
-        raise errors.method_not_allowed()
-    if info.verb not in (_ON_OBJECT if info.name else _ON_COLLECTION):
-        raise errors.method_not_allowed()

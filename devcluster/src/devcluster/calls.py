@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from devcluster import errors
 from devcluster.gate import Strictness
 from devcluster.identity import User
 from devcluster.kinds import Kind
 from devcluster.negotiation import Wanted, negotiate
 from devcluster.request import RequestInfo
+from devcluster.sametype import check_sent
 from devcluster.watching import Watch
 from devcluster.wire import bodies
 from devcluster.wire.protobuf import MAGIC
@@ -74,7 +74,7 @@ class Call:
         obj = self.decoded(kind.kind)
         given = (obj.get("apiVersion") or "", obj.get("kind") or "")
         if given != (kind.api_version, kind.kind):
-            _check_type(kind, obj, *given)
+            check_sent(kind, obj, *given)
         return {**obj, "kind": kind.kind, "apiVersion": kind.api_version}
 
     def write_options(self) -> WriteOptions:
@@ -95,27 +95,3 @@ class Call:
         """The manager of a write that names none: the user agent up to its first slash."""
         agent = self.headers.get("User-Agent", "").partition("/")[0]
         return agent[:_MAX_MANAGER] or "unknown"
-
-
-def _check_type(kind: Kind, obj: JsonObject, api_version: str, name: str) -> None:
-    if kind.crd:
-        if api_version != kind.api_version:
-            raise errors.bad_request(
-                f"the API version in the data ({api_version}) does not match the expected API"
-                f" version ({kind.api_version})"
-            )
-        cause = {
-            "reason": "FieldValueInvalid",
-            "message": f'Invalid value: "{name}": must be {kind.kind}',
-            "field": "kind",
-        }
-        own_name = (obj.get("metadata") or {}).get("name", "")
-        raise errors.invalid(group=kind.group, kind=name, name=own_name, causes=[cause])
-    if not api_version or not name:
-        return
-    version = api_version.rpartition("/")[2]
-    package = (kind.group or "core").partition(".")[0]
-    raise errors.bad_request(
-        f'{name} in version "{version}" cannot be handled as a {kind.kind}: converting'
-        f" ({version}.{name}) to ({package}.{kind.kind}): unknown conversion"
-    )

@@ -16,16 +16,12 @@ _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryL
 
 
 def wants_aggregated(accept: str) -> str:
-    """The content type of the aggregated form if ``Accept`` asks for it before plain JSON."""
+    """The content type of the aggregated form if ``Accept`` names it at all."""
+    asked = {"as=APIGroupDiscoveryList", "g=apidiscovery.k8s.io", "v=v2"}
     for clause in accept.split(","):
         media, *params = (part.strip() for part in clause.split(";"))
-        if media not in {"application/json", "*/*"}:
-            continue
-        if "as=APIGroupDiscoveryList" in params and "g=apidiscovery.k8s.io" in params:
-            if "v=v2" in params:
-                return _AGGREGATED
-            continue
-        return ""
+        if media in {"application/json", "*/*"} and asked <= set(params):
+            return _AGGREGATED
     return ""
 
 
@@ -57,6 +53,12 @@ class Discovery:
         if not group or not versions:
             return None
         return {"kind": "APIGroup", "apiVersion": "v1", **self._group(group, versions)}
+
+    def is_builtin(self, group: str) -> bool:
+        """Whether the server has the group by itself."""
+        return any(
+            not kind.crd for v in self._kinds.versions(group) for kind in self._kinds.of(group, v)
+        )
 
     @staticmethod
     def _group(group: str, versions: list[str]) -> JsonObject:

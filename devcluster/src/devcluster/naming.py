@@ -9,7 +9,7 @@ from typing import Any
 from devcluster import errors
 from devcluster.kinds import Target
 
-__all__ = ["SUFFIX_LETTERS", "check", "place"]
+__all__ = ["SUFFIX_LETTERS", "check", "must_be_named", "place"]
 
 JsonObject = dict[str, Any]
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -30,6 +30,15 @@ def check(target: Target, obj: JsonObject) -> None:
     if given and target.namespace and given != target.namespace:
         raise errors.bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
+        )
+
+
+def must_be_named(target: Target, obj: JsonObject) -> None:
+    """Refuse an object without the name that its URL has; 400."""
+    if not (obj.get("metadata") or {}).get("name"):
+        raise errors.bad_request(
+            f"the name of the object ({target.name} based on URL) was undeterminable: name must be"
+            " provided"
         )
 
 

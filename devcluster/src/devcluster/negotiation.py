@@ -11,10 +11,10 @@ import yaml
 
 from devcluster import errors
 
-__all__ = ["Form", "Wanted", "negotiate", "prefers_yaml", "to_yaml"]
+__all__ = ["Form", "Wanted", "negotiate", "not_acceptable", "prefers_yaml", "to_yaml"]
 
 Form = Literal["full", "metadata", "table"]
-_JSON = frozenset({"application/json", "*/*", "application/*"})
+_JSON = frozenset({"application/json", "*/*"})
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _KNOWN = f"application/json, application/yaml, {_PROTOBUF}"
 _STREAMS = f"application/json;stream=watch, {_PROTOBUF};stream=watch"
@@ -39,7 +39,7 @@ def negotiate(accept: str, *, watch: bool = False) -> Wanted:
     if not accept:
         return Wanted()
     named = False
-    for clause in accept.split(","):
+    for clause in _in_order(accept):
         media, *rest = (part.strip() for part in clause.split(";"))
         if media not in _JSON and media != "application/yaml":
             continue
@@ -62,6 +62,30 @@ def negotiate(accept: str, *, watch: bool = False) -> Wanted:
     )
 
 
+def not_acceptable() -> errors.ApiFailure:
+    """406 for a form that the object does not have."""
+    return _only(_KNOWN)
+
+
+def _in_order(accept: str) -> list[str]:
+    """The clauses, those of more weight first."""
+    clauses = accept.split(",")
+    if ";q=" not in accept.replace(" ", ""):
+        return clauses
+    return sorted(clauses, key=_weight, reverse=True)
+
+
+def _weight(clause: str) -> float:
+    for part in clause.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
 def _only(known: str) -> errors.ApiFailure:
     text = f"only the following media types are accepted: {known}"
     return errors.ApiFailure(406, "NotAcceptable", text)
@@ -77,7 +101,7 @@ def prefers_yaml(accept: str) -> bool:
 
 
 def _wanted(params: dict[str, str], *, is_yaml: bool) -> Wanted | None:
-    kind, version = params.get("as", ""), params.get("v", "v1")
+    kind, version = params.get("as", ""), params.get("v", "")
     if not kind:
         return Wanted(yaml=is_yaml)
     if params.get("g") != "meta.k8s.io" or version not in {"v1", "v1beta1"}:

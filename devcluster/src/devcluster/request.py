@@ -10,7 +10,6 @@ __all__ = ["RequestInfo", "parse_path"]
 
 _METHODS = {
     "GET": "get",
-    "HEAD": "get",
     "POST": "create",
     "PUT": "update",
     "PATCH": "patch",

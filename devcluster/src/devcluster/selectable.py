@@ -15,20 +15,23 @@ __all__ = ["check_fields", "reader"]
 
 JsonObject = dict[str, Any]
 _META = ("metadata.name", "metadata.namespace")
-_EVENT = ("reason", "type")
+_OF_EVENTS = {"reason": ".reason", "type": ".type"}
 _EVENT_TARGET = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 
 # Beyond name and namespace: path of the selector -> path in the stored object.
 _FIELDS: dict[tuple[str, str], dict[str, str]] = {
     ("", "events"): {
         **{f"involvedObject.{name}": f".involvedObject.{name}" for name in _EVENT_TARGET},
-        **{f"regarding.{name}": f".involvedObject.{name}" for name in _EVENT_TARGET},
-        **{name: f".{name}" for name in _EVENT},
+        **_OF_EVENTS,
         "reportingComponent": ".reportingComponent",
-        "reportingController": ".reportingComponent",
         "source": ".source.component",
     },
-    ("", "namespaces"): {"status.phase": ".status.phase", "name": ".metadata.name"},
+    ("events.k8s.io", "events"): {
+        **{f"regarding.{name}": f".involvedObject.{name}" for name in _EVENT_TARGET},
+        **_OF_EVENTS,
+        "reportingController": ".reportingComponent",
+    },
+    ("", "namespaces"): {"status.phase": ".status.phase"},
     ("", "nodes"): {"spec.unschedulable": ".spec.unschedulable"},
     ("", "pods"): {
         name: f".{name}"
@@ -62,9 +65,9 @@ def check_fields(kind: Kind, selector: FieldSelector) -> None:
     for path, _, _ in selector.terms:
         if path in _META or path in own:
             continue
-        if kind.table == ("batch", "jobs"):
+        if (kind.group, kind.plural) == ("batch", "jobs"):
             raise errors.bad_request(f'field label "{path}" not supported for Job')
-        if kind.table in _FIELDS or kind.crd:
+        if _own(kind) or kind.crd:
             raise errors.bad_request(f"field label not supported: {path}")
         raise errors.bad_request(
             f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
@@ -74,7 +77,7 @@ def check_fields(kind: Kind, selector: FieldSelector) -> None:
 def _own(kind: Kind) -> dict[str, str]:
     if kind.crd:
         return {path.removeprefix("."): path for path in kind.selectable}
-    return _FIELDS.get(kind.table, {})
+    return _FIELDS.get((kind.group, kind.plural), {})
 
 
 def reader(kind: Kind) -> Callable[[Row], Callable[[str], str]]:

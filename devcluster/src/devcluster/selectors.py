@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from devcluster.errors import bad_request
+from devcluster.fields.builtin.names import label_key, label_value
 
 __all__ = ["FieldSelector", "LabelSelector", "parse_fields", "parse_labels", "parse_selector"]
 
 _WORD = re.compile(r"\s*(!=|==|=|!|,|\(|\)|<|>|[^\s=!,()<>]+)")
 _OPERATORS_ALONE = frozenset({"=", "==", "!=", "!", "(", ")", "<", ">"})
 _INTEGER = re.compile(r"[+-]?\d+")
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_BETWEEN_TERMS = re.compile(r"(?<!\\),")
+_OPERATOR = re.compile(r"!=|==|=")
+_SPECIAL = re.compile(r"\\.?|[,=]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,23 +131,30 @@ class _Parser:
         opening = self.take()
         if opening != "(":
             raise ValueError(f"found '{opening}' expected: '('")
-        values = [""]
+        values: list[str] = []
         while True:
             word = self.take()
-            if word == ")":
-                return [_value(key, value) for value in values]
+            if word == ")" and not values:
+                return [""]
             if word == ",":
-                values.append("")
-            elif word and not values[-1] and word not in _OPERATORS_ALONE:
-                values[-1] = word
+                values += [""] if not values or self.peek() in {",", ")"} else []
+            elif word and word not in _OPERATORS_ALONE:
+                values.append(_value(key, word))
+                if self.peek() not in {",", ")"}:
+                    raise ValueError(f"found '{self.peek()}', expected: ',' or ')'")
             else:
-                raise ValueError(f"found '{word}', expected: ',' or ')'")
+                raise ValueError(f"found '{word}', expected: ',', or identifier")
+            if self.peek() == ")":
+                self.take()
+                return values
 
 
 def _key(text: str) -> str:
-    prefix, slash, name = text.rpartition("/")
-    if (slash and not prefix) or not _NAME.fullmatch(name):
+    if not text or text in _OPERATORS_ALONE:
         raise ValueError(f"found '{text}', expected: identifier")
+    problems = label_key(text)
+    if problems:
+        raise ValueError(f'<nil>: Invalid value: "{text}": {"; ".join(problems)}')
     return text
 
 
@@ -159,13 +168,9 @@ def _integer(text: str) -> str:
 
 
 def _value(key: str, text: str) -> str:
-    if not _VALUE.fullmatch(text):
-        raise ValueError(
-            f'values[0][{key}]: Invalid value: "{text}": a valid label must be an empty string or'
-            " consist of alphanumeric characters, '-', '_' or '.', and must start and end with an"
-            " alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for"
-            " validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-        )
+    problems = label_value(text)
+    if problems:
+        raise ValueError(f'values[0][{key}]: Invalid value: "{text}": {"; ".join(problems)}')
     return text
 
 
@@ -227,21 +232,20 @@ class FieldSelector:
 def parse_fields(text: str) -> FieldSelector:
     """Read ``fieldSelector``; 400 when it cannot be parsed."""
     terms: list[tuple[str, bool, str]] = []
-    for term in _split_terms(text):
-        for operator, equal in (("!=", False), ("==", True), ("=", True)):
-            path, found, value = term.partition(operator)
-            if found and not path.endswith("!"):
-                terms.append((path.strip(), equal, _unescape(value)))
-                break
-        else:
-            raise bad_request(f"invalid field selector: {term!r}".replace("'", '"'))
+    for term in sorted(part for part in _BETWEEN_TERMS.split(text) if part):
+        found = _OPERATOR.search(term)
+        if found is None:
+            raise bad_request(f"invalid selector: '{text}'; can't understand '{term}'")
+        path, value = term[: found.start()], term[found.end() :]
+        terms.append((path, found[0] != "!=", _unescape(value)))
     return FieldSelector(tuple(terms))
 
 
-def _split_terms(text: str) -> list[str]:
-    """Split on commas that no backslash escapes."""
-    return [part for part in re.split(r"(?<!\\),", text) if part.strip()]
-
-
 def _unescape(value: str) -> str:
-    return re.sub(r"\\([\\,=])", r"\1", value)
+    for found in _SPECIAL.finditer(value):
+        if found[0] in {",", "="}:
+            code = ord(found[0])
+            raise bad_request(f"invalid field selector: unescaped character in value: {code}")
+        if found[0] not in {"\\\\", "\\,", "\\="}:
+            raise bad_request(f"invalid field selector: invalid escape sequence: {found[0]}")
+    return _SPECIAL.sub(lambda found: found[0][1:], value)

@@ -6,7 +6,6 @@ log -> authenticate -> authorise -> answer. Errors become Status objects here an
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +22,11 @@ from devcluster.calls import Call, Reply, Stream
 from devcluster.control.control import Control
 from devcluster.control.journal import Entry, Journal
 from devcluster.control.rules import ConnectionCut
-from devcluster.discovery import Discovery, wants_aggregated
+from devcluster.discovery import Discovery
 from devcluster.identity import User
 from devcluster.negotiation import prefers_yaml, to_yaml
-from devcluster.openapi import OpenApi, protobuf
+from devcluster.openapi import OpenApi
+from devcluster.plain import PlainPaths
 from devcluster.request import RequestInfo, parse_path
 from fluvial.log import Logger
 
@@ -37,25 +37,6 @@ MAX_BODY = 3 * 2**20  # bytes of a request, as in kube-apiserver
 _FLOW = {
     "X-Kubernetes-Pf-Flowschema-Uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "flow-schema")),
     "X-Kubernetes-Pf-Prioritylevel-Uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, "priority-level")),
-}
-
-_HEALTH = re.compile(r"^/(healthz|readyz|livez)(/.*)?$")
-
-_NO_PAGE = Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
-VERSION = {
-    "major": "1",
-    "minor": "37",
-    "emulationMajor": "1",
-    "emulationMinor": "37",
-    "minCompatibilityMajor": "1",
-    "minCompatibilityMinor": "36",
-    "gitVersion": "v1.37.2+devcluster",
-    "gitCommit": "",
-    "gitTreeState": "clean",
-    "buildDate": "1970-01-01T00:00:00Z",
-    "goVersion": "",
-    "compiler": "",
-    "platform": "linux/amd64",
 }
 
 
@@ -87,8 +68,7 @@ class ApiServer:
         log: Logger,
     ) -> None:
         self._api = api
-        self._discovery = discovery
-        self._openapi = openapi
+        self._plain = PlainPaths(discovery, openapi)
         self._authenticator = authenticator
         self._rbac = rbac
         self._control = control
@@ -125,7 +105,9 @@ class ApiServer:
         request, info = job.request, job.info
         user = self._admit(job)
         if not info.is_resource:
-            return self._noted(job, _respond(self._plain(request, info)))
+            accept = request.headers.get("Accept", "")
+            found = self._plain.answer(request.method, info.path, request.query, accept)
+            return self._noted(job, _respond(found))
         call = Call(info, request.method, request.query, request.headers, b"", user)
         call.body = await request.read()
         job.entry.write = self._api.is_write(call)
@@ -192,63 +174,11 @@ class ApiServer:
         for task in self._streams:
             task.cancel()
 
-    def _plain(self, request: web.BaseRequest, info: RequestInfo) -> Reply:
-        path = info.path.rstrip("/") or "/"
-        if _HEALTH.match(path):
-            return Reply(200, b"ok", "text/plain; charset=utf-8")
-        if path == "/version":
-            return _json(VERSION)
-        if path.startswith("/openapi/"):
-            accept = request.headers.get("Accept", "")
-            return self._document(path.removeprefix("/openapi/"), accept)
-        found = self._discover(path, request.headers.get("Accept", ""))
-        if found is None:
-            return _NO_PAGE
-        return found
-
-    def _document(self, path: str, accept: str) -> Reply:
-        parts = path.split("/")
-        document: dict[str, Any] | None = None
-        if path == "v2" and protobuf.wants_protobuf(accept):
-            return Reply(200, protobuf.encode(self._openapi.swagger()), protobuf.MEDIA_TYPE)
-        if path == "v2":
-            document = self._openapi.swagger()
-        elif path == "v3":
-            document = self._openapi.index()
-        elif parts[:2] == ["v3", "api"] and len(parts) == 3:
-            document = self._openapi.document("", parts[2])
-        elif parts[:2] == ["v3", "apis"] and len(parts) == 4:
-            document = self._openapi.document(parts[2], parts[3])
-        return _NO_PAGE if document is None else _json(document)
-
-    def _discover(self, path: str, accept: str) -> Reply | None:
-        discovery = self._discovery
-        if path in {"/api", "/apis"}:
-            aggregated = wants_aggregated(accept)
-            if aggregated:
-                return _json(discovery.aggregated(legacy=path == "/api"), aggregated)
-            document = discovery.legacy_versions() if path == "/api" else discovery.group_list()
-            return _json(document)
-        parts = path.strip("/").split("/")
-        found: dict[str, Any] | None = None
-        if parts[0] == "api" and len(parts) == 2:
-            found = discovery.resources("", parts[1])
-        elif parts[0] == "apis" and len(parts) == 2:
-            found = discovery.group(parts[1])
-        elif parts[0] == "apis" and len(parts) == 3:
-            found = discovery.resources(parts[1], parts[2])
-            if found is None and discovery.group(parts[1]) is not None:
-                raise errors.resource_not_found()
-        return None if found is None else _json(found)
-
-
-def _json(document: Any, content_type: str = "application/json") -> Reply:
-    return Reply(200, orjson.dumps(document), content_type)
-
 
 def _respond(reply: Reply, warnings: list[str] | None = None) -> web.Response:
     response = web.Response(status=reply.status, body=reply.body)
-    response.headers["Content-Type"] = reply.content_type
+    if reply.content_type:
+        response.headers["Content-Type"] = reply.content_type
     response.headers["Audit-Id"] = str(uuid.uuid4())
     response.headers["Cache-Control"] = "no-cache, private"
     response.headers.update(_FLOW)
@@ -265,7 +195,6 @@ def _too_large() -> errors.ApiFailure:
         413,
         "RequestEntityTooLarge",
         f"Request entity too large: limit is {MAX_BODY}",
-        details={},
     )
 
 

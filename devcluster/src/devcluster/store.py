@@ -21,7 +21,9 @@ from typing import Any, Literal
 
 import orjson
 
-__all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode", "row_of"]
+from devcluster import errors
+
+__all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode", "ordered_metadata", "row_of"]
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 _NO_LABELS: Mapping[str, str] = {}
@@ -46,6 +48,13 @@ _OUTSIDE = frozenset({"kind", "apiVersion", "metadata"})
 
 
 _HEAD = b'{"metadata":'
+_MAX_OBJECT = 1_571_000  # bytes; what fits into a request to etcd, which takes 1.5 MiB
+
+
+def ordered_metadata(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata in the API server's order."""
+    ordered = {name: own[name] for name in _META_ORDER if name in own}
+    return ordered if len(ordered) == len(own) else {**ordered, **own}
 
 
 def encode(obj: Mapping[str, Any]) -> tuple[bytes, int]:
@@ -261,6 +270,8 @@ class Store:
         meta = obj["metadata"]
         meta["resourceVersion"] = str(self.revision)
         body, meta_end = encode(obj)
+        if len(body) > _MAX_OBJECT:
+            raise errors.ApiFailure(500, "", "etcdserver: request is too large")
         row = _row(meta, body, meta_end)
         key = row.key
         previous = table.by_key.get(key)

@@ -93,6 +93,9 @@ class View:
                 + orjson.dumps(obj["metadata"])
                 + b"}"
             )
+        if self.form == "table":
+            meta = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            return orjson.dumps(self._rows([rest], meta))
         body = orjson.dumps(rest)
         return self._prefix + body[1:]
 
@@ -113,6 +116,8 @@ class View:
                 "metadata": meta,
             }
             items = [self._item(row) for row in rows]
+        if self.form == "metadata" and not items:
+            return orjson.dumps({**head, "items": None})
         return orjson.dumps(head)[:-1] + b',"items":[' + b",".join(items) + b"]}"
 
     def _shown(self, row: Row) -> bytes:

@@ -16,6 +16,7 @@ from devcluster.conversion import from_stored, to_stored
 from devcluster.gate import Gate, Strictness, Written
 from devcluster.identity import ADMIN, User
 from devcluster.kinds import Kind, Target
+from devcluster.sametype import check_patched
 from devcluster.store import Row, Store, Table
 
 __all__ = ["Hook", "Outcome", "Target", "WriteOptions", "Writer"]
@@ -171,6 +172,7 @@ class Writer:
         kind = target.kind
         obj, warnings = self._gate.check(kind, obj, mode=options.strictness, raw=options.raw)
         options.warnings += warnings
+        naming.must_be_named(target, obj)
         target = naming.place(target, obj)
         old = self.live(target)
         if old is None:
@@ -193,15 +195,18 @@ class Writer:
     ) -> Outcome:
         """Replace by what ``change`` makes of the live object; ``strategic`` is the patch."""
         old = self.must_live(target)
+        patched = change(old)
+        check_patched(target.kind, patched)
         new, warnings = self._gate.check(
             target.kind,
-            _shallow(change(old)),
+            _shallow(patched),
             mode=options.strictness,
             raw=options.raw,
             patch=strategic,
             patched=strategic is None,
         )
         options.warnings += warnings
+        naming.must_be_named(target, new)
         naming.place(target, new)
         return self._replace(target, new, old, options)
 
@@ -277,6 +282,7 @@ class Writer:
                 " was found",
             )
         obj = _shallow(self._gate.apply(kind, None, applied, by=by, force=options.force))
+        naming.must_be_named(target, obj)
         target = naming.place(target, obj)
         obj["metadata"].pop("resourceVersion", None)
         self._prepare_new(kind, obj)

@@ -26,6 +26,7 @@ _TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
 _VERSION_IN_TEXT = re.compile(r'(ResourceVersion in [a-z ]+\(|resourceVersion\\*":\\*")(\d+)')
 _AGE = re.compile(r"(\d+[smhdy])+")
 _SOME_VERSION = "<rv>"
+_ABSENT = ""
 _WORKLOAD_MANAGERS = ("kube-controller-manager", "stand-in-kubelet")
 _REVISION = "deployment.kubernetes.io/revision"
 
@@ -65,7 +66,7 @@ class Normaliser:
             value = _without_controllers(value)
         if value.get("columnDefinitions"):
             value = {**value, "columnDefinitions": _bare_columns(value["columnDefinitions"])}
-        if isinstance(value.get("items", value.get("rows")), list):
+        if isinstance(value.get("items", value.get("rows", _ABSENT)), list | None):
             value = _without_version(value)
         if value.get("type") == "BOOKMARK":
             value = {**value, "object": _bare_bookmark(value["object"])}

@@ -109,7 +109,7 @@ def _custom_cell(column: Mapping[str, Any], obj: JsonObject) -> Any:
     if kind == "string":
         return value if isinstance(value, str) else _shown(value)
     if kind == "date":
-        return age(value)
+        return age(value) if "T" in str(value) else "<invalid>"
     if kind == "integer" and isinstance(value, int | float):
         return int(value)
     if kind in {"integer", "number", "boolean"} and isinstance(value, int | float | bool):

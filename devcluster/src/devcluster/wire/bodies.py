@@ -10,6 +10,7 @@ import yaml
 
 from devcluster import errors
 from devcluster.wire import protobuf
+from devcluster.wire.gojson import complaint
 
 __all__ = ["applied", "decode", "patch", "repeated_keys"]
 
@@ -17,7 +18,7 @@ JsonObject = dict[str, Any]
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = ("application/json", "application/yaml", _PROTOBUF)
 _YAML = {"application/yaml"}
-_EXCERPT = 1024  # bytes of a bad body that an error shows
+_EXCERPT = 30  # bytes of a bad body that an error shows
 
 
 def decode(body: bytes, content_type: str, *, kind: str) -> JsonObject:
@@ -37,16 +38,33 @@ def decode(body: bytes, content_type: str, *, kind: str) -> JsonObject:
     try:
         obj = _yaml_value(body) if content_type in _YAML else orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _unrecognised(body, kind, _go_error(error)) from error
+        raise _unrecognised(body, kind, _unread(complaint(body) or str(error))) from error
     except yaml.YAMLError as error:
         raise _unrecognised(body, kind, f"yaml: {_yaml_problem(error)}") from error
+    if obj is None and body.strip():
+        return {}
     if not isinstance(obj, dict):
-        raise _unrecognised(body, kind, _not_an_object(obj))
+        raise _unrecognised(body, kind, _unread(_not_an_object(obj)))
+    _check_head(obj, body, kind)
     return obj
 
 
-def _unrecognised(body: bytes, kind: str, why: str) -> errors.ApiFailure:
-    text = f"couldn't get version/kind; json parse error: {why}"
+def _check_head(obj: JsonObject, body: bytes, kind: str) -> None:
+    for name in ("apiVersion", "kind"):
+        given = obj.get(name)
+        if given is not None and not isinstance(given, str):
+            why = f"json: cannot unmarshal {_go_type(given)} into Go struct field .{name} of type string"
+            raise _unrecognised(body, kind, _unread(why))
+    version = obj.get("apiVersion") or ""
+    if version.count("/") > 1:
+        raise _unrecognised(body, kind, f"unexpected GroupVersion string: {version}")
+
+
+def _unread(why: str) -> str:
+    return f"couldn't get version/kind; json parse error: {why}"
+
+
+def _unrecognised(body: bytes, kind: str, text: str) -> errors.ApiFailure:
     if kind == "DeleteOptions":
         return errors.bad_request(text)
     return errors.bad_request(
@@ -63,21 +81,17 @@ def _excerpt(body: bytes) -> str:
     return (head.decode(errors="replace") if body[:1] == b"{" else head.hex()) + more
 
 
-def _go_error(error: orjson.JSONDecodeError) -> str:
-    """Orjson's complaint in the words of Go's decoder, as far as they are known."""
-    text, at = error.doc, error.pos
-    if at >= len(text):
-        return "unexpected end of JSON input"
-    where = "object key string" if "string key" in error.msg else "value"
-    return f"invalid character '{text[at]}' looking for beginning of {where}"
+def _go_type(value: Any) -> str:
+    """What Go's decoder calls a JSON value."""
+    if isinstance(value, dict):
+        return "object"
+    names = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
+    return names.get(type(value), "null")
 
 
 def _not_an_object(value: Any) -> str:
-    name = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}.get(
-        type(value), "null"
-    )
     return (
-        f"json: cannot unmarshal {name} into Go value of type struct {{ APIVersion string"
+        f"json: cannot unmarshal {_go_type(value)} into Go value of type struct {{ APIVersion string"
         ' "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
     )
 
@@ -101,6 +115,8 @@ def applied(body: bytes) -> JsonObject:
     except yaml.YAMLError as error:
         problem = _yaml_problem(error)
         raise errors.bad_request(f"error encoding patch: yaml: {problem}") from error
+    if obj is None:
+        raise errors.bad_request("invalid object type: /, Kind=")
     if not isinstance(obj, dict):
         raise errors.bad_request(f"error decoding YAML: {_not_an_object(obj)}")
     return obj
