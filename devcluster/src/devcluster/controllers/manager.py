@@ -22,6 +22,8 @@ __all__ = ["Controller", "Controllers"]
 
 JsonObject = dict[str, Any]
 
+_IN_THE_SERVER = frozenset({"definitions"})
+
 
 class Controller(Protocol):
     """What a controller offers: which keys a change concerns, and the work for one key."""
@@ -39,7 +41,7 @@ class Controllers:
         self._engine = engine
         self._log = log
         self._routes: list[tuple[Controller, Worker[Any]]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self.add("definitions", Definitions(engine, serve=self._serve))
         self.add("accounts", Accounts(engine, ca_pem=ca_pem))
         self.add("namespaces", Namespaces(engine))
@@ -63,17 +65,25 @@ class Controllers:
                 worker.add(key)
 
     def start(self) -> None:
-        """Run them all; needs a running loop."""
+        """Run those that do not run; needs a running loop."""
         for _, worker in self._routes:
-            task = asyncio.create_task(worker.run(), name=f"devcluster-{worker.name}")
-            self._tasks.append(task)
+            if worker.name not in self._tasks:
+                task = asyncio.create_task(worker.run(), name=f"devcluster-{worker.name}")
+                self._tasks[worker.name] = task
 
     async def stop(self) -> None:
         """Cancel and await them."""
-        for task in self._tasks:
+        await self._cancel(set(self._tasks))
+
+    async def halt(self) -> None:
+        """Cancel and await those that a real cluster runs in kube-controller-manager."""
+        await self._cancel(set(self._tasks) - _IN_THE_SERVER)
+
+    async def _cancel(self, names: set[str]) -> None:
+        tasks = [self._tasks.pop(name) for name in names]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def settle(self) -> None:
         """Wait until no controller has anything to do now (timers aside)."""
