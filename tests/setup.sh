@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Installs what tests need beyond Python packages: OpenSSH's server, for Git over SSH, and the
-# CNCF's registry (distribution), for OCI. Quiet, may be run again, and never fails: where it
+# Installs what tests need beyond Python packages: OpenSSH's server, for Git over SSH, GnuPG, for
+# signatures, and the CNCF's registry (distribution), for OCI. Quiet, may be run again, and never fails: where it
 # cannot install, it says so and the tests that need it are skipped and counted.
 set -u
 
 have_sshd() { command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ]; }
+have_gpg() { command -v gpg >/dev/null 2>&1; }
 have_registry() { command -v docker-registry >/dev/null 2>&1; }
 
 packages=()
 have_sshd || packages+=(openssh-server)
+have_gpg || packages+=(gpg gpg-agent)
 have_registry || packages+=(docker-registry)
 if [ "${#packages[@]}" = 0 ]; then
   exit 0
@@ -31,5 +33,6 @@ install() {
 install || { apt-get update --quiet >/dev/null 2>&1 && install; } || true
 
 have_sshd || echo "tests/setup.sh: openssh-server could not be installed; tests of Git over SSH are skipped" >&2
+have_gpg || echo "tests/setup.sh: gpg could not be installed; tests of OpenPGP signatures are skipped" >&2
 have_registry || echo "tests/setup.sh: docker-registry could not be installed; tests with a real registry are skipped" >&2
 exit 0
