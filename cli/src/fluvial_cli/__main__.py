@@ -34,6 +34,7 @@ _ControlPlane = Annotated[
 
 @app.command()
 def dev(
+    *,
     control_plane: _ControlPlane = "devcluster",
     controllers: Annotated[str, typer.Option(metavar="all|none|NAMES")] = "all",
     kubeconfig: Annotated[
@@ -46,6 +47,13 @@ def dev(
     request_log: Annotated[
         Path | None, typer.Option(help="Write every API request as a JSON line.")
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep the cluster and a Git repository in this folder, and go on from there.",
+        ),
+    ] = None,
 ) -> None:
     """Run a cluster with the controllers until Ctrl-C."""
     options = dev_command.DevOptions(
@@ -54,6 +62,7 @@ def dev(
         kubeconfig=kubeconfig,
         folder=folder,
         request_log=request_log,
+        state=state,
     )
     raise typer.Exit(asyncio.run(dev_command.run(options)))
 

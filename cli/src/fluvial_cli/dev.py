@@ -28,6 +28,7 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import Conflict
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial_cli.processes import Processes, Program
+from fluvial_cli.state import KeptRepository, cluster_file, kept_repository, make_folder
 
 __all__ = [
     "CONTROLLERS",
@@ -58,6 +59,8 @@ class DevOptions:
         folder: work folder for logs and artifacts; ``None`` makes one and removes it.
         request_log: JSON lines of every API request.
         control: open devcluster's control endpoint; for tests.
+        state: keep the cluster, a Git repository and all else in this folder over restarts; for
+            devcluster only.
 
     """
 
@@ -67,6 +70,7 @@ class DevOptions:
     folder: Path | None = None
     request_log: Path | None = None
     control: bool = False
+    state: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class Environment:
     folder: Path
     client: KubeClient
     processes: Processes
+    repository: KeptRepository | None = None
 
 
 @asynccontextmanager
@@ -88,8 +93,13 @@ async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
 
     """
     async with AsyncExitStack() as stack:
-        folder = options.folder or Path(stack.enter_context(work_folder()))
+        folder = _folder_of(options) or Path(stack.enter_context(work_folder()))
         folder.mkdir(parents=True, exist_ok=True)
+        repository = None
+        if options.state is not None:
+            repository = await stack.enter_async_context(
+                kept_repository(make_folder(options.state))
+            )
         processes = await stack.enter_async_context(Processes())
         kubeconfig = await _start_control_plane(options, folder=folder, processes=processes)
         client = await stack.enter_async_context(
@@ -105,7 +115,16 @@ async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
                 ),
                 is_ready=says_ready,
             )
-        yield Environment(kubeconfig, folder, client, processes)
+        yield Environment(kubeconfig, folder, client, processes, repository)
+
+
+def _folder_of(options: DevOptions) -> Path | None:
+    """The work folder that was asked for, if any."""
+    if options.state is None:
+        return options.folder
+    if options.control_plane != "devcluster":
+        raise FluvialError("--state is for devcluster: other control planes keep their own state")
+    return options.folder or make_folder(options.state)
 
 
 def work_folder() -> tempfile.TemporaryDirectory[str]:
@@ -157,6 +176,8 @@ async def run(options: DevOptions) -> int:
     async with dev_environment(options) as environment:
         _say(f"export KUBECONFIG={environment.kubeconfig}")
         _say(f"logs: {environment.folder / 'logs'}")
+        if environment.repository is not None:
+            _say(f"git: {environment.repository.url} (push to {environment.repository.path})")
         _say("ready")
         stopped = asyncio.create_task(stop.wait(), name="signal")
         failed = asyncio.create_task(environment.processes.failed(), name="children")
@@ -185,6 +206,8 @@ async def _start_control_plane(options: DevOptions, *, folder: Path, processes: 
     if options.request_log is not None:
         flag = "--audit-log" if module == "controlplane" else "--request-log"
         argv += [flag, str(options.request_log)]
+    if options.state is not None:
+        argv += ["--state", str(cluster_file(make_folder(options.state)))]
     if options.control and module == "devcluster":
         argv += ["--control-port", "0"]
     program = Program(module, argv, folder / "logs" / f"{module}.log", env)

@@ -19,10 +19,17 @@ _MAX_REQUEST = 16 * 2**20
 
 
 class GitServer:
-    """Async context manager; ``url`` is where ``<root>/NAME.git`` is served as ``/NAME.git``."""
+    """Async context manager; ``url`` is where ``<root>/NAME.git`` is served as ``/NAME.git``.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder of bare repositories.
+        port: 0 takes a free one; OSError on entering when another is in use.
+
+    """
+
+    def __init__(self, root: Path, *, port: int = 0) -> None:
         self._root = root
+        self._port = port
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -31,7 +38,11 @@ class GitServer:
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
         return self
