@@ -95,13 +95,13 @@ async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
     async with AsyncExitStack() as stack:
         folder = _folder_of(options) or Path(stack.enter_context(work_folder()))
         folder.mkdir(parents=True, exist_ok=True)
+        processes = await stack.enter_async_context(Processes())
+        kubeconfig = await _start_control_plane(options, folder=folder, processes=processes)
         repository = None
         if options.state is not None:
             repository = await stack.enter_async_context(
                 kept_repository(make_folder(options.state))
             )
-        processes = await stack.enter_async_context(Processes())
-        kubeconfig = await _start_control_plane(options, folder=folder, processes=processes)
         client = await stack.enter_async_context(
             await kube_config.load_client(kubeconfig=kubeconfig, user_agent="fluvial-dev")
         )
