@@ -67,7 +67,7 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
                 count=count,
                 burst=given.burst,
                 drifted=min(given.drifted, count),
-                interval=given.interval or (60 if count >= _LARGE else 30),
+                interval=given.interval or (30 if count >= _LARGE else 20),
                 timeout=given.timeout or max(120.0, 0.6 * count),
             ),
         )
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     add("--set", action="append", type=_setting, metavar="NAME=VALUE", help="a workload parameter")
     add("--burst", type=int, default=20, help="requests of the bare client in flight")
     add("--drifted", type=int, default=10, help="Kustomizations with an object changed by hand")
-    add("--interval", type=int, help="seconds, in no-op and drift; default 30, from N=500 on 60")
+    add("--interval", type=int, help="seconds, in no-op and drift; default 20, from N=500 on 30")
     add("--timeout", type=float, help="seconds until a phase is given up")
     add("--no-floor", action="store_true", help="leave the floor out")
     add("--json", type=Path, metavar="FILE", help="write all figures")

@@ -133,7 +133,7 @@ def test_a_command_asks_for_every_combination() -> None:
         (600, "devcluster"),
         (600, "real"),
     ]
-    assert [one.scale.interval for one in runs] == [30, 30, 60, 60]
+    assert [one.scale.interval for one in runs] == [20, 20, 30, 30]
     assert runs[0].scale.drifted == 3
     assert runs[0].parameters == {"mcpu": "5m"}
 
