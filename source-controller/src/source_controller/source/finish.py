@@ -139,6 +139,17 @@ class Finish:
             generation=run.generation,
             now=run.clock.now(),
         )
+        verified = conditions.get_condition(run.conditions, reasons.SOURCE_VERIFIED)
+        if self._summary.verified and verified is not None and verified.status == "False":
+            # Whatever else is going on: what cannot be trusted is not ready, and that is why.
+            run.conditions = conditions.mark_ready(
+                run.conditions,
+                "False",
+                verified.reason,
+                verified.message,
+                generation=run.generation,
+                now=run.clock.now(),
+            )
 
     def _mark_request(self, run: Run[Any]) -> None:
         requested = run.obj.metadata.reconcile_request
