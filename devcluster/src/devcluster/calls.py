@@ -10,7 +10,7 @@ from devcluster.gate import Strictness
 from devcluster.identity import User
 from devcluster.kinds import Kind
 from devcluster.negotiation import Wanted, negotiate
-from devcluster.request import RequestInfo
+from devcluster.request import RequestInfo, truth
 from devcluster.sametype import check_sent
 from devcluster.watching import Watch
 from devcluster.wire import bodies
@@ -86,7 +86,7 @@ class Call:
             user=self.user,
             dry_run=bool(query.get("dryRun")),
             strictness=modes.get(query.get("fieldValidation", ""), "Warn"),
-            force=query.get("force", "") in {"true", "1"},
+            force=truth(query.get("force")),
             raw=b"" if self.body.startswith(MAGIC) else self.body,
             warnings=self.warnings,
         )

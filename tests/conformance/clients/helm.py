@@ -19,6 +19,7 @@ import aiohttp
 
 from conformance.clients.plane import Plane, namespace
 from conformance.clients.text import Texts
+from conformance.clients.transcript import Transcript
 
 __all__ = ["REQUIRE", "available", "play", "stored_release"]
 
@@ -62,13 +63,13 @@ async def play(plane: Plane) -> list[Json]:
             aiohttp.ClientSession(plane.url, connector=connector, headers=headers) as session,
             _child(plane, folder) as helm,
         ):
-            life = _Life(helm, session, Texts(server=plane.url, folder=str(folder)))
+            script = Transcript(Texts(server=plane.url, folder=str(folder)))
             try:
-                await life.all_steps()
+                await _Life(helm, session, script).all_steps()
             finally:
                 async with session.delete(_DEFINITION) as answer:
                     await answer.read()
-            return life.answers
+            return script.answers
 
 
 class _Child:
@@ -115,11 +116,10 @@ async def _child(plane: Plane, folder: Path) -> AsyncIterator[_Child]:
 
 
 class _Life:
-    def __init__(self, helm: _Child, session: aiohttp.ClientSession, texts: Texts) -> None:
-        self.answers: list[Json] = []
+    def __init__(self, helm: _Child, session: aiohttp.ClientSession, script: Transcript) -> None:
         self._helm = helm
         self._session = session
-        self._texts = texts
+        self._record = script.record
 
     async def all_steps(self) -> None:
         chart = str(CHART)
@@ -172,10 +172,6 @@ class _Life:
             items = (await answer.json())["items"]
         kept = [item for item in items if item["metadata"]["name"] != "kube-root-ca.crt"]
         return [{"in": plural, **_gist(item)} for item in kept]
-
-    def _record(self, step: str, value: Json) -> None:
-        text = json.dumps(value, indent=1, sort_keys=True)
-        self.answers.append({"step": step, "out": self._texts.lines(text)})
 
 
 def stored_release(secret: Json) -> Json:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from conformance.clients import helm, kubectl
+from conformance.clients import asyncio_dynamic, asyncio_typed, helm, kubectl
 from conformance.clients.plane import Plane
 from conformance.clients.script import load_all
 
@@ -33,4 +33,9 @@ class Play:
 def all_plays() -> list[Play]:
     """Every play; those of kubectl are sorted by id."""
     scripts = [Play(s.topic, s.name, partial(kubectl.play, s)) for s in load_all()]
-    return [*scripts, Play("helm", "life", helm.play)]
+    others = [
+        Play("asyncio", "typed", asyncio_typed.play),
+        Play("asyncio", "dynamic", asyncio_dynamic.play),
+        Play("helm", "life", helm.play),
+    ]
+    return [*scripts, *others]
