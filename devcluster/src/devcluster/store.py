@@ -26,6 +26,7 @@ from devcluster import errors
 __all__ = ["Change", "ChangeType", "Row", "Store", "Table", "encode", "ordered_metadata", "row_of"]
 
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+_MAX_ENCODED = 1024  # changes of a table whose watch lines are kept
 _NO_LABELS: Mapping[str, str] = {}
 # The order in which the API server writes metadata; some of its error texts quote objects.
 _META_ORDER = (
@@ -131,7 +132,7 @@ class Change:
 class Table:
     """The objects of one resource and the recent changes to them."""
 
-    __slots__ = ("_wake", "base", "by_key", "closed", "history", "keys", "name")
+    __slots__ = ("_encoded", "_wake", "base", "by_key", "closed", "history", "keys", "name")
 
     def __init__(self, name: tuple[str, str]) -> None:
         self.name = name
@@ -141,6 +142,7 @@ class Table:
         self.base = 0  # how many changes have been dropped from the left
         self.closed = 0  # how often its watches were ended
         self._wake: set[asyncio.Event] = set()
+        self._encoded: deque[Change] = deque()
 
     def rows(self, namespace: str = "", *, after: str = "") -> Iterator[Row]:
         """Rows in key order, of one namespace or all, from the first key >= ``after``."""
@@ -176,13 +178,22 @@ class Table:
         """The absolute position after the last change."""
         return self.base + len(self.history)
 
-    def since(self, position: int) -> list[Change] | None:
-        """The changes from ``position`` on; None when some have been dropped."""
+    def since(self, position: int, *, limit: int) -> list[Change] | None:
+        """At most ``limit`` changes from ``position`` on; None when some have been dropped."""
         if position < self.base:
             return None
-        recent = list(islice(reversed(self.history), self.end - position))
-        recent.reverse()
-        return recent
+        if self.end - position <= limit:
+            recent = list(islice(reversed(self.history), self.end - position))
+            recent.reverse()
+            return recent
+        start = position - self.base
+        return list(islice(self.history, start, start + limit))
+
+    def keep_encoded(self, change: Change) -> None:
+        """Note that a change is being encoded for watches; only the latest keep what was made."""
+        self._encoded.append(change)
+        if len(self._encoded) > _MAX_ENCODED:
+            self._encoded.popleft().encoded.clear()
 
     def subscribe(self, event: asyncio.Event) -> None:
         """Set ``event`` at each change until ``unsubscribe``."""

@@ -23,6 +23,7 @@ __all__ = ["Watch"]
 _BOOKMARK_INTERVAL = 60.0
 _LAST_BOOKMARK = 2.0
 _DEFAULT_TIMEOUT = 1800.0
+_BATCH = 256  # changes that are written at a time; what is behind waits for its reader
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +104,7 @@ class Watch:
                 if self._ending == "expired":
                     yield self._too_old(0)
                 return
-            changes = self.table.since(position)
+            changes = self.table.since(position, limit=_BATCH)
             if changes is None:
                 yield self._too_old(0)
                 return
@@ -112,7 +113,11 @@ class Watch:
             if chunk:
                 yield chunk
             left = end - clock.loop_time()
-            if left <= 0 or self.table.closed != self._closed:
+            if left <= 0:
+                return
+            if position < self.table.end:
+                continue
+            if self.table.closed != self._closed:
                 return
             if (
                 not await _woken(self._wake, min(left, _BOOKMARK_INTERVAL))
@@ -122,7 +127,11 @@ class Watch:
 
     def _encode(self, change: Change) -> bytes:
         kind = self._seen_as(change) if change.revision > self._silent_until else None
-        return self.view.event(change, kind) if kind else b""
+        if not kind:
+            return b""
+        if not change.encoded:
+            self.table.keep_encoded(change)
+        return self.view.event(change, kind)
 
     def _seen_as(self, change: Change) -> ChangeType | None:
         selection = self.selection

@@ -59,8 +59,8 @@ def test_history_is_bounded_over_all_tables() -> None:
 
     assert len(table.history) == 3
     assert store.compacted == 3
-    assert table.since(0) is None
-    assert [change.row.name for change in table.since(start) or ()] == ["o2", "o3", "o4"]
+    assert table.since(0, limit=9) is None
+    assert [change.row.name for change in table.since(start, limit=9) or ()] == ["o2", "o3", "o4"]
 
 
 def test_history_is_bounded_by_the_bytes_of_replaced_objects() -> None:
@@ -76,9 +76,19 @@ def test_positions_give_exactly_the_changes_after_them() -> None:
     position = table.end
     store.put(table, _object("late"))
 
-    assert [change.row.name for change in table.since(position) or ()] == ["late"]
-    assert table.since(table.end) == []
+    assert [change.row.name for change in table.since(position, limit=9) or ()] == ["late"]
+    assert table.since(table.end, limit=9) == []
     assert table.position_after(store.revision) == table.end
+
+
+def test_changes_come_in_batches_that_leave_nothing_out() -> None:
+    _, table = _filled(7)
+    position, seen = table.base, list[str]()
+    while changes := table.since(position, limit=3):
+        position += len(changes)
+        seen += [change.row.name for change in changes]
+
+    assert seen == [f"o{number}" for number in range(7)]
 
 
 def test_owners_are_indexed_while_they_own() -> None:
