@@ -68,6 +68,12 @@ class Api:
         versions = self._kinds.versions(group)
         return all(kind.crd for version in versions for kind in self._kinds.of(group, version))
 
+    def _nothing_custom(self, info: RequestInfo) -> Reply:
+        kind = self._kinds.resource(info.group, info.version, info.resource)
+        if kind is None:
+            return NO_PAGE
+        raise errors.not_found(group=kind.group, plural=kind.plural, name=info.name)
+
     def is_write(self, call: Call) -> bool:
         """Whether the request means to change what is stored."""
         if call.method in {"GET", "HEAD"} or call.query.get("dryRun"):
@@ -82,8 +88,8 @@ class Api:
             return NO_PAGE
         kind = self.kind_of(info)
         if kind is None:
-            if info.version not in self._kinds.versions(info.group) and self._is_custom(info.group):
-                return NO_PAGE
+            if self._is_custom(info.group):
+                return self._nothing_custom(info)
             raise errors.resource_not_found()
         if kind.crd and not kind.namespaced and info.namespace:
             return NO_PAGE

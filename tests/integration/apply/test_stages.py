@@ -135,8 +135,6 @@ async def test_definition_that_never_works_is_named_in_time(world: World) -> Non
     second["spec"]["names"] |= {"plural": "gadgets", "singular": "gadget"}
     target = replace(world.target, client=Spy(world.admin))
     await world.apply(taken, target=target)
-    if world.kind == "devcluster":
-        pytest.skip("devcluster accepts names without looking at other definitions")
 
     with pytest.raises(StageNotReady, match=r"gadgets\..* is not usable after 0\.5s"):
         await world.apply(taken, second, target=target, stage_timeout=0.5)

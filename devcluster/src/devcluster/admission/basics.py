@@ -10,7 +10,13 @@ from devcluster.kinds import Target
 from devcluster.store import Store
 from devcluster.writes import WriteOptions
 
-__all__ = ["NamespaceLifecycle", "definition_fields", "namespace_fields", "secret_fields"]
+__all__ = [
+    "DefinitionLifecycle",
+    "NamespaceLifecycle",
+    "definition_fields",
+    "namespace_fields",
+    "secret_fields",
+]
 
 JsonObject = dict[str, Any]
 
@@ -33,6 +39,25 @@ class NamespaceLifecycle:
         meta = row.decode()["metadata"]
         if meta.get("deletionTimestamp"):
             raise _terminating(target)
+
+
+class DefinitionLifecycle:
+    """Nothing is created of a custom kind whose definition is going away."""
+
+    def __init__(self, store: Store) -> None:
+        self._definitions = store.table(("apiextensions.k8s.io", "customresourcedefinitions"))
+
+    def __call__(
+        self, target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+    ) -> None:
+        del new, options
+        kind = target.kind
+        if old is not None or not kind.crd:
+            return
+        row = self._definitions.by_key.get(kind.crd)
+        if row is not None and b'"deletionTimestamp"' in row.metadata:
+            why = "create not allowed while custom resource definition is terminating"
+            raise errors.forbidden(group=kind.group, plural=kind.plural, name=target.name, why=why)
 
 
 def _terminating(target: Target) -> errors.ApiFailure:
@@ -96,8 +121,12 @@ def definition_fields(
     names.setdefault("singular", names["kind"].lower())
     names.setdefault("listKind", names["kind"] + "List")
     spec.setdefault("conversion", {"strategy": "None"})
+    stored = [v["name"] for v in spec["versions"] if v.get("storage")]
+    status = new.get("status") or {}
+    kept = status.get("storedVersions") or []
+    if old is not None and not target.subresource and not set(stored) <= set(kept):
+        new["status"] = {**status, "storedVersions": list(dict.fromkeys([*kept, *stored]))}
     if old is None:
-        stored = [v["name"] for v in spec["versions"] if v.get("storage")]
         new["status"] = {
             "conditions": None,
             "acceptedNames": {"plural": "", "kind": ""},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from devcluster.admission.basics import (
+    DefinitionLifecycle,
     NamespaceLifecycle,
     definition_fields,
     namespace_fields,
@@ -21,6 +22,7 @@ def standard_hooks(store: Store) -> list[Hook]:
     """For ``Writer``; those that keep state listen to ``store``."""
     return [
         NamespaceLifecycle(store),
+        DefinitionLifecycle(store),
         namespace_fields,
         secret_fields,
         definition_fields,

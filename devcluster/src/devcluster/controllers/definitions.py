@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devcluster import clock
+from devcluster.controllers.names import claim
 from devcluster.deletes import CLEANUP
 from devcluster.engine import Engine
 from devcluster.kinds import Kind, Subresource, version_priority
@@ -22,6 +23,10 @@ _MANAGER = "kube-apiserver"
 _VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _AGE = ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
 _SUB_VERBS = ("get", "patch", "update")
+# Reasons and messages of conditions.
+_NO_CONFLICTS = ("NoConflicts", "no conflicts found")
+_ACCEPTED = ("InitialNamesAccepted", "the initial names have been accepted")
+_NOT_ACCEPTED = ("NotAccepted", "not all names are accepted")
 
 
 def kinds_of(crd: Mapping[str, Any]) -> list[Kind]:
@@ -94,11 +99,13 @@ class Definitions:
         self._engine = engine
         self._kind = engine.kind("apiextensions.k8s.io", "CustomResourceDefinition")
         self._serve = serve
+        self._refused: set[str] = set()
 
     def keys(self, table: Table, change: Change) -> list[str]:
         """The definitions that a change concerns."""
         if table.name == self._kind.table:
-            return [change.row.name]
+            # What one lets go of, others may have waited for.
+            return [change.row.name, *self._refused]
         if change.type == "DELETED":
             kind = self._engine.kinds.preferred(*table.name)
             if kind is not None and kind.crd:
@@ -110,6 +117,7 @@ class Definitions:
         engine = self._engine
         crd = engine.read(self._kind, name)
         if crd is None:
+            self._refused.discard(name)
             engine.kinds.replace_crd(name, [])
             return None
         if crd["metadata"].get("deletionTimestamp"):
@@ -129,38 +137,32 @@ class Definitions:
         for version in spec["versions"]:
             if version.get("storage") and version["name"] not in stored:
                 stored = [*stored, version["name"]]
-        taken = self._conflict(crd)
-        if taken:
-            accepted = ("False", taken, taken)
-            established = ("False", "NotAccepted", "not all names are accepted")
-        else:
-            status["acceptedNames"] = dict(spec["names"])
-            accepted = ("True", "NoConflicts", "no conflicts found")
-            established = (
-                "True",
-                "InitialNamesAccepted",
-                "the initial names have been accepted",
-            )
+        name = crd["metadata"]["name"]
+        claimed = claim(spec["names"], status.get("acceptedNames") or {}, self._others(crd))
+        status["acceptedNames"] = {"plural": "", "kind": "", **claimed.names}
         conditions = list(status.get("conditions") or [])
-        _set_condition(conditions, "NamesAccepted", *accepted)
-        if not (_established(crd) and taken):
-            _set_condition(conditions, "Established", *established)
+        if claimed.reason:
+            self._refused.add(name)
+            _set_condition(conditions, "NamesAccepted", "False", claimed.reason, claimed.message)
+            if not _established(crd):
+                _set_condition(conditions, "Established", "False", *_NOT_ACCEPTED)
+        else:
+            self._refused.discard(name)
+            _set_condition(conditions, "NamesAccepted", "True", *_NO_CONFLICTS)
+            _set_condition(conditions, "Established", "True", *_ACCEPTED)
         status |= {"storedVersions": stored, "conditions": conditions}
-        status.setdefault("acceptedNames", {"plural": "", "kind": ""})
         self._engine.update(self._kind, crd, manager=_MANAGER, subresource="status")
 
-    def _conflict(self, crd: JsonObject) -> str:
-        """The reason why names are taken by another definition of the group, or nothing."""
-        spec, own = crd["spec"], crd["metadata"]["name"]
-        for kind in self._engine.kinds:
-            if kind.group != spec["group"] or kind.crd == own:
-                continue
-            names = spec["names"]
-            if kind.kind == names["kind"] or kind.list_kind == names.get("listKind"):
-                return "KindConflict"
-            if kind.singular == names.get("singular") or kind.plural == names["plural"]:
-                return "PluralConflict"
-        return ""
+    def _others(self, crd: JsonObject) -> list[JsonObject]:
+        """The names that the other definitions of the group have."""
+        group, own = crd["spec"]["group"], crd["metadata"]["name"]
+        rows = self._engine.store.table(self._kind.table).by_key.values()
+        objects = (row.decode() for row in rows if row.name != own and row.name.endswith(group))
+        return [
+            (obj.get("status") or {}).get("acceptedNames") or {}
+            for obj in objects
+            if obj["spec"]["group"] == group
+        ]
 
     def _clean_up(self, crd: JsonObject) -> None:
         engine, name = self._engine, crd["metadata"]["name"]

@@ -123,8 +123,17 @@ def _check_versions(checker: Checker, obj: JsonObject) -> None:
     if len(stored) != 1:
         text = "must have exactly one version marked as storage version"
         checker.invalid("spec.versions", _internal(versions), text)
-    if not (obj.get("status") or {}).get("storedVersions"):
+    kept = (obj.get("status") or {}).get("storedVersions")
+    if not kept:
         checker.invalid("status.storedVersions", None, "must have at least one stored version")
+    for at, name in enumerate(kept or ()):
+        if name not in known:
+            text = (
+                f"missing from spec.versions; {name} was previously a storage version, and must"
+                " remain in spec.versions until a storage migration ensures no data remains"
+                f" persisted in {name} and removes {name} from status.storedVersions"
+            )
+            checker.invalid(f"status.storedVersions[{at}]", name, text)
 
 
 def _internal(versions: Any) -> Any:
