@@ -48,12 +48,14 @@ def from_stored(kind: Kind, obj: JsonObject) -> JsonObject:
         return obj
     if kind.group == "events.k8s.io":
         renamed = _rename(obj, {core: new for new, core in _EVENT_FIELDS.items()})
-        return {k: v for k, v in renamed.items() if v not in ("", {}) and not _unset(k, v)}
+        return {k: v for k, v in renamed.items() if not _unset(k, v)}
     return _hpa_v1(obj)
 
 
 def _unset(name: str, value: Any) -> bool:
-    """The deprecated times stay, as null; other fields that are not set are left out."""
+    """The deprecated source and times stay, empty; other fields that are not set are left out."""
+    if value in ("", {}):
+        return name != "deprecatedSource"
     return value is None and not name.endswith("Timestamp") and name != "eventTime"
 
 

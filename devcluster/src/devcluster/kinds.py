@@ -15,6 +15,9 @@ import orjson
 
 __all__ = ["Kind", "Kinds", "Subresource", "Target", "api_version", "version_priority"]
 
+_DEPRECATED = {
+    ("", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+}
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 # One storage behind two groups: what is written as the one can be read as the other.
@@ -120,6 +123,7 @@ def _builtin(entry: Mapping[str, Any]) -> Kind:
         list_kind=entry["kind"] + "List",
         table=table,
         stored_version=stored_version,
+        deprecation=_DEPRECATED.get(table, ""),
     )
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from devcluster import errors
+from devcluster import clock, errors
 from devcluster.kinds import Target
 from devcluster.store import Store
 from devcluster.writes import WriteOptions
 
 __all__ = [
+    "FINALIZERS",
     "DefinitionLifecycle",
     "NamespaceLifecycle",
     "definition_fields",
     "namespace_fields",
     "secret_fields",
+    "volume_fields",
 ]
 
 JsonObject = dict[str, Any]
+
+FINALIZERS = {
+    ("", "persistentvolumeclaims"): "kubernetes.io/pvc-protection",
+    ("", "persistentvolumes"): "kubernetes.io/pv-protection",
+}
+"""What protects a claim or volume in use, by table."""
 
 
 class NamespaceLifecycle:
@@ -107,6 +115,21 @@ def secret_fields(
         for key, value in plain.items():
             data[key] = base64.b64encode(value.encode()).decode()
     new.setdefault("type", "Opaque")
+
+
+def volume_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    """New claims and volumes are protected from going while they are used."""
+    del options
+    finalizer = FINALIZERS.get(target.kind.table)
+    if finalizer is None or old is not None:
+        return
+    meta = new["metadata"]
+    meta["finalizers"] = list(dict.fromkeys([*(meta.get("finalizers") or ()), finalizer]))
+    if target.kind.table == ("", "persistentvolumes"):
+        status = new.setdefault("status", {})
+        status["lastPhaseTransitionTime"] = clock.stamp()
 
 
 def definition_fields(

@@ -22,6 +22,15 @@ JsonObject = dict[str, Any]
 _NETWORK = ipaddress.IPv4Network("10.96.0.0/12")
 _FIRST = 16  # the first addresses are for well-known services
 _PORTS = range(30_000, 32_768)
+_OUTSIDE = f"provided IP is not in the valid range. The range of valid IPs is {_NETWORK}"
+_OF_TYPE = {
+    "allocateLoadBalancerNodePorts": frozenset({"LoadBalancer"}),
+    "externalName": frozenset({"ExternalName"}),
+    "externalTrafficPolicy": frozenset({"LoadBalancer", "NodePort"}),
+    "healthCheckNodePort": frozenset({"LoadBalancer"}),
+    "internalTrafficPolicy": frozenset({"ClusterIP", "LoadBalancer", "NodePort"}),
+    "loadBalancerClass": frozenset({"LoadBalancer"}),
+}
 _NODE_PORT_TYPES = frozenset({"NodePort", "LoadBalancer"})
 
 
@@ -64,6 +73,7 @@ class ServiceAddresses:
         before = (old or {}).get("spec") or {}
         if before:
             _keep(spec, before)
+            _drop_of_type(spec, before)
         if spec.get("type") == "ExternalName":
             _drop_address(spec, before)
         else:
@@ -74,6 +84,9 @@ class ServiceAddresses:
         given = spec.get("clusterIP")
         if not given:
             spec["clusterIP"] = given = self._free()
+        elif given != "None" and not before.get("clusterIP") and not _in_range(given):
+            text = f'Invalid value: "{given}": failed to allocate IP {given}: {_OUTSIDE}'
+            raise _taken(target, "spec.clusterIPs", text)
         elif given not in {"None", before.get("clusterIP")} and self._used[given] > 0:
             text = f'Invalid value: "{given}": failed to allocate IP {given}: provided IP is already allocated'
             raise _taken(target, "spec.clusterIPs", text)
@@ -107,9 +120,22 @@ class ServiceAddresses:
                     port.pop("nodePort", None)
             elif not given:
                 port["nodePort"] = next(_unused(free, spec))
+            elif given not in old_ports and given not in _PORTS:
+                text = (
+                    f"Invalid value: {given}: provided port is not in the valid range. The range of"
+                    f" valid ports is {_PORTS[0]}-{_PORTS[-1]}"
+                )
+                raise _taken(target, f"spec.ports[{at}].nodePort", text)
             elif given not in old_ports and self._ports[given] > 0:
                 text = f"Invalid value: {given}: provided port is already allocated"
                 raise _taken(target, f"spec.ports[{at}].nodePort", text)
+
+
+def _in_range(address: str) -> bool:
+    try:
+        return ipaddress.IPv4Address(address) in _NETWORK
+    except ValueError:
+        return True  # refused by validation, with its own words
 
 
 def _unused(free: Iterator[int], spec: JsonObject) -> Iterator[int]:
@@ -129,6 +155,14 @@ def _keep(spec: JsonObject, before: JsonObject) -> None:
             kept = old.get((port.get("protocol"), port.get("port")))
             if kept and not port.get("nodePort"):
                 port["nodePort"] = kept
+
+
+def _drop_of_type(spec: JsonObject, before: JsonObject) -> None:
+    """A changed type takes with it what only the old one can have, unless that changed, too."""
+    for name, types in _OF_TYPE.items():
+        had, has = before.get("type") in types, spec.get("type") in types
+        if had and not has and spec.get(name) == before.get(name):
+            spec.pop(name, None)
 
 
 def _drop_address(spec: JsonObject, before: JsonObject) -> None:

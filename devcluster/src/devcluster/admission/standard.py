@@ -8,9 +8,11 @@ from devcluster.admission.basics import (
     definition_fields,
     namespace_fields,
     secret_fields,
+    volume_fields,
 )
 from devcluster.admission.pods import PodAdmission
 from devcluster.admission.services import ServiceAddresses
+from devcluster.admission.warnings import warn
 from devcluster.admission.workloads import daemon_set_generation, job_selector
 from devcluster.store import Store
 from devcluster.writes import Hook
@@ -26,9 +28,11 @@ def standard_hooks(store: Store) -> list[Hook]:
         namespace_fields,
         secret_fields,
         definition_fields,
+        volume_fields,
         ServiceAddresses(store),
         PodAdmission(store),
         job_selector,
+        warn,
     ]
 
 

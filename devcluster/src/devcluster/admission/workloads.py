@@ -30,6 +30,8 @@ def job_selector(
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
     labels |= {_UID: uid, _NAME: target.name, "controller-uid": uid, "job-name": target.name}
     spec["selector"] = {"matchLabels": {_UID: uid}}
+    # A Job without labels of its own has those of its template whenever it is read.
+    new["metadata"].setdefault("labels", dict(labels))
 
 
 def daemon_set_generation(

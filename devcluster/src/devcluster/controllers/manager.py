@@ -10,6 +10,7 @@ from devcluster.controllers.accounts import Accounts
 from devcluster.controllers.definitions import Definitions
 from devcluster.controllers.garbage import Garbage
 from devcluster.controllers.namespaces import Namespaces
+from devcluster.controllers.protection import Protection
 from devcluster.controllers.roles import Roles
 from devcluster.controllers.worker import Worker
 from devcluster.engine import Engine
@@ -47,6 +48,7 @@ class Controllers:
         self.add("namespaces", Namespaces(engine))
         self.add("garbage", Garbage(engine))
         self.add("roles", Roles(engine))
+        self.add("protection", Protection(engine))
         if workloads:
             self.add("workloads", Workloads(engine))
         engine.store.listen(self._changed)

@@ -109,6 +109,8 @@ def _map(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
         if None in value.values():
             return {key: "" if item is None else item for key, item in value.items()}
         return value
+    if element.form == "quantity":
+        return _amounts(value)
     before: dict[str, Any] = known if isinstance(known, dict) else {}
     out = {
         key: as_written(_zero(element) if item is None else item, element, before.get(key))
@@ -117,6 +119,15 @@ def _map(value: dict[str, Any], node: Node, known: Any) -> dict[str, Any]:
     if all(out[key] is item for key, item in value.items()):
         return value
     return out
+
+
+def _amounts(value: dict[str, Any]) -> dict[str, Any]:
+    """Amounts of resources by name."""
+    out = {
+        key: quantity.in_thousandths("0" if item is None else str(item))
+        for key, item in value.items()
+    }
+    return value if out == value else out
 
 
 def _zero(node: Node) -> Any:

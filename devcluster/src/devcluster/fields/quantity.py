@@ -6,7 +6,7 @@ import functools
 import re
 from decimal import ROUND_CEILING, Decimal
 
-__all__ = ["canonical", "parse", "valid"]
+__all__ = ["canonical", "in_thousandths", "parse", "valid"]
 
 _PATTERN = re.compile(
     r"^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|([eE][+-]?[0-9]+))?$"
@@ -15,6 +15,8 @@ _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()} | {0: ""}
 _NANO = Decimal("1e-9")
+_MILLI = Decimal("1e-3")
+_MOST = Decimal(2**63 - 1)
 
 
 def valid(text: str) -> bool:
@@ -41,7 +43,31 @@ def canonical(text: str) -> str:
         ValueError: the text is no quantity.
 
     """
+    made = _canonical(*_parts(text))
+    return text if _plain(text) == made else made
+
+
+@functools.lru_cache(maxsize=4096)
+def in_thousandths(text: str) -> str:
+    """``canonical``, rounded up to a thousandth, as amounts of resources are.
+
+    Raises:
+        ValueError: the text is no quantity.
+
+    """
     value, form = _parts(text)
+    rounded = value.quantize(_MILLI, rounding=ROUND_CEILING)
+    return canonical(text) if rounded == value else _canonical(rounded, form)
+
+
+def _plain(text: str) -> str:
+    """Without what is no part of the number: a plus sign, zeros in front, a point at the end."""
+    match = _PATTERN.match(text)
+    number = match[1].removeprefix("+").lstrip("0").removesuffix(".") if match else ""
+    return (number + text[len(match[1]) :]).replace("E", "e", 1) if match and number else text
+
+
+def _canonical(value: Decimal, form: str) -> str:
     if value == 0:
         return "0"
     if form == "binary" and (abs(value) < 1024 or value != value.to_integral_value()):
@@ -72,9 +98,10 @@ def _parts(text: str) -> tuple[Decimal, str]:
     elif exponent:
         value = value.scaleb(int(exponent[1:]))
         form = "exponent"
-    if value != value.quantize(_NANO) if abs(value) < 1 else False:
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and exponent < -9:
         value = value.quantize(_NANO, rounding=ROUND_CEILING)
-    return value, form
+    return max(-_MOST, min(_MOST, value)) if binary else value, form
 
 
 def _binary(value: int) -> str:

@@ -75,6 +75,11 @@ def _check_container(
     image = container.get("image", "")
     if not image:
         checker.required(f"{path}.image")
+    checker.choice(
+        f"{path}.terminationMessagePolicy",
+        container.get("terminationMessagePolicy"),
+        ("File", "FallbackToLogsOnError"),
+    )
     _check_ports(checker, container.get("ports") or (), f"{path}.ports")
     for at, variable in enumerate(container.get("env") or ()):
         _check_env(checker, variable, f"{path}.env[{at}]")
@@ -90,11 +95,6 @@ def _check_container(
         handler = (container.get("lifecycle") or {}).get(hook)
         if handler is not None:
             _check_handler(checker, handler, f"{path}.lifecycle.{hook}")
-    checker.choice(
-        f"{path}.terminationMessagePolicy",
-        container.get("terminationMessagePolicy"),
-        ("File", "FallbackToLogsOnError"),
-    )
     _check_context(checker, container.get("securityContext") or {}, f"{path}.securityContext")
 
 

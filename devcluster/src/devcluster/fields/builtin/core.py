@@ -454,6 +454,19 @@ def event(checker: Checker, obj: JsonObject) -> None:
         checker.invalid("involvedObject.namespace", involved, "does not match event.namespace")
 
 
+_COUNTED = frozenset(
+    {
+        *("configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers"),
+        *("resourcequotas", "secrets", "services", "services.loadbalancers", "services.nodeports"),
+    }
+)
+
+
+def _is_counted(name: str) -> bool:
+    """Whether the resource comes in whole numbers: objects, and what vendors name."""
+    return name in _COUNTED or "/" in name
+
+
 def resource_quota(checker: Checker, obj: JsonObject) -> None:
     """A quota, new or changed."""
     for name, amount in ((obj.get("spec") or {}).get("hard") or {}).items():
@@ -461,8 +474,11 @@ def resource_quota(checker: Checker, obj: JsonObject) -> None:
         checker.problems(path, name, names.qualified_name(name))
         if "/" not in name and " " in name:
             checker.invalid(path, name, "must be a standard resource for quota")
-        if quantity.parse(str(amount)) < 0:
+        value = quantity.parse(str(amount))
+        if value < 0:
             checker.invalid(path, amount, "must be greater than or equal to 0")
+        if value != value.to_integral_value() and _is_counted(name):
+            checker.invalid(path, amount, "must be an integer")
 
 
 def limit_range(checker: Checker, obj: JsonObject) -> None:

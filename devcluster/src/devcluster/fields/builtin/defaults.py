@@ -192,6 +192,10 @@ def _stateful_set_claims(obj: JsonObject) -> None:
         claim["status"].setdefault("phase", "Pending")
 
 
+def _condition_pattern(obj: JsonObject) -> None:
+    obj["status"] = obj.get("status") or "True"
+
+
 def _job(obj: JsonObject) -> None:
     spec = obj["spec"]
     if "completions" not in spec and "parallelism" not in spec:
@@ -416,7 +420,7 @@ _TYPES: dict[str, Default] = {
         successfulJobsHistoryLimit=3,
         failedJobsHistoryLimit=1,
     ),
-    "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern": _setter(status="True"),
+    "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern": _condition_pattern,
     _NET + "NetworkPolicyPort": _setter(protocol="TCP"),
     _NET + "NetworkPolicySpec": _network_policy,
     _NET + "IngressClassParametersReference": _setter(scope="Cluster"),

@@ -11,7 +11,14 @@ from devcluster.fields.builtin.core import is_cidr
 from devcluster.fields.builtin.meta import check_selector
 from devcluster.fields.schema import JsonObject
 
-__all__ = ["endpoint_slice", "ingress", "ingress_class", "network_policy", "update_ingress_class"]
+__all__ = [
+    "create_ingress",
+    "endpoint_slice",
+    "ingress",
+    "ingress_class",
+    "network_policy",
+    "update_ingress_class",
+]
 
 _CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
@@ -35,6 +42,19 @@ def ingress(checker: Checker, obj: JsonObject) -> None:
     name = spec.get("ingressClassName")
     if name is not None:
         checker.problems("spec.ingressClassName", name, names.dns_subdomain(name))
+
+
+_CLASS = "kubernetes.io/ingress.class"
+
+
+def create_ingress(checker: Checker, obj: JsonObject) -> None:
+    """A new ingress; the annotation that once named the class may not contradict the field."""
+    old = (obj["metadata"].get("annotations") or {}).get(_CLASS)
+    name = obj["spec"].get("ingressClassName")
+    if old is not None and name is not None and old != name:
+        text = "must match `ingressClassName` when both are specified"
+        checker.invalid(f"annotations.{_CLASS}", old, text)
+    ingress(checker, obj)
 
 
 def _is_ip(text: str) -> bool:
@@ -186,8 +206,11 @@ def _check_policy_port(checker: Checker, port: JsonObject, path: str) -> None:
 
 
 def _check_peer(checker: Checker, peer: JsonObject, path: str) -> None:
+    selectors = [f for f in ("podSelector", "namespaceSelector") if peer.get(f) is not None]
     if not peer:
         checker.required(path, "must specify a peer")
+    if selectors and peer.get("ipBlock") is not None:
+        checker.forbidden(path, "may not specify both ipBlock and another peer")
     for field in ("podSelector", "namespaceSelector"):
         check_selector(checker, peer.get(field), f"{path}.{field}")
     block = peer.get("ipBlock")

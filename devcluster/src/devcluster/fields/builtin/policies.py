@@ -7,7 +7,7 @@ from typing import Any
 from devcluster.fields.builtin import names
 from devcluster.fields.builtin.checker import Checker
 from devcluster.fields.builtin.meta import check_selector
-from devcluster.fields.builtin.workloads import check_amount
+from devcluster.fields.builtin.workloads import check_amount, check_share
 from devcluster.fields.schema import JsonObject
 
 __all__ = [
@@ -37,8 +37,7 @@ def disruption_budget(checker: Checker, obj: JsonObject) -> None:
         checker.invalid("spec", shown, "minAvailable and maxUnavailable cannot be both set")
     for field, value in (("minAvailable", least), ("maxUnavailable", most)):
         check_amount(checker, value, f"spec.{field}")
-        if isinstance(value, str) and value[:-1].isdigit() and int(value[:-1]) > 100:
-            checker.invalid(f"spec.{field}", value, "must not be greater than 100%")
+        check_share(checker, value, f"spec.{field}")
     check_selector(checker, spec.get("selector"), "spec.selector")
     policy = spec.get("unhealthyPodEvictionPolicy")
     if policy not in {"AlwaysAllow", "IfHealthyBudget", None}:
@@ -59,11 +58,8 @@ def autoscaler(checker: Checker, obj: JsonObject) -> None:
     """A horizontal pod autoscaler, new or changed."""
     spec = obj["spec"]
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
-    if most < 1:
-        if most == 0:
-            checker.required("spec.maxReplicas")
-        else:
-            checker.invalid("spec.maxReplicas", most, "must be greater than 0")
+    if most < 0:
+        checker.invalid("spec.maxReplicas", most, "must be greater than 0")
     if least is not None and most < least:
         text = "must be greater than or equal to `minReplicas`"
         checker.invalid("spec.maxReplicas", most, text)
@@ -81,6 +77,8 @@ def autoscaler(checker: Checker, obj: JsonObject) -> None:
         checker.forbidden("spec.metrics", text)
     for at, metric in enumerate(metrics):
         _check_metric(checker, metric, f"spec.metrics[{at}]")
+    if most == 0:  # found by the generated part of the validation, which comes last
+        checker.required("spec.maxReplicas")
 
 
 def _check_metric(checker: Checker, metric: JsonObject, path: str) -> None:

@@ -27,7 +27,7 @@ def check_volumes(checker: Checker, volumes: list[Any], path: str) -> dict[str, 
     """Each volume's name and source; returns the volumes by name."""
     known: dict[str, JsonObject] = {}
     for at, volume in enumerate(volumes):
-        inner = f"{path}[{at}]"
+        inner, faults = f"{path}[{at}]", len(checker.causes)
         _check_source(checker, volume, inner)
         name = volume.get("name", "")
         if not name:
@@ -37,7 +37,8 @@ def check_volumes(checker: Checker, volumes: list[Any], path: str) -> dict[str, 
         checker.problems(f"{inner}.name", name, problems)
         if name in known:
             checker.duplicate(f"{inner}.name", name)
-        known[name] = volume
+        if len(checker.causes) == faults:  # one that is wrong is not there for its mounts
+            known[name] = volume
     return known
 
 

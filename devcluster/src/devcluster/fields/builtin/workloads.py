@@ -52,16 +52,20 @@ def _matches(selector: JsonObject, labels: JsonObject) -> bool:
 
 def _check_workload(checker: Checker, spec: JsonObject, kind: str) -> None:
     """Selector and template, and that the one selects the other."""
-    selector = spec.get("selector")
+    selector, usable = spec.get("selector"), True
     if selector is None:
         checker.required("spec.selector")
     else:
+        known = len(checker.causes)
         check_selector(checker, selector, "spec.selector")
+        usable = len(checker.causes) == known
+        if not usable:
+            checker.invalid("spec.selector", selector, "invalid label selector")
         if not selector:
             checker.invalid("spec.selector", {}, f"empty selector is invalid for {kind}")
     template = spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels")
-    if selector is None or (selector and not _matches(selector, labels or {})):
+    if selector is None or (selector and usable and not _matches(selector, labels or {})):
         detail = "`selector` does not match template `labels`"
         checker.invalid(f"{_TEMPLATE}.metadata.labels", labels, detail)
     check_template(checker, template, _TEMPLATE)
@@ -94,6 +98,12 @@ def check_amount(checker: Checker, value: Any, path: str) -> None:
             "  or '93%', regex used for validation is '[0-9]+%')"
         )
         checker.invalid(path, value, detail)
+
+
+def check_share(checker: Checker, value: Any, path: str) -> None:
+    """A percentage, if it is one, of at most everything."""
+    if isinstance(value, str) and value[:-1].isdigit() and int(value[:-1]) > 100:
+        checker.invalid(path, value, "must not be greater than 100%")
 
 
 def _zero(value: Any) -> bool:
@@ -133,6 +143,7 @@ def _check_strategy(checker: Checker, strategy: JsonObject) -> None:
         if _zero(unavailable) and _zero(surge):
             text = "may not be 0 when `maxSurge` is 0"
             checker.invalid(f"{path}.maxUnavailable", unavailable, text)
+        check_share(checker, unavailable, f"{path}.maxUnavailable")
     else:
         shown = {"Type": kind or "", "RollingUpdate": rolling}
         checker.unsupported("spec.strategy", shown, ("Recreate", "RollingUpdate"))
@@ -374,7 +385,11 @@ def update_job(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     if right.get("suspend"):
         ours, theirs = _unscheduled(ours), _unscheduled(theirs)
     if ours != theirs:
-        checker.invalid("spec.template", left.get("template"), "field is immutable")
+        # A suspended job's template is compared in the part that may not change.
+        inner = ".spec" if right.get("suspend") else ""
+        template = left.get("template") or {}
+        shown = template.get("spec") if inner else template
+        checker.invalid(f"spec.template{inner}", shown, "field is immutable")
 
 
 def _unscheduled(template: JsonObject) -> JsonObject:
