@@ -15,8 +15,6 @@ from harness.source import SourceWorld, condition, fast_settings
 @pytest.mark.shows(
     "GitRepository/Ready/UnsupportedField",
     "GitRepository/Stalled/UnsupportedField",
-    "refused:GitRepository/spec.verify",
-    "refused:GitRepository/spec.proxySecretRef",
     "refused:GitRepository/spec.provider=aws",
     "refused:GitRepository/spec.provider=azure",
     "refused:GitRepository/spec.provider=github",
@@ -24,8 +22,6 @@ from harness.source import SourceWorld, condition, fast_settings
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("verify", {"mode": "HEAD", "secretRef": {"name": "keys"}}),
-        ("proxySecretRef", {"name": "proxy"}),
         ("provider", "github"),
         ("provider", "azure"),
         ("provider", "aws"),

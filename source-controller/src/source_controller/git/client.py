@@ -13,13 +13,14 @@ from fluvial.workers.errors import WorkerError, WorkerTimeout
 from fluvial.workers.pool import WorkerPool
 from source_controller.git.model import Checkout, CheckoutRequest
 
-__all__ = ["EmptyRepository", "GitClient", "GitError", "git_pool"]
+__all__ = ["EmptyRepository", "GitClient", "GitError", "NotVerified", "git_pool"]
 
 _TARGET = "source_controller.git.job:run"
 _MEMORY_BYTES = 768 << 20
 _FILE_BYTES = 2 << 30
 _MAX_JOBS = 200
 _GRACE_SECONDS = 5.0
+_SIGNATURES = frozenset({"InvalidGitObject", "InvalidCommitSignature", "InvalidTagSignature"})
 _INTERNAL = frozenset({"Internal", "WorkerStartFailed", "WorkerBusy", "Closed", "TrustDomain"})
 
 
@@ -29,6 +30,19 @@ class GitError(Exception):
 
 class EmptyRepository(GitError):
     """The repository has no references at all."""
+
+
+class NotVerified(GitError):
+    """A signature that is wanted is missing or does not hold.
+
+    Attributes:
+        reason: ``InvalidGitObject``, ``InvalidCommitSignature`` or ``InvalidTagSignature``.
+
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def git_pool(*, size: int, log: Logger, memory_bytes: int = _MEMORY_BYTES) -> WorkerPool:
@@ -75,6 +89,7 @@ class GitClient:
 
         Raises:
             EmptyRepository: there is nothing to check out.
+            NotVerified: a signature does not hold; nothing was written.
             GitError: anything else, with a text that a person can act on.
 
         """
@@ -99,6 +114,8 @@ def _git_error(error: WorkerError, route: Route) -> GitError:
         return GitError(str(route.problem))  # the library only saw that there is no connection
     if error.code == "EmptyRepository":
         return EmptyRepository(error.message)
+    if error.code in _SIGNATURES:
+        return NotVerified(error.code, error.message)
     prefix = "the git worker failed: " if error.code in _INTERNAL else ""
     return GitError(prefix + error.message)
 

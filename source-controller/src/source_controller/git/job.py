@@ -22,8 +22,9 @@ from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
 from source_controller.git import library, refs, submodules
 from source_controller.git import remote as remotes
-from source_controller.git.model import Checkout, CheckoutRequest, revision_of
+from source_controller.git.model import Checkout, CheckoutRequest, Verification, revision_of
 from source_controller.git.relay import Relay
+from source_controller.git.signatures import SignatureInvalid, split_tag, verify
 from source_controller.git.tree import Gitlink, TreeWriter
 
 __all__ = ["run"]
@@ -41,7 +42,8 @@ def run(method: str, payload: JsonObject) -> JsonObject:
         WorkerError: codes ``EmptyRepository``, ``ReferenceNotFound``, ``InvalidReference``,
             ``SparseCheckout``, ``AuthenticationRefused``, ``CertificateRefused``,
             ``RemoteFailed``, ``RepositoryTooLarge``, ``UnsafeRepository``, ``UnsafeSubmodule``,
-            ``InvalidURL``, ``InvalidCA``, ``Timeout``, ``TrustDomain``.
+            ``InvalidURL``, ``InvalidCA``, ``Timeout``, ``TrustDomain``, ``InvalidGitObject``,
+            ``InvalidCommitSignature``, ``InvalidTagSignature``.
 
     """
     if method != "checkout":
@@ -71,11 +73,12 @@ _process: list[Relay] = []
 
 @dataclass(frozen=True, slots=True)
 class _Fetched:
-    """A commit in a local repository."""
+    """A commit in a local repository, and the full name of the reference that led to it."""
 
     repo: Any
     commit: Any
     label: str
+    ref: str = ""
 
 
 class _Job:
@@ -95,9 +98,12 @@ class _Job:
         fetched = self._fetch(target)
         if isinstance(fetched, Checkout):
             return fetched
+        verified = _verified(fetched, request.verification) if request.verification else ()
         self._write(fetched)
         commit = str(fetched.commit.id)
-        return Checkout(revision_of(fetched.label, commit), commit, _subject(fetched.commit))
+        return Checkout(
+            revision_of(fetched.label, commit), commit, _subject(fetched.commit), verified=verified
+        )
 
     def _target(self, url: str, user: str, auth: Any) -> remotes.Target:
         library.set_timeouts(self._deadline.left)
@@ -138,7 +144,7 @@ class _Job:
         if wanted.commit and str(commit.id) != wanted.commit:
             raise WorkerError("RemoteFailed", f"{ref!r} moved while it was fetched")
         label = wanted.label if len(found) == 1 else ref.removeprefix("refs/tags/")
-        return _Fetched(repo, commit, label)
+        return _Fetched(repo, commit, label, ref)
 
     def _write(self, fetched: _Fetched) -> None:
         request = self._request
@@ -217,6 +223,38 @@ class _Job:
         # libgit2 still follows within the same host, also from http to https.
         repo.config["http.followRedirects"] = "false"
         return repo
+
+
+def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:
+    """Check the signatures that are wanted; what was signed by which key."""
+    found: list[str] = []
+    if wanted.tag:
+        tag = fetched.repo[fetched.repo.lookup_reference(fetched.ref).target]
+        name = fetched.ref.removeprefix("refs/tags/")
+        if not isinstance(tag, pygit2.Tag):
+            raise WorkerError(
+                "InvalidGitObject",
+                f"tag {name!r} is a lightweight tag, which cannot be signed: use git tag --sign",
+            )
+        signature, payload = split_tag(tag.read_raw())
+        key = _signer("Tag", f"tag {name!r}", signature, payload, wanted.keys)
+        found.append(f"tag '{name}' with key '{key}'")
+    if wanted.commit:
+        raw, payload = fetched.commit.gpg_signature
+        signature = (raw or b"").decode(errors="replace")
+        hash_ = str(fetched.commit.id)
+        key = _signer("Commit", f"commit {hash_!r}", signature, payload or b"", wanted.keys)
+        found.append(f"commit '{hash_}' with key '{key}'")
+    return tuple(found)
+
+
+def _signer(kind: str, what: str, signature: str, payload: bytes, keys: dict[str, str]) -> str:
+    try:
+        return verify(signature, payload, keys)
+    except SignatureInvalid as error:
+        raise WorkerError(
+            f"Invalid{kind}Signature", f"signature verification of {what} failed: {error}"
+        ) from error
 
 
 def _find_commit(repo: Any, commit: str) -> Any | None:

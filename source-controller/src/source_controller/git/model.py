@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Auth", "Checkout", "CheckoutRequest", "Limits", "Reference", "revision_of"]
+__all__ = [
+    "Auth",
+    "Checkout",
+    "CheckoutRequest",
+    "Limits",
+    "Reference",
+    "Verification",
+    "revision_of",
+]
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -44,6 +52,21 @@ class Auth(msgspec.Struct, frozen=True):
         return tuple(value for value in values if value)
 
 
+class Verification(msgspec.Struct, frozen=True):
+    """Which signatures are wanted, and by whom.
+
+    Attributes:
+        tag: that of the tag object.
+        commit: that of the commit.
+        keys: data of the Secret by name; ``*.sshpub`` for SSH, all others for OpenPGP.
+
+    """
+
+    tag: bool
+    commit: bool
+    keys: dict[str, str]
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What a repository may cost; sizes in bytes."""
 
@@ -70,6 +93,7 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
         submodules: whether to fetch submodules too.
         timeout: seconds for all of it.
         limits: what is refused.
+        verification: signatures to check before anything is written.
         gateway: URL of the route by which all connections leave, with its password.
 
     """
@@ -77,6 +101,7 @@ class CheckoutRequest(msgspec.Struct, frozen=True):
     url: str
     work: str
     timeout: float
+    verification: Verification | None = None
     gateway: str = ""
     user: str = ""
     reference: Reference = Reference()
@@ -95,6 +120,7 @@ class Checkout(msgspec.Struct, frozen=True):
         commit: the commit's hash.
         message: first line of the commit message, without control characters.
         unchanged: nothing was fetched, because ``known_revision`` is still current.
+        verified: what was signed by which key, for people.
 
     """
 
@@ -102,6 +128,7 @@ class Checkout(msgspec.Struct, frozen=True):
     commit: str
     message: str = ""
     unchanged: bool = False
+    verified: tuple[str, ...] = ()
 
 
 def revision_of(label: str, commit: str) -> str:

@@ -5,69 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit, urlunsplit
 
-from source_controller.git.hostkeys import is_plain_host
 from source_controller.git.model import Auth
 from source_controller.source import reasons
+from source_controller.source.address import Address
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed
 
-__all__ = ["Address", "auth_from_secret", "parse_address"]
+__all__ = ["SCHEMES", "auth_from_secret"]
+
+SCHEMES = ("http", "https", "ssh")
+"""Of the addresses that are understood."""
 
 _OPENSSH = b"openssh-key-v1\0"
 _CLIENT_CERTIFICATE = ("tls.crt", "tls.key", "certFile", "keyFile")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A URL without its user information, and that information.
-
-    Attributes:
-        url: safe to show.
-        scheme: ``http``, ``https`` or ``ssh``.
-        user: from the URL, decoded.
-        password: from the URL, decoded.
-
-    """
-
-    url: str
-    scheme: str
-    user: str
-    password: str
-
-    def __repr__(self) -> str:
-        return f"Address({self.url!r})"
-
-
-def parse_address(url: str) -> Address:
-    """Take a URL apart.
-
-    Raises:
-        StepFailed: ``URLInvalid``, stalled: it is not a URL that can be fetched.
-
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname
-    except ValueError as error:
-        raise _invalid_url("the host or port cannot be read") from error
-    if parts.scheme not in {"http", "https", "ssh"} or not is_plain_host(host or ""):
-        raise _invalid_url("it needs the scheme http, https or ssh, and a host")
-    assert host is not None  # noqa: S101  # checked above
-    if any(char.isspace() or ord(char) < 32 for char in url):
-        raise _invalid_url("it contains white space or control characters")
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None:
-        netloc = f"{netloc}:{port}"
-    return Address(
-        urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")),
-        parts.scheme,
-        unquote(parts.username or ""),
-        unquote(parts.password or ""),
-    )
 
 
 def auth_from_secret(address: Address, secret: Mapping[str, bytes]) -> Auth:
@@ -146,12 +97,3 @@ def _is_encrypted(identity: str) -> bool:
 
 def _failed(message: str) -> StepFailed:
     return auth_failed(f"failed to configure authentication options: {message}")
-
-
-def _invalid_url(problem: str) -> StepFailed:
-    return StepFailed(
-        reasons.FETCH_FAILED,
-        reasons.URL_INVALID,
-        f"spec.url is not valid: {problem}",
-        kind="stalled",
-    )

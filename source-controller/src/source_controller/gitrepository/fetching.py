@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from fluvial.kube.client import KubeClient
+from fluvial.net.proxy import ProxyServer
 from fluvial.objects import ObjectKey
-from source_controller.git.client import EmptyRepository, GitClient, GitError
-from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
-from source_controller.gitrepository.auth import Address, auth_from_secret, parse_address
+from source_controller.git.client import EmptyRepository, GitClient, GitError, NotVerified
+from source_controller.git.model import (
+    Auth,
+    Checkout,
+    CheckoutRequest,
+    Limits,
+    Reference,
+    Verification,
+)
+from source_controller.gitrepository.auth import SCHEMES, auth_from_secret
 from source_controller.gitrepository.reasons import EMPTY_GIT_REPOSITORY, GIT_OPERATION_FAILED
 from source_controller.gitrepository.run import GitRun
+from source_controller.gitrepository.verifying import VerifyStep
 from source_controller.source import reasons
+from source_controller.source.address import Address, parse_address
+from source_controller.source.proxies import read_proxy
 from source_controller.source.run import StatusWriter, StepFailed
 from source_controller.source.secrets import read_secret
+from source_controller.source.tools import Tools
 
 __all__ = ["SourceStep"]
 
@@ -20,18 +31,17 @@ class SourceStep:
     """Fetches the reference of the spec, or finds that nothing is new.
 
     Args:
-        client: reads the Secret, live, in the object's own namespace.
+        tools: its client reads Secrets, live, in the object's own namespace.
         git: the fetch.
         writer: for progress.
         limits: of one repository.
 
     """
 
-    def __init__(
-        self, client: KubeClient, git: GitClient, writer: StatusWriter, limits: Limits
-    ) -> None:
-        self._client = client
+    def __init__(self, tools: Tools, git: GitClient, writer: StatusWriter, limits: Limits) -> None:
+        self._client = tools.client
         self._git = git
+        self._verifying = VerifyStep(tools.client, tools.events)
         self._writer = writer
         self._limits = limits
 
@@ -40,14 +50,17 @@ class SourceStep:
 
         Raises:
             StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``GitOperationFailed``,
-                ``EmptyGitRepository`` or ``UnsupportedField``.
+                ``EmptyGitRepository`` or ``UnsupportedField``; and as ``VerifyStep`` says.
 
         """
-        address = parse_address(run.obj.spec.url)
+        address = parse_address(run.obj.spec.url, schemes=SCHEMES)
         auth = auth_from_secret(address, await self._secret(run))
-        request = self._request(run, address, auth)
-        checkout = await self._checkout(run, request)
+        proxy = await read_proxy(self._client, run.key.namespace, run.obj.spec.proxy_secret_ref)
+        verification = await self._verifying.wanted(run)
+        request = self._request(run, address, auth, verification)
+        checkout = await self._checkout(run, request, proxy)
         run.clear(reasons.FETCH_FAILED)
+        self._verifying.report(run, verification, checkout)
         if not checkout.unchanged and not _has_revision(run, checkout.revision):
             await self._announce(run, checkout.revision)
         return checkout
@@ -65,7 +78,9 @@ class SourceStep:
             return {}
         return await read_secret(self._client, ObjectKey(run.key.namespace, reference.name))
 
-    def _request(self, run: GitRun, address: Address, auth: Auth) -> CheckoutRequest:
+    def _request(
+        self, run: GitRun, address: Address, auth: Auth, verification: Verification | None
+    ) -> CheckoutRequest:
         spec = run.obj.spec
         ref = spec.ref
         reference = (
@@ -86,15 +101,21 @@ class SourceStep:
             timeout=spec.timeout_seconds,
             reference=reference,
             auth=auth,
-            known_revision=_known_revision(run),
+            known_revision=_known_revision(run) if self._verifying.holds(run, verification) else "",
+            verification=verification,
             sparse=tuple(_sparse_path(path) for path in spec.sparse_checkout),
             submodules=spec.recurse_submodules,
             limits=self._limits,
         )
 
-    async def _checkout(self, run: GitRun, request: CheckoutRequest) -> Checkout:
+    async def _checkout(
+        self, run: GitRun, request: CheckoutRequest, proxy: ProxyServer | None
+    ) -> Checkout:
         try:
-            return await self._git.checkout(request, namespace=run.key.namespace)
+            return await self._git.checkout(request, namespace=run.key.namespace, proxy=proxy)
+        except NotVerified as error:
+            run.clear(reasons.FETCH_FAILED)
+            raise self._verifying.refused(run, error) from error
         except EmptyRepository as error:
             raise StepFailed(reasons.FETCH_FAILED, EMPTY_GIT_REPOSITORY, str(error)) from error
         except GitError as error:

@@ -12,9 +12,11 @@ __all__ = [
     "ILLEGAL_PATH",
     "INCLUDE_CHANGE",
     "INCLUDE_UNAVAILABLE",
+    "INVALID_VERIFICATION_MODE",
     "NOT_FOUND",
     "NO_ARTIFACT",
     "SUMMARY",
+    "VERIFICATION_ERROR",
 ]
 
 INCLUDE_UNAVAILABLE = "IncludeUnavailable"
@@ -25,7 +27,9 @@ GIT_OPERATION_FAILED = "GitOperationFailed"
 GIT_OPERATION_SUCCEEDED = "GitOperationSucceeded"
 ILLEGAL_PATH = "IllegalPath"
 INCLUDE_CHANGE = "IncludeChange"
+INVALID_VERIFICATION_MODE = "InvalidVerificationMode"
 NOT_FOUND = "NotFound"
 NO_ARTIFACT = "NoArtifact"
+VERIFICATION_ERROR = "VerificationError"
 
 SUMMARY = Summary(own_failures=(INCLUDE_UNAVAILABLE,), verified=True)

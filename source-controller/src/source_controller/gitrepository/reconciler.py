@@ -44,7 +44,7 @@ def git_repository(tools: Tools, *, git: GitClient, limits: Limits) -> SourceKin
         max_entries=limits.max_entries,
     )
     including = IncludeStep(tools.client, tools.storage, writer, unpack_limits)
-    fetching = SourceStep(tools.client, git, writer, limits)
+    fetching = SourceStep(tools, git, writer, limits)
     storing = ArtifactStep(tools, GIT_REPOSITORY.kind)
 
     async def steps(run: GitRun) -> Success:

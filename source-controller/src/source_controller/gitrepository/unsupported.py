@@ -5,8 +5,6 @@ from __future__ import annotations
 __all__ = ["REFUSED"]
 
 REFUSED = (
-    "spec.verify",
-    "spec.proxySecretRef",
     "spec.provider=aws",
     "spec.provider=azure",
     "spec.provider=github",

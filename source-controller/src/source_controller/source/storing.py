@@ -108,7 +108,9 @@ class ArtifactStep:
         self._link = link
 
     def up_to_date(self, run: Run[Any], revision: str) -> None:
-        """Tell that what was fetched is what is stored."""
+        """Tell whoever asked for this run that what was fetched is what is stored."""
+        if run.quiet:
+            return
         self._events.event(
             run.live,
             type="Trace",
