@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 
+from devcluster.addresses import AddressRefused
 from devcluster.cluster import DevCluster, Options
 from devcluster.state import StateError
 from fluvial.log import setup_logging
@@ -24,7 +25,14 @@ __all__ = ["main"]
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="devcluster", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True, help="written for the admin")
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="an IP address to listen on; other than loopback only with --no-anonymous",
+    )
+    parser.add_argument(
+        "--no-anonymous", action="store_true", help="refuse requests without credentials"
+    )
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument(
         "--no-workloads", action="store_true", help="let nothing become healthy by itself"
@@ -60,7 +68,8 @@ async def _run(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     options = Options(
-        host=arguments.host,
+        address=arguments.address,
+        anonymous=not arguments.no_anonymous,
         port=arguments.port,
         workloads=not arguments.no_workloads,
         control_port=arguments.control_port,
@@ -86,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     setup_logging()
     try:
         asyncio.run(_run(arguments))
-    except StateError as error:
+    except (AddressRefused, StateError, OSError) as error:
         sys.stderr.write(f"devcluster: {error}\n")
         return 1
     return 0

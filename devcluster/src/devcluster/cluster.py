@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import secrets
 import socket
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from devcluster import bootstrap, certs
+from devcluster.addresses import listening_address
 from devcluster.api import Api
 from devcluster.auth.authenticate import Authenticator
 from devcluster.auth.reviews import Reviews
@@ -48,10 +48,11 @@ class Options:
     """How to run.
 
     Args:
-        host: a loopback address.
+        address: an IP address to listen on; other than loopback only without ``anonymous``.
         port: 0 takes a free one.
         admin_token: the bearer token of ``system:masters``; made up when empty.
         users: extra bearer tokens and the users they stand for.
+        anonymous: answer requests without credentials, as far as RBAC lets anybody ask.
         history_changes: how many changes watches can go back.
         workloads: run the stand-in that makes workloads healthy (see ``workloads``).
         control_port: serve the control endpoint there (0: a free port); None serves none.
@@ -62,10 +63,11 @@ class Options:
 
     """
 
-    host: str = "127.0.0.1"
+    address: str = "127.0.0.1"
     port: int = 0
     admin_token: str = field(default="", repr=False)
     users: Mapping[str, User] = field(default_factory=dict, repr=False)
+    anonymous: bool = True
     history_changes: int = 20_000
     workloads: bool = True
     control_port: int | None = None
@@ -83,12 +85,15 @@ class DevCluster:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        if not ipaddress.ip_address(self.options.host).is_loopback:
-            raise ValueError(f"{self.options.host} is not a loopback address")
         self._file = StateFile(self.options.state) if self.options.state else None
         self._restored = saved = self._file.read() if self._file else None
         kept_token = saved.admin_token if saved else ""
         self.admin_token = self.options.admin_token or kept_token or secrets.token_urlsafe(24)
+        self._address = listening_address(
+            self.options.address,
+            anonymous=self.options.anonymous,
+            tokens=[self.admin_token, *self.options.users],
+        )
         self._authority = _authority(saved)
         self.ca_pem: bytes = self._authority.pem
         self.url = ""
@@ -97,7 +102,11 @@ class DevCluster:
         self.tokens = Tokens(certs.load_key(saved.token_key) if saved else None)
         static = {self.admin_token: ADMIN, **self.options.users}
         self.authenticator = Authenticator(
-            store=self.engine.store, tokens=self.tokens, rbac=self.engine.rbac, static=static
+            store=self.engine.store,
+            tokens=self.tokens,
+            rbac=self.engine.rbac,
+            static=static,
+            anonymous=self.options.anonymous,
         )
         reviews = Reviews(
             store=self.engine.store,
@@ -194,22 +203,24 @@ class DevCluster:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
-        context = certs.server_context(self._authority, host=self.options.host)
+        context = certs.server_context(self._authority, host=str(self._address))
         listener = self._listener()
         await web.SockSite(self._runner, listener, ssl_context=context).start()
-        host, self._port = listener.getsockname()[:2]
+        self._port = listener.getsockname()[1]
+        host = f"[{self._address}]" if self._address.version == 6 else f"{self._address}"
         self.url = f"https://{host}:{self._port}"
         self._discovery.address = f"{host}:{self._port}"
 
     def _listener(self) -> socket.socket:
-        host = self.options.host
+        host = str(self._address)
+        family = socket.AF_INET6 if self._address.version == 6 else socket.AF_INET
         try:
-            return socket.create_server((host, self._port), backlog=512)
+            return socket.create_server((host, self._port), family=family, backlog=512)
         except OSError:
             if self.options.port or self.url or not self._port:
                 raise
             self._log.warning("the port of last time is in use", port=self._port)
-            return socket.create_server((host, 0), backlog=512)
+            return socket.create_server((host, 0), family=family, backlog=512)
 
     async def save(self) -> None:
         """Write the state file now; nothing without one. OSError when that fails."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -90,9 +92,63 @@ async def test_stop_ends_open_watches(devcluster: DevCluster, kube_api: KubeApi)
     assert first["type"] == "ADDED"
 
 
-async def test_no_plain_address_but_loopback() -> None:
-    with pytest.raises(ValueError, match="loopback"):
-        DevCluster(Options(host="0.0.0.0"))  # noqa: S104 (that it is refused is the point)
+async def test_without_anonymous_requests_everything_takes_credentials() -> None:
+    async with DevCluster(Options(anonymous=False)) as cluster, _session(cluster) as session:
+        statuses = []
+        for path in ("/version", "/readyz", "/api", "/openapi/v2", f"{_CORE}/configmaps"):
+            for header in ("", "Bearer ", "Bearer wrong", "Basic YTpi", cluster.admin_token):
+                headers = {"Authorization": header} if header else {}
+                async with session.get(cluster.url + path, headers=headers) as answer:
+                    statuses.append(answer.status)
+        headers = {"Authorization": f"Bearer {cluster.admin_token}"}
+        async with session.get(f"{cluster.url}/version", headers=headers) as answer:
+            admin = answer.status
+
+    assert set(statuses) == {401}
+    assert admin == 200
+
+
+async def test_another_address_is_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = []
+    real = socket.create_server
+
+    def on_loopback(address: tuple[str, int], **options: Any) -> socket.socket:
+        wanted.append(address[0])
+        return real(("127.0.0.1", address[1]), **options)
+
+    monkeypatch.setattr(socket, "create_server", on_loopback)
+    options = Options(address="192.0.2.7", anonymous=False)
+    async with DevCluster(options) as cluster:
+        port = int(cluster.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trusting(cluster), server_hostname="192.0.2.7"
+        )
+        writer.write(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    assert wanted == ["192.0.2.7"]
+    assert cluster.url == f"https://192.0.2.7:{port}"
+    assert b" 401 " in answer
+
+
+async def test_listens_on_loopback_of_ipv6() -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    async with (
+        DevCluster(Options(address="::1")) as cluster,
+        _session(cluster) as session,
+        session.get(f"{cluster.url}/version") as answer,
+    ):
+        status = answer.status
+
+    assert cluster.url.startswith("https://[::1]:")
+    assert status == 200
+
+
+def _session(cluster: DevCluster) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting(cluster)))
 
 
 # --- lists and watches -------------------------------------------------------------------------

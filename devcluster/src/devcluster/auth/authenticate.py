@@ -44,16 +44,32 @@ def attributes_of(info: RequestInfo) -> Attributes:
 
 
 class Authenticator:
-    """Knows the admin's token, tokens of extra users, and those of service accounts."""
+    """Knows the admin's token, tokens of extra users, and those of service accounts.
+
+    Args:
+        store: has the service accounts.
+        tokens: checks their tokens.
+        rbac: says who may impersonate whom.
+        static: fixed tokens and the users they stand for.
+        anonymous: False refuses requests without credentials.
+
+    """
 
     def __init__(
-        self, *, store: Store, tokens: Tokens, rbac: Rbac, static: Mapping[str, User]
+        self,
+        *,
+        store: Store,
+        tokens: Tokens,
+        rbac: Rbac,
+        static: Mapping[str, User],
+        anonymous: bool = True,
     ) -> None:
         self._accounts = store.table(("", "serviceaccounts"))
         self._secrets = store.table(("", "secrets"))
         self._tokens = tokens
         self._rbac = rbac
         self._static = dict(static)
+        self._anonymous = anonymous
         self._mode: dict[str, str] = {}
         self._users: dict[str, tuple[Claims, User]] = {}
 
@@ -62,12 +78,11 @@ class Authenticator:
         self._static[token] = user
 
     def user(self, headers: CIMultiDictProxy[str]) -> User:
-        """The user of the credentials; raises 401 when there are some and they are bad."""
-        given = headers.get("Authorization", "")
-        if not given:
-            return ANONYMOUS
-        scheme, _, token = given.partition(" ")
+        """The user of the credentials; raises 401 when they are bad, or wanted and not there."""
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
+            if not self._anonymous:
+                raise errors.unauthorized()
             return ANONYMOUS
         found = self.token_user(token.strip(), audiences=(ISSUER,))
         if found is None:
