@@ -1,0 +1,1 @@
+"""Size and speed of devcluster, measured from outside: ``make bench-devcluster``."""
