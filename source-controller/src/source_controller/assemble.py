@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fluvial.artifact.cache import remove_tree
 from fluvial.artifact.storage import Storage
+from fluvial.artifact.tar import UnpackLimits
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient
@@ -30,6 +31,8 @@ from fluvial.runtime.queue import WorkQueue
 from source_controller.git.client import GitClient, git_pool
 from source_controller.git.model import Limits
 from source_controller.gitrepository.reconciler import git_repository
+from source_controller.oci.registries import Registries
+from source_controller.ocirepository.reconciler import oci_repository
 from source_controller.source.kind import SourceKind, Wiring
 from source_controller.source.tools import Tools
 
@@ -98,6 +101,7 @@ class SourceController:
         self._work = parts.storage.base / _WORK
         self._git = git_pool(size=settings.concurrency, log=parts.log)
         self._gateway = Gateway(parts.dialer, log=parts.log)
+        self._registries = Registries(parts.dialer, clock=parts.clock)
         tools = _tools(parts, settings, self._work)
         self._running = [
             _RunningKind(kind, parts, settings) for kind in self._kinds(tools, settings)
@@ -105,7 +109,10 @@ class SourceController:
 
     def _kinds(self, tools: Tools, settings: Settings) -> tuple[SourceKind, ...]:
         git = GitClient(self._git, self._gateway)
-        return (git_repository(tools, git=git, limits=settings.limits),)
+        return (
+            git_repository(tools, git=git, limits=settings.limits),
+            oci_repository(tools, registries=self._registries, limits=_unpack_limits(settings)),
+        )
 
     def queue_of(self, resource: Resource) -> WorkQueue[ObjectKey]:
         """The queue of one kind."""
@@ -128,6 +135,7 @@ class SourceController:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._gateway)
             await stack.enter_async_context(self._git)
+            await stack.enter_async_context(self._registries)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for kind in self._running:
                 group.create_task(kind.controller.run(), name=kind.controller.name)
@@ -190,4 +198,13 @@ def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:
         requeue_dependency=settings.requeue_dependency,
         jitter=settings.jitter,
         forget=parts.metrics.delete_object,
+    )
+
+
+def _unpack_limits(settings: Settings) -> UnpackLimits:
+    limits = settings.limits
+    return UnpackLimits(
+        max_bytes=limits.max_tree_bytes,
+        max_file_bytes=limits.max_file_bytes,
+        max_entries=limits.max_entries,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from fluvial.api import kustomize, source
+from fluvial.api import kustomize, source, source_oci
 from fluvial.objects import JsonObject
 
 __all__ = ["KINDS", "Column", "CrdKind", "crd", "schema_of"]
@@ -72,6 +72,16 @@ KINDS: tuple[CrdKind, ...] = (
         short_names=("gitrepo",),
         categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+    ),
+    CrdKind(
+        model=source_oci.OCIRepository,
+        group=source.GROUP,
+        plural="ocirepositories",
+        description="An artifact in an OCI registry that becomes an artifact here.",
+        component="source-controller",
+        short_names=("ocirepo",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(Column("URL", ".spec.url"), _READY, _STATUS, _AGE),
     ),
     CrdKind(
         model=kustomize.Kustomization,

@@ -71,7 +71,16 @@ class NotFound(RegistryError):
 
 
 class RegistryUnreachable(OciError):
-    """The registry could not be asked."""
+    """The registry could not be asked.
+
+    Attributes:
+        passing: whether another attempt may go better.
+
+    """
+
+    def __init__(self, message: str, *, passing: bool = True) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class InvalidContent(OciError):

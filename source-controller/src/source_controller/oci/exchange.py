@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from fluvial.net.errors import net_error
+from fluvial.net.errors import AddressDenied, net_error
 from source_controller.oci.errors import (
     ContentTooLarge,
     Denied,
@@ -72,7 +72,9 @@ async def ask(
         location = response.headers.get("Location", "")
         response.close()
         url = _redirected(url, location)
-    raise RegistryUnreachable(f"{origin.host} redirects more than {limits.max_redirects} times")
+    raise RegistryUnreachable(
+        f"{origin.host} redirects more than {limits.max_redirects} times", passing=False
+    )
 
 
 def _redirected(url: URL, location: str) -> URL:
@@ -80,11 +82,13 @@ def _redirected(url: URL, location: str) -> URL:
         target = url.join(URL(location, encoded=True))
         valid = bool(location) and target.scheme in {"http", "https"} and bool(target.host)
     except ValueError:
-        raise RegistryUnreachable(f"{url.host} redirects to no valid address") from None
+        raise RegistryUnreachable(
+            f"{url.host} redirects to no valid address", passing=False
+        ) from None
     if not valid or target.user is not None or target.password is not None:
-        raise RegistryUnreachable(f"{url.host} redirects to no valid address")
+        raise RegistryUnreachable(f"{url.host} redirects to no valid address", passing=False)
     if url.scheme == "https" and target.scheme != "https":
-        raise RegistryUnreachable(f"{url.host} redirects from https to plain http")
+        raise RegistryUnreachable(f"{url.host} redirects from https to plain http", passing=False)
     return target.with_fragment(None)
 
 
@@ -103,7 +107,10 @@ async def _request(
                 method, url, headers=headers, data=data, allow_redirects=False
             )
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise RegistryUnreachable(explain(error, url)) from error
+        lasting = isinstance(error, aiohttp.ClientConnectorCertificateError) or isinstance(
+            net_error(error), AddressDenied
+        )
+        raise RegistryUnreachable(explain(error, url), passing=not lasting) from error
 
 
 def explain(error: Exception, url: URL) -> str:

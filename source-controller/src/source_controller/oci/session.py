@@ -117,7 +117,11 @@ class RegistrySession:
             try:
                 response = await self._logged_in(method, path, query, headers, scope)
             except (RegistryUnreachable, RegistryError) as error:
-                passing = not isinstance(error, RegistryError) or error.status in _AGAIN
+                passing = (
+                    error.passing
+                    if isinstance(error, RegistryUnreachable)
+                    else error.status in _AGAIN
+                )
                 if not (left and passing):
                     raise
             else:
@@ -183,10 +187,14 @@ class RegistrySession:
         registry = self._repository.registry
         try:
             return await self._look_at(URL(f"https://{registry}/v2/"))
-        except RegistryUnreachable:
+        except RegistryUnreachable as secure:
             if not self._may_be_plain():
                 raise
-        return await self._look_at(URL(f"http://{registry}/v2/"))
+            try:
+                return await self._look_at(URL(f"http://{registry}/v2/"))
+            except RegistryUnreachable as plain:
+                # There is TLS, and something is wrong with it: that is the news.
+                raise (plain if secure.passing else secure) from plain
 
     def _may_be_plain(self) -> bool:
         access = self._access

@@ -171,6 +171,7 @@ def _realm(challenge: Challenge, *, plain_http: bool) -> URL:
         raise RegistryError("the registry names no valid token service", status=401)
     if realm.scheme == "http" and not plain_http:
         raise RegistryUnreachable(
-            f"the token service {realm.host} would get the credentials over plain http"
+            f"the token service {realm.host} would get the credentials over plain http",
+            passing=False,
         )
     return realm

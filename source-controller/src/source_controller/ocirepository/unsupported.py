@@ -1,0 +1,14 @@
+"""Fields that are part of the API and not done yet."""
+
+from __future__ import annotations
+
+__all__ = ["REFUSED"]
+
+REFUSED = (
+    "spec.provider=aws",
+    "spec.provider=azure",
+    "spec.provider=gcp",
+    "spec.verify.provider=notation",
+    "spec.verify.matchOIDCIdentity",
+    "spec.verify.trustedRootSecretRef",
+)

@@ -1,0 +1,73 @@
+"""The signature step: nothing is pulled before a signature of its digest was found."""
+
+from __future__ import annotations
+
+from fluvial.api.source_oci import OCIRepositoryVerification
+from fluvial.errors import FluvialError
+from fluvial.kube.client import KubeClient
+from fluvial.objects import ObjectKey
+from source_controller.oci.errors import VerificationFailed
+from source_controller.oci.registry import RepositoryClient
+from source_controller.ocirepository import reasons
+from source_controller.ocirepository.resolving import Resolved
+from source_controller.ocirepository.run import OCIRun
+from source_controller.source import reasons as common
+from source_controller.source.run import StepFailed
+from source_controller.source.secrets import read_secret
+from source_controller.verify.cosign import verify_with_keys
+from source_controller.verify.keys import keys_from_secret
+
+__all__ = ["VerifyStep"]
+
+
+class VerifyStep:
+    """Checks signatures, for each object by itself.
+
+    Args:
+        client: reads the Secrets of ``spec.verify``.
+
+    """
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def run(self, run: OCIRun, registry: RepositoryClient, resolved: Resolved) -> None:
+        """Set ``SourceVerified``, or remove it where nothing is to be verified.
+
+        Raises:
+            StepFailed: ``VerificationError``; whatever the reason, nothing is pulled.
+
+        """
+        verify = run.obj.spec.verify
+        if verify is None:
+            run.clear(common.SOURCE_VERIFIED)
+            return
+        if not run.needs_verification(resolved.revision):
+            return
+        try:
+            await self._verify(run, registry, resolved, verify)
+        except (FluvialError, OSError) as error:
+            raise StepFailed(
+                common.SOURCE_VERIFIED,
+                reasons.VERIFICATION_ERROR,
+                f"failed to verify the signature using provider '{verify.provider}': {error}",
+                status="False",
+            ) from error
+        run.set_true(
+            common.SOURCE_VERIFIED,
+            common.SUCCEEDED,
+            f"verified signature of revision {resolved.revision}",
+        )
+
+    async def _verify(
+        self,
+        run: OCIRun,
+        registry: RepositoryClient,
+        resolved: Resolved,
+        verify: OCIRepositoryVerification,
+    ) -> None:
+        if verify.secret_ref is None:
+            raise VerificationFailed("signatures without a key are not supported yet")
+        key = ObjectKey(run.key.namespace, verify.secret_ref.name)
+        data = await read_secret(self._client, key, field="spec.verify.secretRef")
+        await verify_with_keys(registry, resolved.digest, keys_from_secret(data))

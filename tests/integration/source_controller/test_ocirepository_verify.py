@@ -1,0 +1,157 @@
+"""Signatures: nothing unsigned becomes an artifact, and what was signed does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.oci import OciWorld
+from harness.source import condition
+from registries.fake import FakeRegistry
+from registries.images import image_of
+from registries.record import SIGNED, load
+
+COSIGN: dict[str, Any] = {"provider": "cosign", "secretRef": {"name": "keys"}}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[OciWorld]:
+    async with OciWorld.start(tmp_path) as world:
+        assert isinstance(world, OciWorld)
+        yield world
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeRegistry]:
+    """A registry with the image that was signed, but without its signature."""
+    async with FakeRegistry() as registry:
+        registry.put("app", "v1", SIGNED)
+        yield registry
+
+
+def sign(fake: FakeRegistry, name: str) -> str:
+    """Add a recorded signature; answers the public key."""
+    key, images = load(name)
+    for tag, image in images:
+        fake.put("app", tag, image)
+    return key
+
+
+async def keys(world: OciWorld, *pems: str, namespace: str = "apps") -> None:
+    values = {f"{number}.pub": pem.encode() for number, pem in enumerate(pems)}
+    await world.typed_secret("keys", "Opaque", values, namespace=namespace)
+
+
+def spec(fake: FakeRegistry, **more: Any) -> dict[str, Any]:
+    return {"url": f"{fake.oci}/app", "ref": {"tag": "v1"}, "verify": COSIGN} | more
+
+
+@pytest.mark.shows(
+    "OCIRepository/SourceVerified/VerificationError",
+    "OCIRepository/Ready/VerificationError",
+)
+async def test_what_is_not_signed_is_not_pulled(world: OciWorld, fake: FakeRegistry) -> None:
+    await world.oci(**spec(fake))
+    await world.until_failed("VerificationError")  # no Secret
+    await keys(world)
+    await world.request("no keys")
+    obj = await world.until_handled("no keys")
+    assert "no entry named *.pub" in condition(obj, "SourceVerified")["message"]
+
+    await keys(world, load("ecdsa-p256-bundle")[0])
+    await world.request("no signature")
+    obj = await world.until_handled("no signature")
+    assert "no signatures found" in condition(obj, "SourceVerified")["message"]
+
+    sign(fake, "rsa-2048-bundle")
+    await world.request("another key")
+    obj = await world.until_handled("another key")
+    found = condition(obj, "SourceVerified")
+    assert (found["status"], found["reason"]) == ("False", "VerificationError")
+    assert "by none of the keys" in found["message"]
+    assert condition(obj, "Ready")["reason"] == "VerificationError"
+    assert "artifact" not in obj["status"]
+    assert not fake.paths("/v2/app/blobs/" + _layer())
+
+
+def _layer() -> str:
+    import orjson
+
+    digest: str = orjson.loads(SIGNED.body)["layers"][0]["digest"]
+    return digest
+
+
+@pytest.mark.shows(
+    "OCIRepository/SourceVerified/Succeeded",
+    "field:OCIRepository/spec.verify.provider",
+    "field:OCIRepository/spec.verify.secretRef.name",
+)
+@pytest.mark.parametrize("name", ["ecdsa-p256-bundle", "ed25519-legacy"])
+async def test_what_cosign_signed(name: str, world: OciWorld, fake: FakeRegistry) -> None:
+    await keys(world, load("rsa-2048-bundle")[0], sign(fake, name))
+    await world.oci(**spec(fake))
+    obj = await world.until_ready()
+
+    found = condition(obj, "SourceVerified")
+    assert (found["status"], found["reason"]) == ("True", "Succeeded")
+    assert found["message"] == f"verified signature of revision v1@{SIGNED.digest}"
+    fake.seen.clear()
+    await world.request("now")
+    await world.until_handled("now")
+    assert fake.paths("/v2/app") == ["HEAD /v2/app/manifests/v1"], "verified once"
+
+
+async def test_a_moved_tag_without_signature_keeps_the_old_artifact(
+    world: OciWorld, fake: FakeRegistry
+) -> None:
+    await keys(world, sign(fake, "ecdsa-p256-bundle"))
+    await world.oci(**spec(fake))
+    before = await world.until_ready()
+    fake.put("app", "v1", image_of({"evil": "x"}))
+    await world.request("now")
+    obj = await world.until_failed("VerificationError")
+    assert obj["status"]["artifact"] == before["status"]["artifact"]
+
+    fake.put("app", "v1", SIGNED)
+    await world.request("back")
+    obj = await world.until_ready()
+    assert obj["status"]["artifact"] == before["status"]["artifact"]
+    assert condition(obj, "SourceVerified")["status"] == "True"
+
+
+async def test_a_new_policy_is_applied_to_what_is_stored(
+    world: OciWorld, fake: FakeRegistry
+) -> None:
+    key = sign(fake, "ecdsa-p256-bundle")
+    await world.oci(**spec(fake, verify=None))
+    obj = await world.until_ready()
+    assert not condition(obj, "SourceVerified")
+
+    await world.oci(**spec(fake))
+    await world.until_failed("VerificationError")
+    await keys(world, key)
+    await world.request("now")
+    await world.until_ready()
+
+    await world.oci(**spec(fake, verify=None))
+    obj = await world.until(lambda obj: not condition(obj, "SourceVerified"))
+    obj = await world.until_ready()
+
+
+async def test_one_objects_verification_is_not_anothers(
+    world: OciWorld, fake: FakeRegistry
+) -> None:
+    """Both share what is pulled, but each checks by its own keys."""
+    key = sign(fake, "ecdsa-p256-bundle")
+    await keys(world, key)
+    await world.oci("good", **spec(fake))
+    await world.until_ready("good")
+
+    await world.typed_secret("wrong", "Opaque", {"a.pub": load("rsa-2048-bundle")[0].encode()})
+    verify = {"provider": "cosign", "secretRef": {"name": "wrong"}}
+    await world.oci("bad", **spec(fake, verify=verify))
+    obj = await world.until_failed("VerificationError", "bad")
+    assert "artifact" not in obj["status"]
