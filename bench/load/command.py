@@ -66,7 +66,8 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
             scale=Scale(
                 count=count,
                 burst=given.burst,
-                drifted=min(given.drifted, count),
+                timed=min(given.timed, count),
+                drifted=min(given.drifted, given.timed, count),
                 interval=given.interval or (30 if count >= _LARGE else 20),
                 timeout=given.timeout or max(120.0, 0.6 * count),
             ),
@@ -102,7 +103,8 @@ def parser() -> argparse.ArgumentParser:
     add("--phases", type=_phases, default=list(PHASES), metavar="PHASE,...", help=", ".join(PHASES))
     add("--set", action="append", type=_setting, metavar="NAME=VALUE", help="a workload parameter")
     add("--burst", type=int, default=20, help="requests of the bare client in flight")
-    add("--drifted", type=int, default=10, help="Kustomizations with an object changed by hand")
+    add("--timed", type=int, default=100, help="Kustomizations with a short interval in no-op")
+    add("--drifted", type=int, default=10, help="those with an object changed by hand")
     add("--interval", type=int, help="seconds, in no-op and drift; default 20, from N=500 on 30")
     add("--timeout", type=float, help="seconds until a phase is given up")
     add("--no-floor", action="store_true", help="leave the floor out")

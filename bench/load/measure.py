@@ -43,7 +43,6 @@ class Meter:
     async def settle(self) -> None:
         """Wait until the controllers ask nothing more; what they asked is dropped."""
         await self._until_quiet([])
-        await asyncio.to_thread(self.audit.news)
 
     async def phase(
         self, name: str, work: Callable[[], Awaitable[Work]], *, until_quiet: bool = True

@@ -2,7 +2,7 @@
 
     install    N objects of each kind in one burst by server-side apply; until all are Ready
     upgrade    the parameters of ``upgrade`` change in one burst; until all are Ready again
-    no-op      every Kustomization's timer runs once, and nothing is new
+    no-op      the timers of some Kustomizations run once, and nothing is new
     drift      one applied object of some Kustomizations is changed by hand; until it is put right
     uninstall  all is deleted in one burst; until everything is gone
 
@@ -38,14 +38,16 @@ class Scale:
     Attributes:
         count: N.
         burst: requests of the bare client in flight.
-        drifted: Kustomizations of which an object is changed by hand.
-        interval: seconds of ``spec.interval`` in the phases no-op and drift.
+        timed: Kustomizations whose interval is made short for the phases no-op and drift.
+        drifted: those of them of which an object is changed by hand.
+        interval: that interval in seconds.
         timeout: seconds until a phase is given up.
 
     """
 
     count: int
     burst: int = 20
+    timed: int = 100
     drifted: int = 10
     interval: int = 30
     timeout: float = 600.0
@@ -88,6 +90,8 @@ class Phases:
         self._scale = scale
         self._workload = workload
         self._indexes = range(1, scale.count + 1)
+        # Spread over all, so that they are none that any order favours.
+        self._timed = tuple(self._indexes[:: max(1, scale.count // scale.timed)][: scale.timed])
         self.work: dict[str, Callable[[], Awaitable[Work]]] = {
             "install": self._install,
             "upgrade": self._upgrade,
@@ -108,9 +112,9 @@ class Phases:
         """Bring about what a phase starts from; not measured."""
         if phase != "no-op":
             return
-        before = self._workload
-        self._workload = before.with_parameters(interval=f"{self._scale.interval}s")
-        await self._bring_about(before)
+        short = self._workload.with_parameters(interval=f"{self._scale.interval}s")
+        objects = [obj for index in self._timed for obj in short.changed(self._workload, index)]
+        await self._burst(objects, self._generations(objects))
 
     async def _install(self) -> Work:
         objects = [obj for index in self._indexes for obj in self._workload.objects(index)]
@@ -130,17 +134,15 @@ class Phases:
         seconds = self._scale.interval * 1.06 + 1
         await asyncio.sleep(seconds)
         note = (
-            f"every Kustomization has interval {self._scale.interval}s for this phase and the"
-            " next; sources keep theirs"
+            f"{len(self._timed)} Kustomizations have interval {self._scale.interval}s from here on;"
+            " figures are for each of them; sources keep their interval"
         )
-        return Work(seconds, self._scale.count, failures=await self._wrong(), notes=(note,))
+        return Work(seconds, len(self._timed), failures=await self._wrong(), notes=(note,))
 
     async def _drift(self) -> Work:
         applied = self._workload.applied
         kind = applied.resource.kind
-        step = max(1, self._scale.count // self._scale.drifted)
-        indexes = list(self._indexes)[::step][: self._scale.drifted]
-        keys = [self._workload.applied_key(index) for index in indexes]
+        keys = [self._workload.applied_key(index) for index in self._drifted()]
         generations = self._generations_of(kind)
         # The hand makes one generation, putting it right another.
         moments = Moments(kind, {key: self._is_right(generations.get(key, 0) + 2) for key in keys})
@@ -163,6 +165,10 @@ class Phases:
             " interval each object was changed, not how long a correction takes"
         )
         return replace(work, objects=len(keys), notes=(note,))
+
+    def _drifted(self) -> Sequence[int]:
+        step = max(1, len(self._timed) // self._scale.drifted)
+        return self._timed[::step][: self._scale.drifted]
 
     async def _uninstall(self) -> Work:
         objects = [obj for index in self._indexes for obj in self._workload.objects(index)]

@@ -40,7 +40,7 @@ async def test_other_controllers_are_measured_phase_by_phase(tmp_path: Path) -> 
             workload="kustomizations",
             plane="devcluster",
             controllers=as_peers(tmp_path),
-            scale=Scale(count=N, drifted=2, interval=2, timeout=60),
+            scale=Scale(count=N, timed=2, drifted=2, interval=2, timeout=60),
         )
     )
 
