@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import orjson
+
 from devcluster import errors
+from devcluster.fields.gotext import go_quote
 from devcluster.request import truth
 from devcluster.selectors import FieldSelector, LabelSelector, parse_fields, parse_labels
 
-__all__ = ["ListOptions", "check_write", "invalid_options"]
+__all__ = ["ListOptions", "check_write", "dry_run_causes", "invalid_options"]
 
 _MAX_MANAGER = 128
 Cause = dict[str, str]
@@ -126,6 +129,14 @@ def _number(query: Mapping[str, str], name: str) -> int:
         raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
 
 
+def dry_run_causes(given: list[str]) -> list[Cause]:
+    """What is wrong with the words of ``dryRun``."""
+    if all(word == "All" for word in given):
+        return []
+    text = f'Unsupported value: {orjson.dumps(given).decode()}: supported values: "All"'
+    return [_cause("dryRun", "NotSupported", text)]
+
+
 def check_write(kind: str, query: Mapping[str, str], *, apply: bool = False) -> None:
     """Refuse bad options of a write with 422; ``kind`` is CreateOptions and the like."""
     causes: list[Cause] = []
@@ -140,12 +151,11 @@ def check_write(kind: str, query: Mapping[str, str], *, apply: bool = False) -> 
         text = f"Too long: may not be more than {_MAX_MANAGER} bytes"
         causes.append(_cause("fieldManager", "TooLong", text))
     elif not manager.isprintable():
-        text = f'Invalid value: "{manager}": should only contain printable characters'
+        at = next(at for at, sign in enumerate(manager) if not sign.isprintable())
+        why = f"invalid character U+{ord(manager[at]):04X} (at position {at})"
+        text = f"Invalid value: {go_quote(manager)}: {why}"
         causes.append(_cause("fieldManager", "Invalid", text))
-    dry_run = query.get("dryRun", "")
-    if dry_run not in {"", "All"}:
-        text = f'Unsupported value: ["{dry_run}"]: supported values: "All"'
-        causes.append(_cause("dryRun", "NotSupported", text))
+    causes += dry_run_causes([query["dryRun"]] if "dryRun" in query else [])
     mode = query.get("fieldValidation", "")
     if mode not in {"", "Ignore", "Strict", "Warn"}:
         text = f'Unsupported value: "{mode}": supported values: "", "Ignore", "Strict", "Warn"'

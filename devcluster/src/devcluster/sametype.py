@@ -35,10 +35,9 @@ def check_sent(kind: Kind, obj: JsonObject, api_version: str, name: str) -> None
 def check_patched(kind: Kind, obj: JsonObject) -> None:
     """Refuse a patch that makes something else of an object of a built-in kind; 422."""
     given = (obj.get("apiVersion") or "", obj.get("kind") or "")
-    if kind.crd or given == (kind.api_version, kind.kind):
+    if kind.crd or given in {(kind.api_version, kind.kind), ("", "")}:
         return
-    meta = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
-    shown = {**obj, "metadata": ordered_metadata(meta)}
+    shown = {**obj, "metadata": ordered_metadata(obj.get("metadata") or {})}
     text = orjson.dumps({name: shown[name] for name in sorted(shown)}).decode()
     cause = {
         "reason": "FieldValueInvalid",

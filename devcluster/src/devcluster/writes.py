@@ -220,7 +220,9 @@ class Writer:
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
         self._convert(target, new, old, options)
-        by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
+        # What a scale writes is the one entry that the server leaves without a time.
+        now = "" if target.subresource == "scale" else clock.stamp()
+        by = Written(options.manager, subresource=target.subresource, now=now)
         new = self._gate.track(kind, old, new, by=by)
         if new is old:
             return Outcome(old)
@@ -259,6 +261,7 @@ class Writer:
         if new is old:
             return Outcome(old)
         new = _shallow(new)
+        self._check_deletion_time(target, new, old)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -293,8 +296,11 @@ class Writer:
     @staticmethod
     def _check_version(target: Target, new: JsonObject, old: JsonObject) -> None:
         wanted = (new.get("metadata") or {}).get("resourceVersion")
-        if wanted and wanted != old["metadata"]["resourceVersion"]:
+        if wanted and wanted != old["metadata"]["resourceVersion"] and wanted != "0":
             kind = target.kind
+            if not str(wanted).isdigit():
+                text = f'strconv.ParseUint: parsing "{wanted}": invalid syntax'
+                raise errors.ApiFailure(500, "", text)
             raise errors.conflict(group=kind.group, plural=kind.plural, name=target.name)
 
     @staticmethod

@@ -42,6 +42,7 @@ NOT_CHECKED = Cause(
 )
 _INVALID = "FieldValueInvalid"
 _TYPE = "FieldValueTypeInvalid"
+_WIDE = 1 << 63
 
 
 def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
@@ -91,6 +92,8 @@ def _json(value: Any) -> str:
 
 
 def _type_of(value: Any) -> str:
+    if isinstance(value, int) and not -_WIDE <= value < _WIDE:
+        return "number"  # it is read as a floating-point number
     kinds: list[tuple[type, str]] = [
         (bool, "boolean"),
         (str, "string"),

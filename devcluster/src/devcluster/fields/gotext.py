@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
 
 __all__ = ["go_json", "go_quote", "go_source", "go_value"]
+
+
+_CONTROL = re.compile(r"\\u00([01][0-9a-f]|7f)")
 
 
 def go_value(value: Any) -> str:
@@ -38,7 +42,13 @@ def go_source(value: Any) -> str:
 
 def go_quote(text: str) -> str:
     """``%q``."""
-    return orjson.dumps(text).decode()
+    quoted = orjson.dumps(text).decode()
+    return quoted if text.isprintable() else _CONTROL.sub(_escaped, quoted)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = int(match[1], 16)
+    return {7: r"\a", 11: r"\v"}.get(code, f"\\x{code:02x}")
 
 
 def go_json(value: Any) -> str:

@@ -178,7 +178,7 @@ def _encode(key: Key, entry: Entry) -> JsonObject:
             return {**raw, "time": entry.time}
     out: JsonObject = {"manager": key.manager, "operation": key.operation}
     out["apiVersion"] = entry.api_version
-    if entry.time is not None:
+    if entry.time:
         out["time"] = entry.time
     out["fieldsType"] = "FieldsV1"
     out["fieldsV1"] = fieldset.ordered(entry.fields)

@@ -79,10 +79,13 @@ class _Document:
         self._own: dict[int, Any] = {}
 
     def run(self, op: JsonObject) -> None:
-        handler = _OPERATIONS.get(op.get("op", ""))
-        path = op.get("path")
+        name, path = op.get("op", ""), op.get("path")
+        handler = _OPERATIONS.get(name)
         if handler is None or not isinstance(path, str):
             raise _refused()
+        if not path and name == "replace":
+            self.root = op.get("value")
+            return
         handler(self, op, path)
 
     def add(self, op: JsonObject, path: str) -> None:
@@ -200,6 +203,8 @@ def merge_patch(obj: JsonObject, patch: Any) -> JsonObject:
         FieldsError: 400: the patch is no object.
 
     """
+    if patch is None:
+        raise bad_request("Invalid JSON Patch")
     if not isinstance(patch, dict):
         raise bad_request(_cannot(patch, "map[string]interface {}"))
     merged: JsonObject = _merge(obj, patch)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import orjson
@@ -118,7 +119,10 @@ def applied(body: bytes) -> JsonObject:
     if obj is None:
         raise errors.bad_request("invalid object type: /, Kind=")
     if not isinstance(obj, dict):
-        raise errors.bad_request(f"error decoding YAML: {_not_an_object(obj)}")
+        raise errors.bad_request(
+            "error decoding patch: error unmarshaling JSON: while decoding JSON: json: cannot"
+            f" unmarshal {_go_type(obj)} into Go value of type map[string]interface {{}}"
+        )
     return obj
 
 
@@ -132,7 +136,7 @@ def repeated_keys(body: bytes, obj: JsonObject) -> list[str]:
     """
     if body[:1] == b"{" and _colons(body) == _colons(orjson.dumps(obj)):
         return []
-    return list(_repeated(yaml.compose(body, Loader=yaml.CSafeLoader)))
+    return list(_repeated(next(yaml.compose_all(body, Loader=yaml.CSafeLoader), None)))
 
 
 def _colons(text: bytes) -> int:
@@ -158,22 +162,39 @@ def _yaml_value(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _plain(yaml.load(body, Loader=_Loader))  # noqa: S506 (a safe loader, in C)
+        documents = yaml.load_all(body, Loader=_Loader)
+        return next(documents, None)
 
 
 class _Loader(yaml.CSafeLoader):
-    """Without the implicit timestamps of YAML 1.1, which Kubernetes does not have."""
+    """JSON data: texts as keys; no timestamps, which Kubernetes does not have; 1e3 is a number."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own shape)
         first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:timestamp"]
         for first, rules in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 (PyYAML's signature)
+        self.flatten_mapping(node)
+        return {
+            _key(self.construct_object(key, deep=True)): self.construct_object(value, deep=deep)
+            for key, value in node.value
+        }
 
-def _plain(value: Any) -> Any:
-    """JSON data: map keys are texts."""
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): _plain(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+    def construct_exponent(self, node: yaml.ScalarNode) -> float:
+        """A number such as 1e3, whole if it is."""
+        value = float(node.value)
+        return int(value) if value.is_integer() else value
+
+
+_EXPONENT = "!exponent"
+_Loader.add_constructor(_EXPONENT, _Loader.construct_exponent)
+_Loader.add_implicit_resolver(
+    _EXPONENT, re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _key(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)

@@ -192,6 +192,11 @@ def is_cidr(text: str) -> bool:
 def update_service(checker: Checker, new: JsonObject, old: JsonObject) -> None:
     """Its addresses stay as long as its type has addresses."""
     service(checker, new)
+    balanced = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress")
+    changed = new.get("status") != old.get("status")
+    if changed and balanced and new["spec"].get("type") != "LoadBalancer":
+        text = "may only be used when `spec.type` is 'LoadBalancer'"
+        checker.forbidden("status.loadBalancer.ingress", text)
     left, right = new["spec"], old["spec"]
     kinds = {left.get("type"), right.get("type")}
     if "ExternalName" not in kinds and right.get("clusterIP"):
