@@ -59,10 +59,13 @@ class Events:
     def __init__(self) -> None:
         self.created: list[JsonObject] = []
         self.refuse = False
+        self.hanging: set[str] = set()
 
     async def create(self, _: Any, obj: JsonObject, **__: Any) -> JsonObject:
         if self.refuse:
             raise Forbidden("events are forbidden", status=403)
+        if obj["involvedObject"]["name"] in self.hanging:
+            await asyncio.Event().wait()
         self.created.append(obj)
         return obj
 
@@ -260,6 +263,40 @@ async def test_what_does_not_fit_is_dropped_and_counted(rig: Rig) -> None:
     assert rig.recorder.dropped["notification"] == 2000 - 512
     await rig.recorder.flush(0)
     assert rig.recorder.dropped == {"cluster": 2000, "notification": 2000}
+
+
+def about(rig: Rig, name: str, *, message: str = "hello") -> None:
+    """An event of an object of that name, which is its uid too."""
+    metadata = {**OBJECT["metadata"], "name": name, "uid": name}
+    obj = {**OBJECT, "metadata": metadata}
+    rig.recorder.event(obj, type="Trace", reason="Seen", message=message)
+
+
+async def test_the_events_of_a_thousand_objects_at_once_are_all_delivered(rig: Rig) -> None:
+    """As when the one source of all of them has a new revision."""
+    for message in ("applied", "healthy", "finished"):
+        for number in range(1000):
+            about(rig, f"apps-{number}", message=message)
+    await rig.deliver()
+
+    assert rig.recorder.dropped["cluster"] == 0
+    assert len(rig.cluster.created) == 3000
+
+
+async def test_a_write_that_hangs_holds_up_few(rig: Rig) -> None:
+    rig.cluster.hanging = {"stuck"}
+    running = asyncio.create_task(rig.recorder.run(), name="events")
+    about(rig, "stuck")
+    await asyncio.sleep(0)
+    for number in range(40):
+        about(rig, f"apps-{number}")
+    async with asyncio.timeout(5):
+        while len(rig.cluster.created) < 20:
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait((running,))
+
+    assert "stuck" not in {event["involvedObject"]["name"] for event in rig.cluster.created}
 
 
 async def test_the_cluster_refusing_events_does_not_stop_the_others(

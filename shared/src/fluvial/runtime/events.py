@@ -4,11 +4,11 @@
 ``run`` delivers. Each event goes two ways that do not wait for each other:
 
 - as a core/v1 Event to the cluster, repeats counted on one object (``runtime.correlator``);
-- as JSON to ``--events-addr`` in the form of Flux' event API, in order per object. 429 means that
-  it is known already and is not repeated; no answer and 5xx are, a few times. ``Trace`` events
-  are not sent there.
+- as JSON to ``--events-addr`` in the form of Flux' event API. 429 means that it is known already
+  and is not repeated; no answer and 5xx are, a few times. ``Trace`` events are not sent there.
 
-What finds its queue full is dropped and counted.
+Both ways have lanes, so that a burst over many objects is delivered as fast as it is made; events
+of one object take one lane and stay in order. What finds its lane full is dropped and counted.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ EVENT_ANNOTATIONS = "event.toolkit.fluxcd.io/"
 _SEVERITY: dict[EventType, str] = {"Normal": "info", "Warning": "error", "Trace": "trace"}
 _MAX_MESSAGE = 39_000  # bytes; the event API's documented limit
 _MAX_NAME = 253
-_CLUSTER_QUEUE = 1024
 _LANES = 4
+_CLUSTER_QUEUE = 1024  # events in a lane
 _LANE_QUEUE = 512
 _POST_TIMEOUT = 5.0
 _POST_TRIES = 4
@@ -88,7 +88,9 @@ class EventRecorder:
         self._log = log
         self._on_drop = on_drop
         self._correlator = Correlator()
-        self._cluster: asyncio.Queue[JsonObject] = asyncio.Queue(_CLUSTER_QUEUE)
+        self._cluster: list[asyncio.Queue[JsonObject]] = [
+            asyncio.Queue(_CLUSTER_QUEUE) for _ in range(_LANES)
+        ]
         self._lanes: list[asyncio.Queue[JsonObject]] = [
             asyncio.Queue(_LANE_QUEUE) for _ in range(_LANES)
         ]
@@ -122,9 +124,10 @@ class EventRecorder:
     async def run(self) -> None:
         """Deliver until cancelled; call ``flush`` before that."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                self._deliver(self._cluster, self._write, "cluster"), name="events-cluster"
-            )
+            for number, lane in enumerate(self._cluster):
+                group.create_task(
+                    self._deliver(lane, self._write, "cluster"), name=f"events-cluster-{number}"
+                )
             for number, lane in enumerate(self._lanes):
                 group.create_task(
                     self._deliver(lane, self._post, "notification"), name=f"events-post-{number}"
@@ -134,10 +137,11 @@ class EventRecorder:
         """Wait until everything is delivered, at most ``timeout`` seconds; drop the rest."""
         try:
             async with asyncio.timeout(timeout):
-                for queue in (self._cluster, *self._lanes):
+                for queue in (*self._cluster, *self._lanes):
                     await queue.join()
         except TimeoutError:
-            self._abandon(self._cluster, "cluster")
+            for lane in self._cluster:
+                self._abandon(lane, "cluster")
             for lane in self._lanes:
                 self._abandon(lane, "notification")
             self._log.info("events dropped at the end", dropped=dict(self.dropped))
@@ -163,7 +167,8 @@ class EventRecorder:
             for name, value in annotations_of(obj).items()
             if name.startswith(EVENT_ANNOTATIONS)
         } | dict(metadata)
-        self._put(self._cluster, self._core_event(common, type_, merged, now), "cluster")
+        lane = zlib.crc32(str(involved.get("uid") or key_of(obj)).encode()) % _LANES
+        self._put(self._cluster[lane], self._core_event(common, type_, merged, now), "cluster")
         if type_ == "Trace" or not self._address:
             return
         payload = {
@@ -173,7 +178,6 @@ class EventRecorder:
             **({"metadata": merged} if merged else {}),
             "reportingController": self._controller,
         }
-        lane = zlib.crc32(str(involved.get("uid") or key_of(obj)).encode()) % _LANES
         self._put(self._lanes[lane], payload, "notification")
 
     def _core_event(
