@@ -6,6 +6,7 @@ what counts requests works on both control planes.
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -87,9 +88,10 @@ class Journal:
             time=clock.format_micro(clock.now()),
             method=method,
             verb=info.verb,
-            path=info.path,
-            query=query,
-            agent=agent,
+            # The same few texts come again and again; the log keeps each of them once.
+            path=sys.intern(info.path),
+            query=sys.intern(query),
+            agent=sys.intern(agent),
             metadata_only="as=PartialObjectMetadata" in accept,
         )
         self._next += 1
