@@ -61,7 +61,8 @@ class Options:
         hostname: of this machine, for deriving it.
         digest_algorithm: of new artifacts.
         retention: of old artifacts.
-        limits: of one repository.
+        limits: of one Git repository.
+        max_index_bytes: of the index of one Helm repository.
 
     """
 
@@ -73,6 +74,7 @@ class Options:
     digest_algorithm: str
     retention: Retention
     limits: Limits
+    max_index_bytes: int
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -87,6 +89,9 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     common_options(flags, environ=environ, concurrent=2, omit=_OMITTED)
     _declare_storage(flags, environ)
     flags.integer("git-max-size", 1024, "Largest repository content in MiB.", minimum=1)
+    flags.integer(
+        "helm-index-max-size", 50 * _MIB, "Largest index of a Helm repository in bytes.", minimum=1
+    )
     parsed = flags.parse(arguments)
     try:
         new_hasher(parsed["artifact-digest-algo"])
@@ -106,6 +111,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
             ttl=parsed["artifact-retention-ttl"], records=parsed["artifact-retention-records"]
         ),
         limits=Limits(max_transfer_bytes=size, max_tree_bytes=size),
+        max_index_bytes=parsed["helm-index-max-size"],
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -155,6 +161,7 @@ def settings_of(options: Options) -> Settings:
         namespace=common.watch_namespace,
         label_selector=common.watch_label_selector,
         limits=options.limits,
+        max_index_bytes=options.max_index_bytes,
         jitter=lambda seconds: seconds * random.uniform(1 - spread, 1 + spread),  # noqa: S311  # spreads load
     )
 

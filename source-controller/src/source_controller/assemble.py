@@ -31,10 +31,13 @@ from fluvial.runtime.queue import WorkQueue
 from source_controller.git.client import GitClient, git_pool
 from source_controller.git.model import Limits
 from source_controller.gitrepository.reconciler import git_repository
+from source_controller.helm.client import HelmJobs, helm_pool
+from source_controller.helmrepository.reconciler import helm_repository
 from source_controller.oci.registries import Registries
 from source_controller.ocirepository.reconciler import oci_repository
 from source_controller.source.kind import SourceKind, Wiring
 from source_controller.source.tools import Tools
+from source_controller.web.client import WebClient
 
 __all__ = ["Parts", "Settings", "SourceController"]
 
@@ -51,7 +54,8 @@ class Settings:
         retry_delays: first and longest wait in seconds after a failure.
         namespace: the only namespace that is watched; ``""`` for all.
         label_selector: of the objects that this shard reconciles.
-        limits: of one repository.
+        limits: of one Git repository.
+        max_index_bytes: of the index of one Helm repository.
         jitter: spreads an interval in seconds.
 
     """
@@ -62,6 +66,7 @@ class Settings:
     namespace: str = ""
     label_selector: str = ""
     limits: Limits = field(default_factory=Limits)
+    max_index_bytes: int = 50 << 20
     jitter: Callable[[float], float] = lambda seconds: seconds
 
 
@@ -101,6 +106,9 @@ class SourceController:
         self._work = parts.storage.base / _WORK
         self._git = git_pool(size=settings.concurrency, log=parts.log)
         self._gateway = Gateway(parts.dialer, log=parts.log)
+        self._helm = helm_pool(
+            size=settings.concurrency, max_index_bytes=settings.max_index_bytes, log=parts.log
+        )
         self._registries = Registries(parts.dialer, clock=parts.clock)
         tools = _tools(parts, settings, self._work)
         self._running = [
@@ -109,8 +117,15 @@ class SourceController:
 
     def _kinds(self, tools: Tools, settings: Settings) -> tuple[SourceKind, ...]:
         git = GitClient(self._git, self._gateway)
+        web = WebClient(lambda tls: self._parts.dialer.connector(tls=tls))
         return (
             git_repository(tools, git=git, limits=settings.limits),
+            helm_repository(
+                tools,
+                web=web,
+                jobs=HelmJobs(self._helm),
+                max_index_bytes=settings.max_index_bytes,
+            ),
             oci_repository(tools, registries=self._registries, limits=_unpack_limits(settings)),
         )
 
@@ -135,6 +150,7 @@ class SourceController:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._gateway)
             await stack.enter_async_context(self._git)
+            await stack.enter_async_context(self._helm)
             await stack.enter_async_context(self._registries)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for kind in self._running:

@@ -21,10 +21,11 @@ from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from harness.kustomize import CONFIG_MAPS, Harness, configmap
 from harness.source import SourceWorld
+from harness.webserver import FileHost
 
 _PASSWORD = "Tr0ub4dor-and-3"
 _WRONG = "Wr0ng-h0rse-battery"
-_SHOWN = [kinds.EVENT, kinds.KUSTOMIZATION, kinds.GIT_REPOSITORY]
+_SHOWN = [kinds.EVENT, kinds.KUSTOMIZATION, kinds.GIT_REPOSITORY, kinds.HELM_REPOSITORY]
 
 
 @pytest.fixture
@@ -102,6 +103,24 @@ async def test_credentials_of_git(tmp_path: Path, logged: io.BytesIO) -> None:
             for name in ("wrong", "token"):
                 await sources.repository(name, url=url, secretRef={"name": name})
                 await sources.until_failed("GitOperationFailed", name)
+
+
+async def test_credentials_of_helm(tmp_path: Path, logged: io.BytesIO) -> None:
+    """Right, wrong, and along a redirect with a signature in its address."""
+    (tmp_path / "index.yaml").write_text("apiVersion: v1\nentries: {}\n")
+    async with FileHost(tmp_path) as host, SourceWorld.start(tmp_path) as sources:
+        helm = sources.of(kinds.HELM_REPOSITORY)
+        host.basic = ("me", _PASSWORD)
+        host.redirects = {"/far/index.yaml": f"{host.url}/gone?signature={_WRONG}"}
+        async with quiet_about(sources.client, logged, _PASSWORD, _WRONG):
+            await sources.secret("right", {"username": "me", "password": _PASSWORD})
+            await sources.secret("wrong", {"username": "me", "password": _WRONG})
+            await helm.make("good", url=host.url, secretRef={"name": "right"})
+            await helm.until_ready("good")
+            await helm.make("wrong", url=host.url, secretRef={"name": "wrong"})
+            await helm.until_failed("Failed", "wrong")
+            await helm.make("far", url=f"{host.url}/far", secretRef={"name": "right"})
+            await helm.until_failed("Failed", "far")
 
 
 def _as_secret(value: str) -> str:

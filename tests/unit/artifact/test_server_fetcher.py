@@ -175,7 +175,12 @@ async def raw_status(url: str, target: str, method: str = "GET") -> int:
         "/%2e%2e/secret",
         "/..%2fsecret",
         "//secret",
-        "/gitrepository/apps/web/latest",
+        "/gitrepository/apps/web/out",
+        "/gitrepository/apps/web/up",
+        "/gitrepository/apps/web/hidden",
+        "/gitrepository/apps/web/twice",
+        "/gitrepository/apps/web/folder",
+        "/gitrepository/apps/web/loop",
         "/gitrepository/linked/web/abc.tar.gz",
         "/gitrepository/apps/web/.tmp-x",
         "/gitrepository/apps/web/abc.tar.gz/",
@@ -190,11 +195,32 @@ async def test_nothing_else_is_served(served: Served, tmp_path: Path, target: st
     (tmp_path / "secret").write_text("secret")
     web_folder = (served.root / PATH).parent
     (web_folder / ".tmp-x").write_text("unfinished")
-    (web_folder / "latest").symlink_to("abc.tar.gz")
+    for name, leads_to in {
+        "latest": "abc.tar.gz",
+        "out": str(tmp_path / "secret"),
+        "up": "../web/abc.tar.gz",
+        "hidden": ".tmp-x",
+        "twice": "latest",
+        "folder": "..",
+        "loop": "loop",
+    }.items():
+        (web_folder / name).symlink_to(leads_to)
     (served.root / "gitrepository/linked").symlink_to(served.root / "gitrepository/apps")
     os.mkfifo(web_folder / "pipe")
 
     assert await raw_status(served.url, target) == 404
+
+
+async def test_a_link_to_a_file_beside_it_is_served_as_that_file(
+    served: Served, http: aiohttp.ClientSession
+) -> None:
+    (served.root / PATH).with_name("latest").symlink_to("abc.tar.gz")
+    async with (
+        http.get(f"{served.url}{PATH}") as file,
+        http.get(f"{served.url}gitrepository/apps/web/latest") as link,
+    ):
+        assert await link.read() == await file.read() == served.data
+        assert link.headers["ETag"] == file.headers["ETag"]
 
 
 async def test_probe_and_methods(served: Served) -> None:

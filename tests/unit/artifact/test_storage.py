@@ -265,3 +265,43 @@ async def test_orphans_of_objects_that_are_gone_are_removed(storage: Storage, so
     assert removed == 1
     assert not (storage.base / "gitrepository/old").exists()
     await storage.verify(artifact)
+
+
+async def test_a_file_is_stored_as_it_is(storage: Storage, tmp_path: Path) -> None:
+    file = tmp_path / "chart.tgz"
+    file.write_bytes(b"chart")
+    path = storage.relative_path("HelmChart", KEY, "app-1.0.0.tgz")
+    artifact = await storage.store_file(file, path=path, revision="1.0.0", metadata={"a": "b"})
+
+    assert storage.local_path(artifact).read_bytes() == b"chart"
+    assert (artifact.size, artifact.revision, artifact.metadata) == (5, "1.0.0", {"a": "b"})
+    assert artifact.url == f"http://source:9090/{path}"
+    await storage.verify(artifact)
+
+
+async def test_a_file_beyond_the_limit_leaves_nothing(tmp_path: Path) -> None:
+    storage = make(tmp_path / "data", max_bytes=4)
+    await storage.start()
+    (tmp_path / "large").write_bytes(b"large")
+    path = storage.relative_path("HelmChart", KEY, "x.tgz")
+    with pytest.raises(ArtifactTooLarge):
+        await storage.store_file(tmp_path / "large", path=path, revision="1")
+
+    assert [p for p in storage.base.rglob("*") if p.is_file()] == []
+
+
+async def test_a_link_leads_to_the_newest_and_is_no_garbage(
+    storage: Storage, tmp_path: Path
+) -> None:
+    file, url = tmp_path / "index", ""
+    for number in range(4):
+        file.write_text(str(number))
+        path = storage.relative_path("HelmRepository", KEY, f"index-{number}.yaml")
+        artifact = await storage.store_file(file, path=path, revision=str(number))
+        url = await storage.link(artifact, "index.yaml")
+        await storage.collect_garbage("HelmRepository", KEY, current=artifact.path)
+
+    link = storage.base / "helmrepository/apps/web/index.yaml"
+    assert url == "http://source:9090/helmrepository/apps/web/index.yaml"
+    assert link.is_symlink()
+    assert link.read_text() == "3"

@@ -22,6 +22,7 @@ def test_defaults_are_flux_own() -> None:
     assert (read.retention.ttl, read.retention.records) == (60.0, 2)
     assert read.digest_algorithm == "sha256"
     assert read.common.concurrent == 2
+    assert read.max_index_bytes == settings_of(read).max_index_bytes == 52428800
     assert read.common.requeue_dependency == 30.0
 
 
@@ -64,6 +65,7 @@ def test_the_advertised_address_can_be_given() -> None:
         "--artifact-digest-algo=blake3",
         "--artifact-digest-algo=sha1",
         "--artifact-retention-records=0",
+        "--helm-index-max-size=0",
         "--no-cross-namespace-refs",
         "--unknown",
         "--feature-gates=OptimizedGitClones=true",

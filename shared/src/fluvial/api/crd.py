@@ -74,6 +74,16 @@ KINDS: tuple[CrdKind, ...] = (
         columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
     ),
     CrdKind(
+        model=source.HelmRepository,
+        group=source.GROUP,
+        plural="helmrepositories",
+        description="A repository of Helm charts, whose index becomes an artifact.",
+        component="source-controller",
+        short_names=("helmrepo",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+    ),
+    CrdKind(
         model=source_oci.OCIRepository,
         group=source.GROUP,
         plural="ocirepositories",

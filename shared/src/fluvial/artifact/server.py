@@ -109,7 +109,7 @@ class FileServer:
             "ETag": etag,
             "Accept-Ranges": "bytes",
             "Last-Modified": formatdate(status.st_mtime, usegmt=True),
-            "Content-Type": "application/gzip",
+            "Content-Type": _content_type(request.path),
             "X-Content-Type-Options": "nosniff",
         }
         if _matches(request.headers.get("If-None-Match", ""), etag):
@@ -172,6 +172,10 @@ def _step(folder: int, name: str, flags: int) -> int:
         return os.open(name, flags, dir_fd=folder)
     finally:
         os.close(folder)
+
+
+def _content_type(path: str) -> str:
+    return "application/gzip" if path.endswith((".gz", ".tgz")) else "application/octet-stream"
 
 
 def _leads_to(folder: int, name: str) -> str:

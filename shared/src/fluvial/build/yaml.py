@@ -12,7 +12,8 @@ the Go library allows, nor repeat more than 32 Mi characters of text in a stream
 from __future__ import annotations
 
 import base64
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import yaml as pyyaml
 from yaml import _yaml
@@ -21,7 +22,7 @@ from fluvial.build import scalars
 from fluvial.build.emit import dump
 from fluvial.build.errors import YamlError
 
-__all__ = ["MAX_DEPTH", "dump", "load_all", "load_one"]
+__all__ = ["MAX_DEPTH", "Reduce", "dump", "load_all", "load_one"]
 
 MAX_DEPTH: Final = 250
 
@@ -42,6 +43,19 @@ _Event = Any
 """An event of PyYAML. Its classes are compared by identity, which is what makes this fast."""
 
 
+class Reduce(NamedTuple):
+    """Makes something smaller of parts of a large document as soon as they have been read.
+
+    Attributes:
+        depth: of the mappings that are given; the document itself has 1.
+        function: called with each that no anchor names; the result takes its place.
+
+    """
+
+    depth: int
+    function: Callable[[dict[str, Any]], Any]
+
+
 def load_all(data: bytes, *, source: str = "", unique_keys: bool = True) -> list[Any]:
     """All documents of a YAML stream, without empty ones.
 
@@ -58,14 +72,20 @@ def load_all(data: bytes, *, source: str = "", unique_keys: bool = True) -> list
     return [document for document in composer.documents() if document is not None]
 
 
-def load_one(data: bytes, *, source: str = "") -> Any:
+def load_one(data: bytes | BinaryIO, *, source: str = "", reduce: Reduce | None = None) -> Any:
     """The only document of a stream; ``None`` where there is none.
+
+    Args:
+        data: as for ``load_all``, or a file, of which only a block is in memory at a time.
+        source: likewise.
+        reduce: for documents that are too large to have in memory.
 
     Raises:
         YamlError: as ``load_all``, or there is more than one document.
 
     """
-    documents = load_all(data, source=source)
+    composer = _Composer(data, source, unique_keys=True, reduce=reduce)
+    documents = [document for document in composer.documents() if document is not None]
     if len(documents) > 1:
         raise YamlError(f"one document expected, {len(documents)} found", source=source)
     return documents[0] if documents else None
@@ -74,7 +94,16 @@ def load_one(data: bytes, *, source: str = "") -> Any:
 class _Composer:
     """Events to values, one document after the other."""
 
-    def __init__(self, data: bytes, source: str, *, unique_keys: bool) -> None:
+    def __init__(
+        self,
+        data: bytes | BinaryIO,
+        source: str,
+        *,
+        unique_keys: bool,
+        reduce: Reduce | None = None,
+    ) -> None:
+        self._reduce_depth = reduce.depth if reduce else 0
+        self._reduce = reduce.function if reduce else _same
         self._source = source
         self._unique_keys = unique_keys
         self._anchors: dict[str, tuple[Any, int, int]] = {}
@@ -121,7 +150,13 @@ class _Composer:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._error(event, f"nested deeper than {MAX_DEPTH} levels")
-        value = self._mapping() if kind is pyyaml.MappingStartEvent else self._sequence()
+        value: Any
+        if kind is not pyyaml.MappingStartEvent:
+            value = self._sequence()
+        else:
+            value = self._mapping()
+            if self._depth == self._reduce_depth and event.anchor is None:
+                value = self._reduce(value)
         self._depth -= 1
         if event.anchor is not None:
             size = self._nodes - before, self._characters - characters
@@ -252,6 +287,10 @@ class _Composer:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         line = mark.line + 1 if mark is not None else 0
         return YamlError(str(problem).splitlines()[0], source=self._source, line=line)
+
+
+def _same(value: dict[str, Any]) -> Any:
+    return value
 
 
 def _alias_ratio(nodes: int) -> float:

@@ -1,0 +1,1 @@
+"""HelmRepository: the index of a repository of Helm charts becomes an artifact."""

@@ -1,0 +1,80 @@
+"""From PEM texts to what OpenSSL wants."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+
+from fluvial.errors import FluvialError
+from source_controller.web.access import Tls
+
+__all__ = ["InvalidTls", "tls_context", "tls_from_secret"]
+
+_NAMES = {
+    "ca": ("ca.crt", "caFile"),
+    "certificate": ("tls.crt", "certFile"),
+    "key": ("tls.key", "keyFile"),
+}
+
+
+class InvalidTls(FluvialError):
+    """A CA or client certificate that cannot be used; the text tells nothing of its content."""
+
+
+def tls_from_secret(values: Mapping[str, bytes]) -> Tls:
+    """The TLS part of a Secret; empty if it has none.
+
+    Args:
+        values: ``ca.crt``, or ``tls.crt`` and ``tls.key``, or all three; the older names
+            ``caFile``, ``certFile`` and ``keyFile`` count where the newer ones are missing.
+
+    Raises:
+        InvalidTls: half a pair, or a value that is not text.
+
+    """
+    found: dict[str, str] = {}
+    for part, names in _NAMES.items():
+        name = next((name for name in names if values.get(name)), "")
+        try:
+            found[part] = values.get(name, b"").decode()
+        except UnicodeDecodeError:
+            raise InvalidTls(f"{name!r} is not text") from None
+    if bool(found["certificate"]) != bool(found["key"]):
+        has, lacks = ("tls.crt", "tls.key") if found["certificate"] else ("tls.key", "tls.crt")
+        raise InvalidTls(f"{has!r} is set without {lacks!r}")
+    return Tls(**found)
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """How TLS is spoken. Reads the system's authorities: call it in a thread.
+
+    Raises:
+        InvalidTls: the CA or the client certificate cannot be used.
+
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.ca:
+        try:
+            context.load_verify_locations(cadata=tls.ca)
+        except (ssl.SSLError, ValueError):
+            raise InvalidTls("'ca.crt' holds no certificate that can be used") from None
+    if tls.certificate:
+        _load_certificate(context, tls)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    # OpenSSL reads them from files only; this one has no name.
+    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(f"{tls.key}\n{tls.certificate}\n".encode())
+        file.flush()
+        try:
+            # Without a password given here OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: "")
+        except (ssl.SSLError, ValueError, OSError):
+            raise InvalidTls(
+                "'tls.crt' and 'tls.key' are no certificate and key that belong together"
+            ) from None
