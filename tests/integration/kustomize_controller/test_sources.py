@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from fluvial.api.kustomize import Kustomization
 from fluvial.kube import kinds
 from fluvial.objects import ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
 from kustomize_controller.assemble import Settings
+from kustomize_controller.kustomization.sources import Source, SourceLookup
 
 
 @pytest.mark.shows("Kustomization/Ready/ArtifactFailed")
@@ -20,6 +23,30 @@ async def test_a_missing_source_is_named_and_its_appearance_wakes(world: Harness
     assert ready_of(failed, "Reconciling")["reason"] == "ProgressingWithRetry"
     revision = await world.source({"a.yaml": configmap()})
     await world.applied(revision)
+
+
+async def test_a_watched_source_without_an_artifact_is_not_looked_at_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its artifact wakes; a thousand Kustomizations that poll would leave no time for it."""
+    looks: list[bool] = []
+    find = SourceLookup.find
+
+    async def counted(self: SourceLookup, kustomization: Kustomization, *, fresh: bool) -> Source:
+        looks.append(fresh)
+        return await find(self, kustomization, fresh=fresh)
+
+    monkeypatch.setattr(SourceLookup, "find", counted)
+    async with Harness.start(tmp_path, settings=Settings(requeue_dependency=0.001)) as world:
+        await world.tenant()
+        await world.announce(None)
+        await world.kustomization()
+        await world.failed("ArtifactFailed")
+        await asyncio.sleep(0.1)
+        assert len(looks) <= 3  # the watch of sources may begin after the first look
+
+        revision = await world.source({"a.yaml": configmap()})
+        await world.applied(revision)
 
 
 async def test_a_source_without_an_artifact_is_waited_for(world: Harness) -> None:

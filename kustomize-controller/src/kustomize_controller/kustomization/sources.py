@@ -45,7 +45,9 @@ class SourceRules:
     Attributes:
         cross_namespace: sources in other namespaces may be named.
         external_artifacts: the ExternalArtifact gate is on.
-        requeue_dependency: seconds until the next look at a source without an artifact.
+        requeue_dependency: seconds until the next look at a source without an artifact that is
+            not watched. One that is watched wakes whoever waits for it; looking again in vain, N
+            Kustomizations of new sources would keep the controller busy with nothing else.
 
     """
 
@@ -120,9 +122,14 @@ class SourceLookup:
             raise Waiting(
                 reasons.ARTIFACT_FAILED,
                 f"Source artifact not found, retrying: {resource.kind} '{key}' has none yet",
-                after=self._rules.requeue_dependency,
+                after=self._patience(kustomization, resource),
             )
         return Source(resource.kind, key, artifact)
+
+    def _patience(self, kustomization: Kustomization, resource: Resource) -> float:
+        """Seconds until a source without an artifact is looked at again though nothing was heard."""
+        poll = self._rules.requeue_dependency
+        return max(poll, kustomization.spec.retry_seconds) if self._watch(resource).synced else poll
 
     def watch_kind_of(self, _old: JsonObject | None, new: JsonObject | None) -> None:
         """Watch the kind of source that a Kustomization names (an informer's subscriber)."""
