@@ -61,8 +61,7 @@ class OCILayerSelector(Model, kw_only=True, frozen=True):
     ] = ""
     operation: Annotated[
         LayerOperation,
-        doc("Whether the layer is extracted and archived again, or stored as it is."),
-        server_default("extract"),
+        doc("Whether the layer is extracted and archived again, the default, or stored as it is."),
     ] = "extract"
 
 

@@ -28,9 +28,7 @@ class OCIRun(Run[OCIRepository]):
         selector = spec.layer_selector
         self.observe(
             observedIgnore=spec.ignore,
-            observedLayerSelector=encode(selector) | {"operation": selector.operation}
-            if selector is not None
-            else None,
+            observedLayerSelector=encode(selector) if selector is not None else None,
         )
 
     def is_current(self, revision: str) -> bool:
