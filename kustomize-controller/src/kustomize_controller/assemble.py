@@ -193,7 +193,8 @@ class KustomizeController:
             client=parts.client,
             store=self._own.store,
             memories=Memories(
-                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key)
+                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key),
+                parts.clock,
             ),
             patcher=patcher,
             writer=writer,

@@ -110,11 +110,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def versions(server: Scripted) -> list[str]:
-    """The versions that watches were asked from; ``list`` for lists."""
+    """The versions that watches were asked from; ``list`` for lists, ``look`` for one object."""
     found = []
     for _, path in server.asked:
         query = parse_qs(urlsplit(path).query)
-        found.append(query["resourceVersion"][0] if "watch" in query else "list")
+        kind = "look" if query.get("limit") == ["1"] else "list"
+        found.append(query["resourceVersion"][0] if "watch" in query else kind)
     return found
 
 
@@ -148,14 +149,15 @@ async def test_410_as_an_answer_is_listed_anew(server: Scripted, client: HttpKub
     server.will(
         listing(5),
         watching(event("ADDED", obj("a", 6)), then="cut"),
+        listing(9, obj("a", 6)),
         refusal(410, "Expired"),
         listing(9, obj("a", 6)),
         watching(),
     )
     async with running(client) as (_, seen, errors):
-        await until(lambda: len(server.asked) == 5)
+        await until(lambda: len(server.asked) == 6)
 
-        assert versions(server) == ["list", "5", "6", "list", "9"]
+        assert versions(server) == ["list", "5", "look", "6", "list", "9"]
         assert not any(isinstance(error, Gone) for error in errors)
         assert seen.changes == [("added", "a@6")]
 
@@ -177,15 +179,28 @@ async def test_a_server_that_always_says_410_is_asked_slowly(
         assert len(server.asked) == 2
 
 
+async def test_a_server_that_wants_to_be_left_alone_is(
+    server: Scripted, client: HttpKubeClient
+) -> None:
+    server.will(refusal(429, Retry_After="3600"))
+    async with running(client) as (_, _, errors):
+        await until(lambda: bool(errors))
+        await asyncio.sleep(0.1)
+
+        assert len(server.asked) == 1
+
+
 async def test_bookmarks_move_the_version_and_reach_nobody(
     server: Scripted, client: HttpKubeClient
 ) -> None:
     bookmark = {"metadata": {"resourceVersion": "77"}}
-    server.will(listing(5), watching(event("BOOKMARK", bookmark), then="cut"), watching())
+    server.will(
+        listing(5), watching(event("BOOKMARK", bookmark), then="cut"), listing(77), watching()
+    )
     async with running(client) as (_, seen, _):
-        await until(lambda: len(server.asked) == 3)
+        await until(lambda: len(server.asked) == 4)
 
-        assert versions(server) == ["list", "5", "77"]
+        assert versions(server) == ["list", "5", "look", "77"]
         assert seen.changes == []
 
 
@@ -195,14 +210,66 @@ async def test_a_silent_watch_is_dropped_and_continued(
     server.will(
         listing(5),
         watching(event("ADDED", obj("a", 6))),
+        listing(6, obj("a", 6)),
         watching(event("ADDED", obj("b", 7))),
+        listing(7, obj("a", 6)),
         watching(),
     )
     impatient = ReflectorTiming(backoff=0.01, inactivity=0.1)
     async with running(client, timing=impatient) as (_, seen, _):
         await until(lambda: len(seen.changes) == 2)
 
-        assert versions(server)[:3] == ["list", "5", "6"]
+        assert versions(server)[:4] == ["list", "5", "look", "6"]
+
+
+@pytest.mark.parametrize("then", ["cut", "end"])
+async def test_a_history_that_began_anew_is_listed(
+    then: str, server: Scripted, client: HttpKubeClient
+) -> None:
+    """A watch from a version that is still to come would say nothing for hours."""
+    server.will(
+        listing(5000, obj("a", 4000), obj("b", 4001)),
+        watching(event("MODIFIED", obj("a", 5001)), then=then),
+        listing(20, obj("b", 7)),
+        listing(20, obj("b", 7)),
+        watching(),
+    )
+    async with running(client) as (_, seen, _):
+        await until(lambda: len(server.asked) == 5)
+
+    assert versions(server) == ["list", "5000", "look", "list", "20"]
+    assert seen.changes[3:] == [("modified", "b@7"), ("deleted", "a@5001")]
+
+
+@pytest.mark.parametrize("kind", ["BOOKMARK", "ADDED"])
+async def test_an_event_of_another_history_is_not_taken(
+    kind: str, server: Scripted, client: HttpKubeClient
+) -> None:
+    server.will(
+        listing(5000),
+        watching(event(kind, obj("a", 21))),
+        listing(22, obj("b", 22)),
+        watching(),
+    )
+    async with running(client) as (_, seen, errors):
+        await until(lambda: len(server.asked) == 4)
+
+    assert versions(server) == ["list", "5000", "list", "22"]
+    assert seen.changes == [("added", "b@22")]
+    assert [type(error) for error in errors] == [Gone]
+
+
+async def test_a_watch_that_ends_as_agreed_is_continued_at_once(
+    server: Scripted, client: HttpKubeClient
+) -> None:
+    server.will(
+        listing(5), watching(event("ADDED", obj("a", 6)), then="end"), watching(), watching()
+    )
+    timing = ReflectorTiming(backoff=0.01, server_timeout=(0, 0))
+    async with running(client, timing=timing):
+        await until(lambda: len(server.asked) == 3)
+
+    assert versions(server) == ["list", "5", "6"]
 
 
 async def test_a_watch_that_the_server_ends_at_once_is_not_a_hot_loop(
@@ -258,7 +325,7 @@ async def test_a_watch_that_is_always_forbidden_lists_ever_more_slowly(
         assert len(server.asked) == 14
 
 
-async def test_network_faults_continue_the_watch_without_a_list(
+async def test_network_faults_continue_the_watch_after_a_look(
     server: Scripted, client: HttpKubeClient
 ) -> None:
     server.will(
@@ -267,13 +334,16 @@ async def test_network_faults_continue_the_watch_without_a_list(
         watching(event("ADDED", obj("a", 6)), then="cut"),
         cut,
         refusal(503),
+        listing(6, obj("a", 6)),
         watching(event("MODIFIED", obj("a", 7)), then="cut"),
+        listing(7, obj("a", 7)),
         watching(),
     )
     async with running(client) as (_, seen, _):
-        await until(lambda: len(server.asked) == 7)
+        await until(lambda: len(server.asked) == 9)
 
-        assert versions(server) == ["list", "list", "5", "6", "6", "6", "7"]
+        looks = ["look", "look", "look", "6", "look", "7"]
+        assert versions(server) == ["list", "list", "5", *looks]
         assert seen.changes == [("added", "a@6"), ("modified", "a@7")]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.api.meta import Condition
-from fluvial.apply import Masker
+from fluvial.apply import Masker, asked_to_wait
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
@@ -156,14 +156,16 @@ class Finish:
 def _as_outcome(run: Run, error: FluvialError) -> Failed | Waiting | Stalled:
     """The error as the queue takes it, without any string that came from a Secret.
 
-    A value may have been put into a name, which every message about the object has.
+    A value may have been put into a name, which every message about the object has. A server that
+    wants to be left alone is, for an interval at most.
     """
-    retry = run.spec_of.spec.retry_seconds
+    spec = run.spec_of.spec
+    retry = max(spec.retry_seconds, min(asked_to_wait(error), spec.interval_seconds))
     if isinstance(error, Waiting | Stalled):
         return error
     message = Masker(run.secrets).text(str(error))
     if isinstance(error, Failed):
-        return Failed(error.reason, message, retry_after=error.retry_after or retry)
+        return Failed(error.reason, message, retry_after=max(error.retry_after or 0.0, retry))
     what = "the API server refused" if isinstance(error, ApiError) else "reconciliation failed"
     return Failed(reasons.RECONCILIATION_FAILED, f"{what}: {message}", retry_after=retry)
 

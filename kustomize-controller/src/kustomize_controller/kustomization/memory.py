@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fluvial.apply import PruneResult, Verified
+from fluvial.clock import Clock
 from fluvial.objects import JsonObject, ObjectKey
 
 __all__ = ["Memories", "Memory", "PendingHealth", "Removal"]
+
+_CAUGHT_UP = 60.0  # seconds after which a cache that works has what we wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class Memory:
     """One Kustomization's.
 
     Attributes:
-        latest: the object as the API server last answered it to us.
+        latest: the object as the API server last answered it to us, and when that was, on the
+            monotonic clock.
         known: what is verified of its objects.
         request: the reconcile request that the current attempt belongs to.
         pending: the attempt that waits for health.
@@ -56,7 +60,7 @@ class Memory:
 
     """
 
-    latest: JsonObject | None = None
+    latest: tuple[JsonObject, float] | None = None
     known: Verified = field(default_factory=Verified)
     request: str = ""
     pending: PendingHealth | None = None
@@ -66,10 +70,11 @@ class Memory:
 class Memories:
     """All memories, by key."""
 
-    def __init__(self, on_forget: Callable[[ObjectKey], None]) -> None:
+    def __init__(self, on_forget: Callable[[ObjectKey], None], clock: Clock) -> None:
         """``on_forget`` is told of every object that is gone."""
         self._by_key: dict[ObjectKey, Memory] = {}
         self._on_forget = on_forget
+        self._clock = clock
 
     def of(self, key: ObjectKey) -> Memory:
         """The memory of a key, made where there is none."""
@@ -78,11 +83,15 @@ class Memories:
     def newest(self, key: ObjectKey, cached: JsonObject) -> JsonObject:
         """The newer of the cached object and the API server's last answer to us.
 
-        Resource versions of one resource compare as integers (KEP-5504).
+        Resource versions of one resource compare as integers (KEP-5504). A cluster that was
+        restored from a backup counts them from further back, with the same uids: after a minute
+        the cache is believed whatever it says, and a write under an old version is refused.
         """
         memory = self._by_key.get(key)
-        latest = memory.latest if memory else None
-        if latest is None or _uid(latest) != _uid(cached):
+        if memory is None or memory.latest is None:
+            return cached
+        latest, at = memory.latest
+        if _uid(latest) != _uid(cached) or self._clock.monotonic() - at > _CAUGHT_UP:
             return cached
         return latest if _version(latest) > _version(cached) else cached
 

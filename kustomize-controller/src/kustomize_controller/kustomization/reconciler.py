@@ -109,7 +109,8 @@ class KustomizationReconciler:
         kustomization = decode(obj, Kustomization)
         # Of the object as it is now: a request that came meanwhile is answered by this run.
         requested = _open_request(kustomization, memory.request)
-        memory.latest = obj
+        if memory.latest is None or memory.latest[0] is not obj:
+            memory.latest = (obj, self.clock.monotonic())
         memory.request = kustomization.metadata.reconcile_request
         return Run(
             key=key,

@@ -47,6 +47,7 @@ from fluvial.apply.errors import (
     StageNotReady,
     StageRejected,
 )
+from fluvial.apply.failures import asked_to_wait
 from fluvial.apply.health import Health, HealthStatus, aggregate, compute_status
 from fluvial.apply.inventory import Entry, Inventory, decode_id, encode_id
 from fluvial.apply.masking import Masker
@@ -113,6 +114,7 @@ __all__ = [
     "WriteAhead",
     "aggregate",
     "apply_set",
+    "asked_to_wait",
     "change_log",
     "compute_status",
     "decode_id",

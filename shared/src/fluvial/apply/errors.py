@@ -65,11 +65,15 @@ class FailureReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One object and what is wrong with it; ``message`` is masked and starts with the object."""
+    """One object and what is wrong with it; ``message`` is masked and starts with the object.
+
+    ``retry_after``: seconds for which the server wants to be left alone, 0 if it said nothing.
+    """
 
     ref: ObjectRef
     reason: FailureReason
     message: str
+    retry_after: float = 0.0
 
 
 def summarise_failures(failures: Sequence[Failure]) -> str:

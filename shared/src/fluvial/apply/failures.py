@@ -25,7 +25,14 @@ from fluvial.kube.errors import (
 )
 from fluvial.objects import JsonObject, ObjectRef
 
-__all__ = ["ends_all", "failure_of", "is_schema_error", "kind_missing", "namespace_missing"]
+__all__ = [
+    "asked_to_wait",
+    "ends_all",
+    "failure_of",
+    "is_schema_error",
+    "kind_missing",
+    "namespace_missing",
+]
 
 _SCHEMA = re.compile(r"failed to (?:create typed patch object|convert new object)")
 _WEBHOOK = re.compile(r"admission webhook|failed calling webhook|ValidatingAdmissionPolic")
@@ -83,7 +90,19 @@ def failure_of(
         )
     label = error.reason if isinstance(error, ApiError) and error.reason else str(reason)
     text = f"{ref} {during} failed ({label}): {text}"
-    return Failure(ref, reason, text + _hint(reason))
+    return Failure(ref, reason, text + _hint(reason), asked_to_wait(error))
+
+
+def asked_to_wait(error: BaseException | None) -> float:
+    """Seconds for which the server wants to be left alone: the longest in an error and its causes."""
+    seconds = 0.0
+    while error is not None:
+        if isinstance(error, ApiError):
+            seconds = max(seconds, error.retry_after or 0.0)
+        failures: tuple[Failure, ...] = tuple(getattr(error, "failures", ()))
+        seconds = max(seconds, *(failure.retry_after for failure in failures), 0.0)
+        error = error.__cause__
+    return seconds
 
 
 def _hint(reason: FailureReason) -> str:

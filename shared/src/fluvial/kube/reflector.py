@@ -6,10 +6,16 @@ known state; the version to watch from is never older than what the store holds;
 the version and reach nobody. A failure, whatever it is, is reported, waited out and tried again;
 what is in the store stays meanwhile, because "not allowed" and "not served" are not "deleted".
 
-    list pages -> replace with diff -> synced -> watch ----> server ends it: watch on
-         ^                                        |--------> silence: connection dropped, watch on
-         |                                        |--------> network, 5xx: back off, watch on
+    list pages -> replace with diff -> synced -> watch ----> server ends it in time: watch on
+         ^                                        |--------> early, or silence: look, watch on
+         |                                        |--------> network, 5xx: back off, look, watch on
          +---- Gone, 4xx, relist asked, bug <-----+
+         +---- history began anew <---------------+
+
+*Look*: a cluster that was emptied, or restored from a backup, counts its versions from further
+back. A watch from a version that is still to come is accepted and says nothing, so whoever goes on
+watching after a break asks for one object first, and lists all if the server is behind (KEP-5504:
+resource versions of one resource compare as integers).
 """
 
 from __future__ import annotations
@@ -36,6 +42,7 @@ Transform = Callable[[JsonObject], JsonObject | None]
 
 _PAGE = 500
 _SHORTEST_WATCH = 1.0
+_LONGEST_PAUSE = 300.0  # seconds, whatever a server asks for
 _TRANSIENT = (Unreachable, ServerError, TooManyRequests)
 
 
@@ -115,6 +122,7 @@ class Reflector:
         self._timing = timing or ReflectorTiming()
         self._version = ""
         self._relist = False
+        self._in_doubt = False
         self._watchdog: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
         self._listing = False
@@ -141,6 +149,8 @@ class Reflector:
             started = self._clock.monotonic()
             listed = False
             try:
+                if self._in_doubt and self._version and not self._relist:
+                    await self._look()
                 while not self._version or self._relist:
                     await self._list()
                     listed = True
@@ -159,10 +169,11 @@ class Reflector:
                 failures = 0
             failures += 1
             self._report(failure, failures)
-            await self._pause(failures)
+            await self._pause(failures, failure)
 
     def _report(self, failure: Exception, failures: int) -> None:
         self.error = failure
+        self._in_doubt = True
         if not isinstance(failure, _TRANSIENT):
             self._version = ""  # what the store is worth is not known: list again
         fields: dict[str, Any] = {
@@ -179,9 +190,11 @@ class Reflector:
             self._log.error("unexpected failure of a watch", exc_info=failure, **fields)
         self._on_error(failure)
 
-    async def _pause(self, failures: int) -> None:
+    async def _pause(self, failures: int, failure: Exception) -> None:
         timing = self._timing
         delay = min(timing.backoff_cap, timing.backoff * float(2 ** min(failures - 1, 16)))
+        if isinstance(failure, ApiError) and failure.retry_after is not None:
+            delay = max(delay, min(failure.retry_after * 1.25, _LONGEST_PAUSE))
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
         self._wake.clear()
         with suppress(TimeoutError):
@@ -200,9 +213,30 @@ class Reflector:
         finally:
             self._listing = False
         self._version = version
+        self._in_doubt = False
         self.error = None
         self.lists += 1
         await self._on_list()
+
+    async def _look(self) -> None:
+        """Forget the version if the server's history has not come so far."""
+        selection = self._selection
+        page = await self._client.list_page(
+            selection.resource,
+            namespace=selection.namespace,
+            label_selector=selection.label_selector,
+            field_selector=selection.field_selector,
+            metadata_only=True,
+            limit=1,
+        )
+        self._in_doubt = False
+        if _is_older(page.resource_version, self._version):
+            self._log.info(
+                "the history of the server began anew, will list",
+                resource=selection.resource.group_resource,
+                namespace=selection.namespace,
+            )
+            self._version = ""
 
     async def _read_all(self) -> tuple[list[JsonObject], str]:
         selection = self._selection
@@ -232,6 +266,8 @@ class Reflector:
         """Watch until the server ends it, silence ends it, or something fails."""
         selection = self._selection
         started, version = self._clock.monotonic(), self._version
+        agreed = random.randint(*self._timing.server_timeout)  # noqa: S311 - jitter
+        self._in_doubt = True  # until the watch ends as agreed
         try:
             async with (
                 asyncio.timeout(self._timing.inactivity) as self._watchdog,
@@ -242,7 +278,7 @@ class Reflector:
                     field_selector=selection.field_selector,
                     metadata_only=selection.metadata_only,
                     resource_version=version,
-                    timeout_seconds=random.randint(*self._timing.server_timeout),  # noqa: S311 - jitter
+                    timeout_seconds=agreed,
                 ) as events,
             ):
                 await self._follow(events, self._watchdog)
@@ -253,6 +289,7 @@ class Reflector:
         lasted = self._clock.monotonic() - started
         if lasted < _SHORTEST_WATCH and self._version == version and not self._relist:
             raise Unreachable("the server ended the watch at once and without an event")
+        self._in_doubt = lasted < agreed
 
     async def _follow(self, events: AsyncIterator[WatchEvent], watchdog: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()
@@ -270,6 +307,8 @@ class Reflector:
     def _take(self, event: WatchEvent) -> None:
         obj = event.object
         version = (obj.get("metadata") or {}).get("resourceVersion")
+        if _is_older(str(version or ""), self._version):
+            raise Gone("the history of the server began anew")
         if event.type != "BOOKMARK":
             for change in self._changes(event.type, obj):
                 self._on_change(change)
@@ -284,3 +323,8 @@ class Reflector:
         if kept is None:
             return self._store.drop(key)
         return self._store.remove(kept) if kind == "DELETED" else self._store.put(kept)
+
+
+def _is_older(version: str, than: str) -> bool:
+    """Whether one resource version comes before another; no if they do not compare."""
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
