@@ -10,6 +10,7 @@ from devcluster.admission.basics import (
     secret_fields,
     volume_fields,
 )
+from devcluster.admission.nodes import node_taints
 from devcluster.admission.pods import PodAdmission
 from devcluster.admission.services import ServiceAddresses
 from devcluster.admission.warnings import warn
@@ -32,6 +33,7 @@ def standard_hooks(store: Store) -> list[Hook]:
         ServiceAddresses(store),
         PodAdmission(store),
         job_selector,
+        node_taints,
         warn,
     ]
 
