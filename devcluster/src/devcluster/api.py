@@ -8,6 +8,7 @@ before it (``request``, ``calls``, ``parameters``), what an object becomes is se
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -27,11 +28,12 @@ from devcluster.show.maker import TableMaker
 from devcluster.views import View
 from devcluster.watching import Watch
 from devcluster.wire import bodies
-from devcluster.writes import Outcome
+from devcluster.writes import Outcome, WriteOptions
 
 __all__ = ["Api"]
 
 JsonObject = dict[str, Any]
+_STRICT_YAML = "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -179,13 +181,26 @@ class Api:
             return self._rescale(target, change, call)
         if form == _APPLY:
             applied = bodies.applied(call.body)
-            if options.strictness != "Ignore":
-                _note_repeated(call, applied, strict=options.strictness == "Strict")
-            return self._written(call, target, self._writer.apply(target, applied, options))
+            return self._written(call, target, self._apply(call, target, applied, options))
         strategic = bodies.patch(call.body) if form == _STRATEGIC else None
         change = self._change(form, target.kind, call)
         outcome = self._writer.patch(target, change, options, strategic=strategic)
         return self._written(call, target, outcome)
+
+    def _apply(
+        self, call: Call, target: Target, applied: JsonObject, options: WriteOptions
+    ) -> Outcome:
+        """Apply; repeated keys are looked at when all else has been."""
+        repeated: list[str] = []
+        if options.strictness != "Ignore":
+            repeated = bodies.repeated_keys(call.body, applied)
+        if repeated and options.strictness == "Strict":
+            self._writer.apply(target, applied, replace(options, dry_run=True))
+            lines = "\n".join(f"  {line}" for line in repeated)
+            raise errors.bad_request(f"{_STRICT_YAML}\n{lines}")
+        outcome = self._writer.apply(target, applied, options)
+        call.warnings += repeated
+        return outcome
 
     def _change(self, form: str, kind: Kind, call: Call) -> Callable[[JsonObject], JsonObject]:
         gate = self._gate
@@ -267,20 +282,11 @@ class Api:
             try:
                 self._deleter.delete(one, options)
             except errors.ApiFailure as failure:
-                if failure.code not in {404, 409}:
+                if failure.code != 404:
                     raise
-        return Reply(200, view.many(page.rows, page.meta))
-
-
-def _note_repeated(call: Call, applied: JsonObject, *, strict: bool) -> None:
-    """Warn of repeated keys in an applied configuration, or refuse it; 400."""
-    repeated = bodies.repeated_keys(call.body, applied)
-    if repeated and strict:
-        text = (
-            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n"
-        )
-        raise errors.bad_request(text + "\n".join(f"  {line}" for line in repeated))
-    call.warnings += repeated
+        # Of custom kinds the token is told even where there is none.
+        meta = {"continue": "", **page.meta} if kind.crd else page.meta
+        return Reply(200, view.many(page.rows, meta))
 
 
 def _check_route(info: RequestInfo, kind: Kind) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from devcluster import clock, errors
 from devcluster.conversion import from_stored
 from devcluster.kinds import Target
-from devcluster.parameters import invalid_options
+from devcluster.parameters import dry_run_causes, invalid_options
 from devcluster.store import Row, Store
 
 __all__ = ["CLEANUP", "DeleteOptions", "Deleted", "Deleter"]
@@ -49,12 +49,13 @@ class DeleteOptions:
                 ' "Orphan", "nil"'
             )
             causes.append(_cause("NotSupported", text))
+        dry = body.get("dryRun") or ([query["dryRun"]] if "dryRun" in query else [])
+        causes += dry_run_causes(dry)
         if causes:
             raise invalid_options("DeleteOptions", causes)
         if not policy and orphan is not None:
             policy = "Orphan" if orphan in {True, "true"} else "Background"
         grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
-        dry = body.get("dryRun") or ([query["dryRun"]] if "dryRun" in query else [])
         return cls(
             propagation=policy,
             uid=preconditions.get("uid", ""),
@@ -134,6 +135,8 @@ class Deleter:
     @staticmethod
     def _check(target: Target, row: Row, options: DeleteOptions) -> None:
         kind = target.kind
+        if kind.table == ("", "namespaces"):
+            _check_namespace(target, row, options)
         why = ""
         if options.uid and options.uid != row.uid:
             why = (
@@ -189,6 +192,22 @@ class Deleter:
             changed = changed or status.get("phase") != "Terminating"
             status["phase"] = "Terminating"
         return changed
+
+
+def _check_namespace(target: Target, row: Row, options: DeleteOptions) -> None:
+    """The preconditions of a namespace, whose refusal is worded in its own way."""
+    for what, wanted, found in (
+        ("UID", options.uid, row.uid),
+        ("ResourceVersion", options.resource_version, str(row.revision)),
+    ):
+        if wanted and wanted != found:
+            raise errors.conflict(
+                group="",
+                plural="namespaces",
+                name=target.name,
+                why=f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta:"
+                f" {found}",
+            )
 
 
 def _announce_cleanup(obj: JsonObject) -> None:

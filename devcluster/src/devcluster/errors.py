@@ -26,6 +26,7 @@ __all__ = [
     "method_not_allowed",
     "not_found",
     "resource_not_found",
+    "terminating",
     "too_many_requests",
     "unauthorized",
     "unsupported_media_type",
@@ -159,6 +160,19 @@ def forbidden(*, group: str, plural: str, name: str, why: str) -> ApiFailure:
         f"{subject} is forbidden: {why}",
         details=_details(name, group, plural),
     )
+
+
+def terminating(*, group: str, plural: str, name: str, namespace: str) -> ApiFailure:
+    """403 for something new in a namespace that is going away."""
+    why = f"unable to create new content in namespace {namespace} because it is being terminated"
+    failure = forbidden(group=group, plural=plural, name=name, why=why)
+    cause = {
+        "reason": "NamespaceTerminating",
+        "message": f"namespace {namespace} is being terminated",
+        "field": "metadata.namespace",
+    }
+    failure.details = {**(failure.details or {}), "causes": [cause]}
+    return failure
 
 
 def bad_request(message: str) -> ApiFailure:

@@ -68,11 +68,11 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
         namespace = rest[1]
         if len(rest) > 2 and not (not group and rest[2] in {"status", "finalize"}):
             rest = rest[2:]
-    verb = _METHODS.get(method, "")
+    method_verb = _METHODS.get(method, "")
     name = rest[1] if len(rest) > 1 else ""
     return RequestInfo(
         path=path,
-        verb="watch" if old_watch else _refine(verb, name, query),
+        verb="watch" if old_watch else _refine(method_verb, name, query),
         is_resource=True,
         group=group,
         version=version,
@@ -80,7 +80,7 @@ def parse_path(method: str, raw_path: str, query: Mapping[str, str]) -> RequestI
         resource=rest[0],
         subresource="/".join(rest[2:]) if len(rest) > 2 else "",
         name=name,
-        selected=_selected(query) if not name else "",
+        selected=_selected(query) if method_verb == "get" and not name else "",
     )
 
 

@@ -46,7 +46,10 @@ class NamespaceLifecycle:
             raise errors.not_found(group="", plural="namespaces", name=target.namespace)
         meta = row.decode()["metadata"]
         if meta.get("deletionTimestamp"):
-            raise _terminating(target)
+            kind = target.kind
+            raise errors.terminating(
+                group=kind.group, plural=kind.plural, name=target.name, namespace=target.namespace
+            )
 
 
 class DefinitionLifecycle:
@@ -68,28 +71,6 @@ class DefinitionLifecycle:
             raise errors.forbidden(group=kind.group, plural=kind.plural, name=target.name, why=why)
 
 
-def _terminating(target: Target) -> errors.ApiFailure:
-    kind = target.kind
-    failure = errors.forbidden(
-        group=kind.group,
-        plural=kind.plural,
-        name=target.name,
-        why=f"unable to create new content in namespace {target.namespace} because it is being"
-        " terminated",
-    )
-    failure.details = {
-        **(failure.details or {}),
-        "causes": [
-            {
-                "reason": "NamespaceTerminating",
-                "message": f"namespace {target.namespace} is being terminated",
-                "field": "metadata.namespace",
-            }
-        ],
-    }
-    return failure
-
-
 def namespace_fields(
     target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
 ) -> None:
@@ -99,8 +80,26 @@ def namespace_fields(
     labels = new["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = target.name
     if old is None:
-        new["spec"] = {"finalizers": ["kubernetes"]}
+        given = (new.get("spec") or {}).get("finalizers") or ()
+        new["spec"] = {"finalizers": list(dict.fromkeys([*given, "kubernetes"]))}
         new["status"] = {"phase": "Active"}
+    elif target.subresource == "status":
+        _check_phase(target, new)
+
+
+def _check_phase(target: Target, new: JsonObject) -> None:
+    """A namespace is Terminating when it is, and not otherwise."""
+    phase = (new.get("status") or {}).get("phase") or ""
+    going = bool(new["metadata"].get("deletionTimestamp"))
+    right, when = ("Terminating", "not empty") if going else ("Active", "empty")
+    if phase and phase != right:
+        cause = {
+            "reason": "FieldValueInvalid",
+            "message": f"Invalid value: \"{phase}\": may only be '{right}' if `deletionTimestamp` is"
+            f" {when}",
+            "field": "status.Phase",
+        }
+        raise errors.invalid(group="", kind="Namespace", name=target.name, causes=[cause])
 
 
 def secret_fields(

@@ -143,6 +143,7 @@ class Reviews:
         )
         if row is None:
             raise errors.not_found(group="", plural="serviceaccounts", name=target.name)
+        self._check_space(target)
         spec = dict(obj.get("spec") or {})
         audiences = spec.get("audiences") or [ISSUER]
         seconds = spec.get("expirationSeconds")
@@ -176,6 +177,14 @@ class Reviews:
                 "expirationTimestamp": clock.format_time(issued.expires),
             },
         }
+
+    def _check_space(self, target: Target) -> None:
+        """Refuse a token in a namespace that is going, as anything new there."""
+        space = self._store.table(("", "namespaces")).by_key.get(target.namespace)
+        if space is not None and b'"deletionTimestamp"' in space.metadata:
+            raise errors.terminating(
+                group="", plural="serviceaccounts", name=target.name, namespace=target.namespace
+            )
 
     @staticmethod
     def _check_seconds(seconds: int) -> None:

@@ -49,6 +49,9 @@ def _common(checker: Checker, meta: JsonObject, *, builtin: bool) -> None:
     check_labels(checker, meta.get("labels"), "metadata.labels")
     _check_annotations(checker, meta.get("annotations"))
     _check_owners(checker, meta.get("ownerReferences"))
+    if {"orphan", "foregroundDeletion"} <= set(meta.get("finalizers") or ()):
+        text = "finalizer orphan and foregroundDeletion cannot be both set"
+        checker.listed("metadata.finalizers", meta["finalizers"], text)
     for at, finalizer in enumerate(meta.get("finalizers") or ()):
         checker.problems("metadata.finalizers", finalizer, names.qualified_name(finalizer))
         if builtin and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
@@ -103,9 +106,17 @@ def _check_owners(checker: Checker, owners: Any) -> None:
     controllers: list[str] = []
     for at, owner in enumerate(owners or ()):
         path = f"metadata.ownerReferences[{at}]"
+        version = owner.get("apiVersion") or ""
+        if version.count("/") > 1:
+            text = "must be <group>/<version> or <version>"
+            checker.invalid(f"{path}.apiVersion", version, text)
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):
                 checker.required(f"{path}.{field}", "must not be empty")
+        if (version, owner.get("kind")) in _NO_OWNERS:
+            group, _, number = version.rpartition("/")
+            text = f"{group}/{number}, Kind={owner['kind']} is disallowed from being an owner"
+            checker.listed(path, _reference(owner), text)
         if owner.get("controller"):
             controllers.append(f"{owner.get('kind', '')}/{owner.get('name', '')}")
     if len(controllers) > 1:
@@ -113,11 +124,15 @@ def _check_owners(checker: Checker, owners: Any) -> None:
             'Only one reference can have Controller set to true. Found "true" in references for'
             f" {controllers[0]} and {controllers[1]}"
         )
-        known = [{key: owner[key] for key in _OWNER if key in owner} for owner in owners]
-        checker.listed("metadata.ownerReferences", known, text)
+        checker.listed("metadata.ownerReferences", [_reference(o) for o in owners], text)
+
+
+def _reference(owner: JsonObject) -> JsonObject:
+    return {key: owner[key] for key in _OWNER if key in owner}
 
 
 # The order in which the server writes them.
+_NO_OWNERS = {("v1", "Event"), ("events.k8s.io/v1", "Event")}
 _OWNER = ("apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion")
 _OPERATORS = {"In", "NotIn", "Exists", "DoesNotExist"}
 
