@@ -97,6 +97,10 @@ bench-kustomizations: $(VENV)/.run ## Measure N Kustomizations at once (N=100 PL
 bench-report: $(VENV)/.run ## Measure 100 and 1,000 on both control planes into docs/performance.md
 	$(BIN)/python -m bench load --n 100,1000 --plane devcluster,real --report docs/performance.md --json bench-figures.json
 
+.PHONY: bench-sources
+bench-sources: $(VENV)/.run ## Measure large sources: time, and memory of the controller and its workers
+	$(BIN)/python -m bench.sources
+
 .PHONY: bench-devcluster
 bench-devcluster: $(VENV)/.run ## Measure devcluster: start, memory, applies and watches
 	$(BIN)/python -m bench.devcluster

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fluvial.semver import Version
 from source_controller.helm.index import IndexSummary, InvalidIndex, rewrite
 
 HEAD = "apiVersion: v1\nentries:\n"
@@ -279,3 +284,55 @@ def test_a_message_does_not_repeat_a_long_text(tmp_path: Path) -> None:
         index(tmp_path, "apiVersion: v1\n" + "x" * 5000 + ": 1\n")
 
     assert len(str(caught.value)) < 300
+
+
+# --- whatever comes -------------------------------------------------------------------------------
+
+TEXTS = st.sampled_from(["app", "1.0.0", "v1", "", "y", "../x", "a\u200bb"]) | st.text(max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = st.sampled_from(
+    ["name", "version", "urls", "created", "dependencies", "maintainers", "type", "annotations"]
+)
+ENTRIES = st.dictionaries(FIELDS, VALUES, max_size=8) | VALUES
+HEADS = st.fixed_dictionaries(
+    {"apiVersion": st.just("v1") | VALUES},
+    optional={
+        "entries": st.dictionaries(TEXTS, st.lists(ENTRIES, max_size=3) | VALUES, max_size=3),
+        "generated": VALUES,
+        "serverInfo": VALUES,
+        "annotations": VALUES,
+    },
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=150)
+@given(head=HEADS, as_json=st.booleans())
+def test_an_index_of_any_shape_is_stored_whole_or_refused(head: Any, *, as_json: bool) -> None:
+    text = json.dumps(head) if as_json else yaml.safe_dump(head, allow_unicode=True)
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            found, summary = index(Path(name), text)
+        except InvalidIndex:
+            return
+
+    listed = [entry for entries in found["entries"].values() for entry in entries]
+    assert len(listed) == summary.versions
+    assert all(Version.parse(entry["version"]) for entry in listed)
+    assert all("/" not in entry["name"] for entry in listed)
+
+
+@settings(deadline=None, max_examples=200)
+@given(data=st.binary(max_size=200) | st.text("{}[]:,&*-<> \n\"'ab1", max_size=60).map(str.encode))
+def test_bytes_of_any_kind_are_refused_in_one_way(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            found, _ = index(Path(name), data)
+        except InvalidIndex:
+            return
+
+    assert found["apiVersion"]

@@ -1,0 +1,1 @@
+"""What sources cost: time, and memory of the controller and its workers."""
