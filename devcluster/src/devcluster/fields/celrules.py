@@ -42,6 +42,22 @@ def has_rules(schema: JsonObject) -> bool:
     return any(isinstance(part, dict) and has_rules(part) for part in below)
 
 
+def _has_rules_known(schema: Any) -> bool:
+    """The same, remembered for each part of a schema that is in use."""
+    if not isinstance(schema, dict):
+        return False
+    found = _known.get(id(schema))
+    if found is None or found[0] is not schema:
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+        found = _known[id(schema)] = (schema, has_rules(schema))
+    return found[1]
+
+
+_known: dict[int, tuple[JsonObject, bool]] = {}
+_MAX_KNOWN = 20_000
+
+
 def rule_causes(value: Any, schema: JsonObject, old: Any = ABSENT, path: str = "") -> list[Cause]:
     """The rules that do not hold.
 
@@ -61,7 +77,7 @@ def rule_causes(value: Any, schema: JsonObject, old: Any = ABSENT, path: str = "
             out.append(cause)
     if isinstance(value, dict):
         out += _below_map(value, schema, old, path)
-    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+    elif isinstance(value, list) and _has_rules_known(schema.get("items")):
         out += _below_list(value, schema, old, path)
     return out
 
@@ -73,7 +89,7 @@ def _below_map(value: JsonObject, schema: JsonObject, old: Any, path: str) -> li
     before: JsonObject = old if isinstance(old, dict) else {}
     for key, item in value.items():
         below = properties.get(key, extra)
-        if isinstance(below, dict):
+        if isinstance(below, dict) and _has_rules_known(below):
             inner = f"{path}.{key}" if path else key
             if not properties.get(key):
                 inner = f"{path}[{key}]"

@@ -94,15 +94,17 @@ def _json(value: Any) -> str:
 def _type_of(value: Any) -> str:
     if isinstance(value, int) and not -_WIDE <= value < _WIDE:
         return "number"  # it is read as a floating-point number
-    kinds: list[tuple[type, str]] = [
-        (bool, "boolean"),
-        (str, "string"),
-        (int, "integer"),
-        (float, "number"),
-        (list, "array"),
-        (dict, "object"),
-    ]
-    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
+    return _NAMES.get(type(value), "null")
+
+
+_NAMES: dict[type, str] = {
+    bool: "boolean",
+    str: "string",
+    int: "integer",
+    float: "number",
+    list: "array",
+    dict: "object",
+}
 
 
 def _type_cause(value: Any, schema: JsonObject, path: str) -> Cause | None:
@@ -140,7 +142,12 @@ def _wrong_type(path: str, wanted: str, shown: str) -> Cause:
 # --- scalars -------------------------------------------------------------------------------------
 
 
+_TEXT_RULES = frozenset({"maxLength", "minLength", "pattern", "format"})
+
+
 def _text_causes(value: str, schema: JsonObject, path: str) -> list[Cause]:
+    if not _TEXT_RULES & schema.keys():
+        return []
     out: list[Cause] = []
     shown = go_quote(value)
     limit = schema.get("maxLength")
@@ -151,7 +158,7 @@ def _text_causes(value: str, schema: JsonObject, path: str) -> list[Cause]:
     if least is not None and len(value) < least:
         out.append(_invalid(path, shown, f"should be at least {least} chars long"))
     pattern = schema.get("pattern")
-    if pattern and not _compiled(pattern).search(value):
+    if pattern and not _matches(pattern, value):
         out.append(_invalid(path, shown, f"should match '{pattern}'"))
     name = schema.get("format", "")
     check = _FORMATS.get(name)
@@ -159,6 +166,12 @@ def _text_causes(value: str, schema: JsonObject, path: str) -> list[Cause]:
         text = f"Invalid value: {shown}: {path} in body must be of type {name}: {shown}"
         out.append(Cause(field=path, message=text, reason=_TYPE))
     return out
+
+
+@functools.lru_cache(maxsize=8192)
+def _matches(pattern: str, value: str) -> bool:
+    """Whether the pattern is found; the same few intervals and addresses come again and again."""
+    return bool(_compiled(pattern).search(value))
 
 
 @functools.lru_cache(maxsize=512)
