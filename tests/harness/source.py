@@ -72,13 +72,26 @@ class SourceWorld:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, folder: Path, *, settings: Settings | None = None
+        cls,
+        folder: Path,
+        *,
+        settings: Settings | None = None,
+        cluster_config: JsonObject | None = None,
     ) -> AsyncIterator[SourceWorld]:
-        """A cluster with the CRDs and a namespace, and the running controller."""
+        """A cluster with the CRDs and a namespace, and the running controller.
+
+        Args:
+            folder: for everything.
+            settings: of the controller.
+            cluster_config: kubeconfig of a cluster that runs; a devcluster otherwise.
+
+        """
         async with AsyncExitStack() as stack:
-            cluster = await stack.enter_async_context(DevCluster(Options()))
+            if cluster_config is None:
+                cluster = await stack.enter_async_context(DevCluster(Options()))
+                cluster_config = cluster.kubeconfig()
             kubeconfig = folder / "kubeconfig"
-            kubeconfig.write_bytes(orjson.dumps(cluster.kubeconfig()))
+            kubeconfig.write_bytes(orjson.dumps(cluster_config))
             client = await stack.enter_async_context(
                 await config.load_client(kubeconfig=kubeconfig, user_agent="test")
             )
@@ -142,7 +155,7 @@ class SourceWorld:
 
     async def _create_namespace(self, name: str) -> None:
         obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await self.client.create(kinds.NAMESPACE, obj, field_manager=_MANAGER)
+        await self.client.apply(kinds.NAMESPACE, ObjectKey("", name), obj, field_manager=_MANAGER)
 
     def of(self, resource: Resource) -> Self:
         """The same world with names about another kind."""
