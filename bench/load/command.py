@@ -57,7 +57,7 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
     """The runs that a command line asks for."""
     return [
         RunOptions(
-            workload=given.workload,
+            workload=workload,
             plane=plane,
             controllers=controllers,
             phases=tuple(given.phases),
@@ -72,7 +72,9 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
                 timeout=given.timeout or max(120.0, 0.6 * count),
             ),
         )
-        for count, plane, controllers in product(given.n, given.plane, given.controllers)
+        for count, plane, workload, controllers in product(
+            given.n, given.plane, given.workload, given.controllers
+        )
     ]
 
 
@@ -84,7 +86,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = made.add_argument
-    add("--workload", default="kustomizations", help="a file of bench/workloads")
+    add(
+        "--workload",
+        type=_words,
+        default=["kustomizations"],
+        metavar="NAME,...",
+        help="files of bench/workloads",
+    )
     add("--n", type=_numbers, default=[100], metavar="N,...", help="sizes; default 100")
     add(
         "--plane",

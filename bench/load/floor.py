@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from bench.load import floorbodies as bodies
-from bench.load.floorlist import FLOOR, Step
+from bench.load.floorlist import FLOOR, SOURCE, Step
 from bench.load.phases import Scale, nested
 from bench.load.plane import AGENT
 from bench.load.results import FloorResult
@@ -165,7 +165,10 @@ class Floor:
 
     async def _run(self, by_kind: Mapping[str, Sequence[Step]], limit: int | None) -> None:
         """The user's burst, and behind it for each kind as many chains as its controller runs."""
-        chains = {kind: tuple(steps) for kind, steps in by_kind.items()}
+        source = self._workload.measured[0]
+        chains = {
+            source if kind == SOURCE else kind: tuple(steps) for kind, steps in by_kind.items()
+        }
         queues: dict[str, asyncio.Queue[_One | None]] = {kind: asyncio.Queue() for kind in chains}
         firsts = [
             (kind, one)

@@ -75,13 +75,13 @@ def inventory(objects: Sequence[JsonObject]) -> JsonObject:
 def outcome(obj: JsonObject) -> JsonObject:
     """The status of a source or Kustomization that has succeeded."""
     generation = int(obj["metadata"].get("generation", 1))
-    made = _source(obj, generation) if obj["kind"] == "GitRepository" else _owner(obj, generation)
+    made = _owner(obj, generation) if obj["kind"] == "Kustomization" else _source(obj, generation)
     return {"observedGeneration": generation, **made}
 
 
 def _source(obj: JsonObject, generation: int) -> JsonObject:
     key = key_of(obj)
-    path = f"gitrepository/{key.namespace}/{key.name}/{_REVISION.rpartition(':')[2]}.tar.gz"
+    path = f"{obj['kind'].lower()}/{key.namespace}/{key.name}/{_REVISION.rpartition(':')[2]}.tar.gz"
     message = f"stored artifact for revision '{_REVISION}'"
     return {
         "conditions": [

@@ -26,7 +26,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FLOOR", "Step", "Who", "per_object", "table"]
+__all__ = ["FLOOR", "SOURCE", "Step", "Who", "per_object", "table"]
+
+SOURCE = "source"
+"""Stands for the kind of source that a workload has."""
 
 Who = str
 _USER, _CONTROLLER, _TENANT = "user", "controller", "tenant"
@@ -40,7 +43,8 @@ class Step:
         name: what it is for; ``floor`` knows how to send it.
         who: under whose identity.
         verb: as the audit counts it.
-        resource: plural with subresource, or ``objects`` for the applied ones.
+        resource: plural with subresource; ``sources`` for the source's kind, ``objects`` for the
+            applied ones.
         requests: how many the step sends.
 
     """
@@ -52,7 +56,7 @@ class Step:
     requests: int = 1
 
 
-_SOURCE, _OWNER = "gitrepositories", "kustomizations"
+_SOURCE, _OWNER = "sources", "kustomizations"
 
 _SEND_SOURCE = Step("send", _USER, "apply", _SOURCE)
 _SEND_OWNER = Step("send", _USER, "apply", _OWNER)
@@ -69,7 +73,7 @@ def _status(name: str, resource: str) -> Step:
 
 FLOOR: Mapping[str, Mapping[str, tuple[Step, ...]]] = {
     "install": {
-        "GitRepository": (
+        SOURCE: (
             _SEND_SOURCE,
             _finalizer(_SOURCE),
             _status("progress", _SOURCE),
@@ -106,7 +110,7 @@ FLOOR: Mapping[str, Mapping[str, tuple[Step, ...]]] = {
         ),
     },
     "uninstall": {
-        "GitRepository": (
+        SOURCE: (
             Step("remove", _USER, "delete", _SOURCE),
             _EVENT,
             Step("release", _CONTROLLER, "patch", _SOURCE),
@@ -135,7 +139,9 @@ def table() -> str:
             lines.append(f"| {phase} | | none | 0 |")
         for kind, steps in by_kind.items():
             shown = ", ".join(_shown(step) for step in steps)
-            lines.append(f"| {phase} | {kind} | {shown} | {sum(one.requests for one in steps)} |")
+            lines.append(
+                f"| {phase} | {kind.lower()} | {shown} | {sum(one.requests for one in steps)} |"
+            )
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ async def main(folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with GitServer(folder) as server:
-        sys.stdout.write(f"ready {server.url}\n")
+        sys.stdout.write(f"ready {server.url}/shop.git\n")
         sys.stdout.flush()
         await stop.wait()
 

@@ -1,4 +1,4 @@
-"""What one run stands on: a control plane of its own, a Git server, and the bare client."""
+"""What one run stands on: a control plane of its own, a server of sources, and the bare client."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Plane:
         audit: requests that were answered.
         processes: starts and stops children.
         pids: of process groups so far, by name.
-        url: of the Git repository with the workload's content.
+        url: where the workload's content is, for sources.
 
     """
 
@@ -52,7 +52,7 @@ class Plane:
 
 @asynccontextmanager
 async def open_plane(name: str, folder: Path, workload: Workload) -> AsyncIterator[Plane]:
-    """Start a control plane and a Git server that serves the workload's content.
+    """Start a control plane and a server that has the workload's content.
 
     Raises:
         FluvialError: a program did not start; the message has the tail of its log.
@@ -63,11 +63,10 @@ async def open_plane(name: str, folder: Path, workload: Workload) -> AsyncIterat
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(Processes())
         pids: dict[str, int] = {}
-        served = await _repository(folder, workload)
         address = _Address()
-        pids["git server"] = await processes.start(
-            _program("git-server", ["bench.load.gitserver", str(served)], folder),
-            is_ready=address.read,
+        name_of_server, argv = await _source_server(folder, workload)
+        pids[name_of_server] = await processes.start(
+            _program(name_of_server.replace(" ", "-"), argv, folder), is_ready=address.read
         )
         kubeconfig, audit = folder / "kubeconfig", folder / "audit.log"
         module = "devcluster" if name == "devcluster" else "controlplane"
@@ -78,8 +77,8 @@ async def open_plane(name: str, folder: Path, workload: Workload) -> AsyncIterat
         client = await stack.enter_async_context(
             await load_client(kubeconfig=kubeconfig, user_agent=AGENT)
         )
-        url = f"{address.url}/shop.git"
-        yield Plane(name, folder, kubeconfig, client, AuditLog(audit), processes, url, pids)
+        log = AuditLog(audit)
+        yield Plane(name, folder, kubeconfig, client, log, processes, address.url, pids)
 
 
 async def version_of(client: HttpKubeClient) -> str:
@@ -107,11 +106,14 @@ def _program(name: str, argv: list[str], folder: Path) -> Program:
     return Program(name, command, folder / "logs" / f"{name}.log", environment)
 
 
-async def _repository(folder: Path, workload: Workload) -> Path:
-    template = folder / "content"
-    template.mkdir(parents=True)
+async def _source_server(folder: Path, workload: Workload) -> tuple[str, list[str]]:
+    """Name and command of what serves the content."""
+    content = folder / "content"
+    content.mkdir(parents=True)
     for name, text in workload.content.items():
-        (template / name).write_text(text, encoding="utf-8")
+        (content / name).write_text(text, encoding="utf-8")
+    if workload.serve == "oci":
+        return "registry", ["bench.load.registry", str(content), str(folder / "registry")]
     served = folder / "git"
-    await DemoRepository.create(template, served)
-    return served
+    await DemoRepository.create(content, served)
+    return "git server", ["bench.load.gitserver", str(served)]

@@ -15,7 +15,8 @@ __all__ = ["BEGIN", "END", "markdown", "put_into", "text"]
 BEGIN = "<!-- figures: written by `python -m bench load --report` -->"
 END = "<!-- end of figures -->"
 
-_RUN = ("controllers", "control plane", "N", "phase")
+_OWNERS = frozenset({"Kustomization", "Deployment"})
+_RUN = ("workload", "controllers", "control plane", "N", "phase")
 
 
 def text(run: RunResult) -> str:
@@ -89,11 +90,11 @@ def _times(runs: Iterable[RunResult]) -> list[str]:
     for run in runs:
         for phase in run.phases:
             floor = run.floor_of(phase.phase)
-            spreads = [
-                phase.latency.get(kind) for kind in ("GitRepository", "Kustomization", "Deployment")
-            ]
-            source, owner = spreads[0], spreads[1] or spreads[2]
+            owner = phase.latency.get("Kustomization") or phase.latency.get("Deployment")
+            sources = [one for kind, one in phase.latency.items() if kind not in _OWNERS]
+            source = sources[0] if sources else None
             cells = [
+                run.workload,
                 run.controllers,
                 run.plane,
                 str(run.count),
@@ -118,6 +119,7 @@ def _costs(runs: Iterable[RunResult]) -> list[str]:
             for use in phase.uses:
                 lag = phase.lag.get(use.name)
                 cells = [
+                    run.workload,
                     run.controllers,
                     run.plane,
                     str(run.count),
@@ -151,7 +153,14 @@ def _requests(runs: Iterable[RunResult]) -> list[str]:
                     if one.count / phase.objects >= 0.01
                 )
                 total = phase.requests_of(controller) / phase.objects
-                cells = [run.controllers, run.plane, str(run.count), phase.phase, controller]
+                cells = [
+                    run.workload,
+                    run.controllers,
+                    run.plane,
+                    str(run.count),
+                    phase.phase,
+                    controller,
+                ]
                 lines.append(_row([*cells, shown, f"{total:.2f}"]))
     return lines
 

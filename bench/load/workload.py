@@ -73,6 +73,7 @@ class Workload:
 
     Attributes:
         name: as on the command line.
+        serve: how the sources get the content: ``git`` or ``oci``.
         notes: what a reader of the figures has to know.
         parameters: values of the placeholders, without ``index``.
         measured: kinds whose readiness is measured.
@@ -85,6 +86,7 @@ class Workload:
     """
 
     name: str
+    serve: str
     notes: tuple[str, ...]
     parameters: Mapping[str, Any]
     measured: tuple[str, ...]
@@ -158,10 +160,19 @@ def load_workload(name: str, folder: Path = WORKLOADS) -> Workload:
         known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise BadData(f"there is no workload {name!r}, only {known}")
     data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if base := data.pop("extends", ""):
+        data = _extended(folder / f"{base}.yaml", data)
     try:
         return _workload(data)
     except KeyError as error:
         raise BadData(f"{file.name} lacks {error.args[0]!r}") from error
+
+
+def _extended(base: Path, data: JsonObject) -> JsonObject:
+    """Another workload with some parts replaced, parameters one by one."""
+    original: JsonObject = yaml.safe_load(base.read_text(encoding="utf-8"))
+    parameters = {**original["parameters"], **(data.get("parameters") or {})}
+    return {**original, **data, "parameters": parameters}
 
 
 def resource_of(obj: JsonObject) -> Resource:
@@ -190,6 +201,7 @@ def value_at(obj: Any, path: Path_) -> Any:
 def _workload(data: JsonObject) -> Workload:
     return Workload(
         name=data["name"],
+        serve=data["serve"],
         notes=tuple(data.get("notes") or ()),
         parameters=dict(data["parameters"]),
         measured=tuple(data["measured"]),

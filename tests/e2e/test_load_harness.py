@@ -49,7 +49,7 @@ async def test_other_controllers_are_measured_phase_by_phase(tmp_path: Path) -> 
     assert "as somebody else's" in result.notes
     phases = {one.phase: one for one in result.phases}
     install = phases["install"]
-    assert install.latency["Kustomization"].count == install.latency["GitRepository"].count == N
+    assert install.latency["Kustomization"].count == install.latency["OCIRepository"].count == N
     for kind in KINDS:
         assert asked(install, "apply", kind) == (N, {True})
         assert asked(install, "dry-run", kind) == (N, {True})

@@ -15,7 +15,7 @@ from fluvial.api.kustomize import Kustomization
 from fluvial.api.source import GitRepository
 from fluvial.objects import JsonObject
 
-WORKLOAD = load_workload("kustomizations")
+WORKLOAD = load_workload("kustomizations-git")
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "performance.md"
 
 

@@ -75,7 +75,8 @@ def test_the_tables_have_a_row_for_each_phase_and_group() -> None:
     assert "Taken 2026-01-02 on 2 cores" in tables
     assert "Preliminary." in tables
     assert (
-        "| fluvial | devcluster | 4 | install | 6.0 | 3.0 | 2.0 | 1.0 / 2.0 | 4.0 / 5.0 |" in tables
+        "| kustomizations | fluvial | devcluster | 4 | install | 6.0 | 3.0 | 2.0 | 1.0 / 2.0 | 4.0 / 5.0 |"
+        in tables
     )
     assert "| kustomize-controller | 2.2 | 80 (resident) | <= 5 | 10% |" in tables
     assert "1.00 apply services T, 0.50 get services | 1.50 |" in tables

@@ -27,8 +27,9 @@ def test_a_placeholder_without_parameter_is_refused_by_name() -> None:
 def test_an_index_has_its_own_source_and_kustomization() -> None:
     source, owner = KUSTOMIZATIONS.objects(7)
 
-    assert (source["kind"], source["metadata"]["name"]) == ("GitRepository", "podinfo-ks-7")
-    assert owner["spec"]["sourceRef"] == {"kind": "GitRepository", "name": "podinfo-ks-7"}
+    assert (source["kind"], source["metadata"]["name"]) == ("OCIRepository", "podinfo-ks-7")
+    assert (source["spec"]["ref"], source["spec"]["insecure"]) == ({"tag": "latest"}, True)
+    assert owner["spec"]["sourceRef"] == {"kind": "OCIRepository", "name": "podinfo-ks-7"}
     assert owner["spec"]["postBuild"]["substitute"] == {"INDEX": "7", "PODS": "0", "MCPU": "1m"}
 
 
@@ -47,6 +48,20 @@ def test_the_kustomizations_are_those_of_the_benchmark() -> None:
     assert spec["targetNamespace"] == "kustomize-benchmark"
 
 
+def test_sources_from_git_differ_in_nothing_but_the_source() -> None:
+    git = load_workload("kustomizations-git")
+    source, owner = git.objects(7)
+    original = KUSTOMIZATIONS.objects(7)[1]
+
+    assert (git.serve, KUSTOMIZATIONS.serve) == ("git", "oci")
+    assert source["kind"] == git.measured[0] == "GitRepository"
+    assert owner["spec"].pop("sourceRef")["kind"] == "GitRepository"
+    assert original["spec"].pop("sourceRef")["kind"] == "OCIRepository"
+    assert owner == original
+    assert git.content == KUSTOMIZATIONS.content
+    assert "GitRepositories of one URL" in git.notes[0]
+
+
 def test_the_upgrade_changes_kustomizations_and_no_source() -> None:
     after = KUSTOMIZATIONS.upgraded()
 
@@ -63,14 +78,14 @@ def test_an_unknown_parameter_is_refused() -> None:
 
 
 def test_an_unknown_workload_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(BadData, match="only helmreleases, kustomizations"):
+    with pytest.raises(BadData, match="only helmreleases, kustomizations, kustomizations-git"):
         load_workload("nothing")
 
 
 def test_a_workload_without_a_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "half.yaml").write_text("name: half\nparameters: {}\n")
 
-    with pytest.raises(BadData, match=r"half.yaml lacks 'measured'"):
+    with pytest.raises(BadData, match=r"half.yaml lacks 'serve'"):
         load_workload("half", tmp_path)
 
 
