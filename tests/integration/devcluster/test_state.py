@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -361,3 +362,51 @@ async def test_process_says_why_it_refuses_a_file(tmp_path: Path) -> None:
 
     assert process.returncode == 1
     assert errors.decode().startswith(f"devcluster: {state} is no state of devcluster")
+
+
+async def test_cluster_starts_again_in_place_with_its_file(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    cluster = DevCluster(Options(state=state))
+    await cluster.start()
+    url = cluster.url
+    async with _api(cluster) as api:
+        await api.post(_MAPS, _map("kept"))
+    await cluster.stop()
+    between = b'"kept"' in state.read_bytes()
+    await cluster.start()
+    async with _api(cluster) as api:
+        kept = await api.call("GET", _MAPS + "/kept")
+    await cluster.stop()
+
+    assert between
+    assert cluster.url == url
+    assert kept.status == 200
+
+
+async def test_port_of_last_time_that_is_taken_is_replaced(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with _running(state) as (cluster, _):
+        port = int(cluster.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        async with _running(state) as (cluster, api):
+            answer = await api.call("GET", _MAPS)
+
+    assert answer.status == 200
+    assert not cluster.url.endswith(f":{port}")
+
+
+async def test_start_that_fails_saves_nothing_and_lets_the_file_go(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    async with _running(state) as (_, api):
+        await api.post(_MAPS, _map("kept"))
+    before = state.read_bytes()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        late = DevCluster(Options(state=state, port=taken.getsockname()[1]))
+        with pytest.raises(OSError, match="in use"):
+            await late.start()
+    after = state.read_bytes()
+    async with _running(state) as (_, api):
+        kept = await api.call("GET", _MAPS + "/kept")
+
+    assert after == before
+    assert kept.status == 200
