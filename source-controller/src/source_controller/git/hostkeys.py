@@ -21,14 +21,12 @@ __all__ = [
     "HostKey",
     "check_host_key",
     "fingerprint",
-    "is_plain_host",
     "keys_for",
     "preference_file",
 ]
 
 SSH_PORT = 22
 _MAX_LINE = 64 << 10
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9_.])?|[0-9A-Fa-f:.]{2,45}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,6 @@ def check_host_key(known_hosts: str, host: str, port: int, blob: bytes) -> str:
         known = ", ".join(fingerprint(key.blob) for key in good)
         return f"host key mismatch: {shown}, but known_hosts has {known}"
     return f"host key unknown: {shown}, and known_hosts has no entry for this host"
-
-
-def is_plain_host(host: str) -> bool:
-    """Whether a text is a host name or an address and nothing that a parser could split."""
-    return _HOST.fullmatch(host) is not None
 
 
 def fingerprint(blob: bytes) -> str:

@@ -17,10 +17,10 @@ from pygit2.enums import CredentialType
 
 from fluvial.workers.errors import WorkerError
 from source_controller.git import hostkeys
-from source_controller.git.hostkeys import is_plain_host
 from source_controller.git.library import stop_interrupting
 from source_controller.git.model import Auth, Limits
 from source_controller.git.relay import Relay
+from source_controller.hosts import is_plain_host
 
 __all__ = ["Deadline", "Target", "Way", "connected", "fetch", "list_heads"]
 

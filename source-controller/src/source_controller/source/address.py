@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from source_controller.git.hostkeys import is_plain_host
+from source_controller.hosts import is_plain_host
 from source_controller.source import reasons
 from source_controller.source.run import StepFailed
 
