@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from devcluster import errors, scaling, strategies
+from devcluster.auth.issuing import TOKEN_REQUEST, Issuer
 from devcluster.auth.reviews import Reviews
 from devcluster.calls import Call, Reply, Stream
 from devcluster.deletes import DeleteOptions
@@ -47,7 +48,9 @@ _ON_OBJECT = frozenset({"get", "watch", "update", "patch", "delete"})
 class Api:
     """Answers resource requests."""
 
-    def __init__(self, engine: Engine, *, tables: TableMaker, reviews: Reviews) -> None:
+    def __init__(
+        self, engine: Engine, *, tables: TableMaker, reviews: Reviews, issuer: Issuer
+    ) -> None:
         self._store = engine.store
         self._kinds = engine.kinds
         self._gate = engine.gate
@@ -56,6 +59,7 @@ class Api:
         self._deleter = engine.deleter
         self._tables = tables
         self._reviews = reviews
+        self._issuer = issuer
 
     def kind_of(self, info: RequestInfo) -> Kind | None:
         """The kind that a path names, or None (404)."""
@@ -151,7 +155,8 @@ class Api:
         check_write("CreateOptions", call.query)
         options = call.write_options()
         if target.subresource == "token":
-            issued = self._reviews.issue(target, call.decoded("TokenRequest"))
+            request = call.object(TOKEN_REQUEST)
+            issued = self._issuer.issue(target, request, manager=options.manager)
             return Reply(201, orjson.dumps(issued))
         obj = call.object(target.kind)
         if not target.kind.stored:
@@ -309,7 +314,7 @@ def _check_route(info: RequestInfo, kind: Kind) -> None:
 
 def _check_scope(info: RequestInfo, kind: Kind) -> None:
     if kind.namespaced and not info.namespace:
-        if info.name:
+        if info.name or not kind.stored:
             raise errors.resource_not_found()
         if info.verb not in {"list", "watch"}:
             raise errors.method_not_allowed()

@@ -142,16 +142,21 @@ class Gate:
     ) -> JsonObject:
         """Server-side apply; ``live`` itself when nothing changes."""
         with _translated():
-            return apply.apply_patch(
+            schema = self.schema(kind)
+            made = apply.apply_patch(
                 live,
                 applied,
-                schema=self.schema(kind),
+                schema=schema,
                 manager=by.manager,
                 force=force,
                 api_version=kind.api_version,
                 subresource=by.subresource,
                 now=by.now,
             )
+            if made is live or not kind.crd:
+                return made
+            kept: JsonObject = _admit.pruned(made, schema)
+            return kept
 
     def json_patch(self, obj: JsonObject, ops: Any) -> JsonObject:
         """RFC 6902."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
-from devcluster.fields import crdschema, decode
+from devcluster.fields import crdschema, crembedded, decode
 from devcluster.fields.builtin import defaults, prepare, rules
 from devcluster.fields.builtin.checker import Checker
 from devcluster.fields.builtin.meta import check_meta, check_meta_update
@@ -28,6 +28,7 @@ __all__ = [
     "decode_checks",
     "default",
     "prepare_create",
+    "pruned",
     "validate_create",
     "validate_update",
 ]
@@ -62,17 +63,19 @@ def decode_checks(
 
     """
     try:
-        return _decoded(obj, schema, mode, raw)
+        return _decoded(obj, schema, mode, raw, by_patch=patched or patch is not None)
     except decode.Mismatch as problem:
         text = str(problem) if patch is None else problem.restored
     if patch is not None or patched:
+        if patched and schema.openapi is not None:
+            obj = orjson.loads(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS))
         raise patched_object_refused(text, patched=obj if patched else None, patch=patch)
     kind, version = schema.kind, schema.version
     raise bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {text}')
 
 
 def _decoded(
-    obj: JsonObject, schema: TypeSchema, mode: Mode, raw: bytes
+    obj: JsonObject, schema: TypeSchema, mode: Mode, raw: bytes, *, by_patch: bool
 ) -> tuple[JsonObject, list[str]]:
     repeated = decode.duplicate_fields(raw) if raw and mode != "Ignore" else []
     if schema.openapi is None:
@@ -81,17 +84,38 @@ def _decoded(
         obj = as_written(obj, schema.root)
     else:
         obj, unknown = _decoded_custom(obj, schema.openapi)
-    problems = [f'duplicate field "{path}"' for path in repeated]
-    problems += [f'unknown field "{path}"' for path in unknown]
-    if repeated and unknown:
-        order = decode.key_order(raw)
-        problems.sort(key=lambda text: order.get(text.split('"')[1], len(order)))
+    if by_patch:
+        unknown.sort()
+    if by_patch and raw[:1] == b"[" and mode != "Ignore":
+        problems = decode.operation_problems(raw, repeated)
+        problems += [f'unknown field "{path}"' for path in unknown]
+    else:
+        in_order = not by_patch and schema.openapi is None
+        problems = _problems(repeated, unknown, raw if in_order else b"")
     if problems and mode == "Strict":
         raise decode.Mismatch(f"strict decoding error: {', '.join(problems)}")
     return obj, problems if mode == "Warn" else []
 
 
-def _decoded_custom(obj: JsonObject, openapi: JsonObject) -> tuple[JsonObject, list[str]]:
+def _problems(repeated: list[str], unknown: list[str], raw: bytes) -> list[str]:
+    """Each once: repeated fields, then unknown ones; in the order of ``raw``, if it is given.
+
+    Who decodes by that order skips an unknown field with all that is in it.
+    """
+    if raw and repeated and unknown:
+        skipped = tuple(f"{path}{sign}" for path in unknown for sign in ".[")
+        repeated = [p for p in repeated if p not in unknown and not p.startswith(skipped)]
+    problems = {f'duplicate field "{path}"': f"{path}{decode.AGAIN}" for path in repeated}
+    problems |= {f'unknown field "{path}"': path for path in unknown}
+    if raw and repeated and unknown:
+        order = decode.key_order(raw)
+        return sorted(problems, key=lambda text: order.get(problems[text], len(order)))
+    return list(problems)
+
+
+def _decoded_custom(
+    obj: JsonObject, openapi: JsonObject, *, nulls: bool = False
+) -> tuple[JsonObject, list[str]]:
     meta_node = object_meta()
     unknown: list[str] = []
     pruned: list[str] = []
@@ -99,6 +123,8 @@ def _decoded_custom(obj: JsonObject, openapi: JsonObject) -> tuple[JsonObject, l
     body = {key: value for key, value in obj.items() if key not in _HEAD}
     root = openapi if openapi.get("type") else {**openapi, "type": "object"}
     body = crdschema.prune(body, root, pruned)
+    if not nulls:
+        body = crdschema.without_nulls(body, root)
     out: JsonObject = {key: obj[key] for key in ("apiVersion", "kind") if key in obj}
     if meta is not None:
         out["metadata"] = _custom_meta(meta, meta_node, "metadata", unknown)
@@ -227,10 +253,14 @@ def validate_update(new: JsonObject, old: JsonObject, schema: TypeSchema) -> Non
 def _custom_causes(
     causes: list[Cause], obj: JsonObject, openapi: JsonObject, old: Any
 ) -> list[Cause]:
-    body = {key: value for key, value in obj.items() if key not in _HEAD}
+    body = _checked_part(obj, openapi)
     out = [*causes, *schema_causes(body, openapi), *list_causes(body, openapi)]
-    if old is not ABSENT and out:
-        out = _not_inherited(out, old, openapi)
+    if old is not ABSENT and len(out) > len(causes):
+        # Only what has changed need be right (KEP-4008).
+        before = _checked_part(old, openapi)
+        again = (schema_causes(body, openapi, old=before), list_causes(body, openapi, old=before))
+        out = [*causes, *again[0], *again[1]]
+    out += crembedded.embedded_causes(body, openapi)
     if not _rules_in(openapi):
         return out
     from devcluster.fields import celrules  # noqa: PLC0415  50 MB that few clusters need
@@ -240,11 +270,20 @@ def _custom_causes(
     return [*out, *celrules.rule_causes(obj, openapi, old)]
 
 
-def _not_inherited(causes: list[Cause], old: JsonObject, openapi: JsonObject) -> list[Cause]:
-    """Ratcheting (KEP-4008): what was wrong in the same way before is let through."""
-    body = {key: value for key, value in old.items() if key not in _HEAD}
-    known = {*schema_causes(body, openapi), *list_causes(body, openapi)}
-    return [cause for cause in causes if cause not in known]
+def _checked_part(obj: JsonObject, openapi: JsonObject) -> JsonObject:
+    """What a schema speaks of: all but the head, and of the metadata the names, if it does."""
+    body = {key: value for key, value in obj.items() if key not in _HEAD}
+    if "metadata" in (openapi.get("properties") or {}):
+        meta = obj["metadata"]
+        body["metadata"] = {k: meta[k] for k in ("name", "generateName") if k in meta}
+    return body
+
+
+def pruned(obj: JsonObject, schema: TypeSchema) -> JsonObject:
+    """A custom resource without what its schema does not know; nulls stay."""
+    if schema.openapi is None:
+        return obj
+    return _decoded_custom(obj, schema.openapi, nulls=True)[0]
 
 
 def _rules_in(openapi: JsonObject) -> bool:

@@ -46,15 +46,20 @@ def _head() -> dict[str, Node]:
     return {"apiVersion": text, "kind": text, "metadata": object_meta()}
 
 
-def _node(schema: JsonObject) -> Node:  # noqa: PLR0911  one per type
-    preserve = bool(schema.get(_PRESERVE))
+def _node(schema: JsonObject, *, inside: bool = False) -> Node:  # noqa: PLR0911  one per type
+    """The node of a schema; ``inside`` something that preserves unknown fields.
+
+    Who owns what is told from a schema in which all that is below such a field may have unknown
+    fields, too. What a more exact schema prunes is owned then, though it is not there.
+    """
+    preserve = inside or bool(schema.get(_PRESERVE))
     if schema.get(_INT_OR_STRING):
         return Node(form="int-or-string", scalar="untyped")
     kind = schema.get("type")
     if kind == "object":
         return _map_node(schema, preserve=preserve)
     if kind == "array":
-        return _list_node(schema)
+        return _list_node(schema, preserve=preserve)
     if kind == "string":
         plain = schema.get("format", "") in {"", "byte"}
         return Node(form="string", scalar="string" if plain else "untyped")
@@ -66,7 +71,10 @@ def _node(schema: JsonObject) -> Node:  # noqa: PLR0911  one per type
 
 
 def _map_node(schema: JsonObject, *, preserve: bool) -> Node:
-    fields = {key: _node(value) for key, value in (schema.get("properties") or {}).items()}
+    fields = {
+        key: _node(value, inside=preserve)
+        for key, value in (schema.get("properties") or {}).items()
+    }
     if schema.get(_EMBEDDED):
         fields = {**fields, **_head()}
     extra = schema.get("additionalProperties")
@@ -74,7 +82,7 @@ def _map_node(schema: JsonObject, *, preserve: bool) -> Node:
     if preserve or extra is True or not (fields or extra):
         element = ANY
     elif isinstance(extra, dict):
-        element = _node(extra)
+        element = _node(extra, inside=preserve)
     return Node(
         form="map",
         is_map=True,
@@ -84,14 +92,14 @@ def _map_node(schema: JsonObject, *, preserve: bool) -> Node:
     )
 
 
-def _list_node(schema: JsonObject) -> Node:
+def _list_node(schema: JsonObject, *, preserve: bool) -> Node:
     items_schema = schema.get("items") or {}
     keys = tuple(sorted(schema.get("x-kubernetes-list-map-keys") or ()))
     properties = items_schema.get("properties") or {}
     return Node(
         form="list",
         is_list=True,
-        items=_node(items_schema),
+        items=_node(items_schema, inside=preserve),
         associative=schema.get("x-kubernetes-list-type") in {"set", "map"},
         keys=keys,
         key_defaults={
@@ -154,8 +162,33 @@ def _prune_map(value: JsonObject, schema: JsonObject, dropped: list[str], path: 
 # --- defaults ------------------------------------------------------------------------------------
 
 
+def without_nulls(value: Any, schema: JsonObject) -> Any:
+    """The value without nulls that may not be and have no default; itself if there are none."""
+    if isinstance(value, list):
+        items = schema.get("items")
+        if not isinstance(items, dict):
+            return value
+        out = [without_nulls(item, items) for item in value]
+        return value if all(a is b for a, b in zip(out, value, strict=True)) else out
+    if not isinstance(value, dict):
+        return value
+    properties, extra = schema.get("properties") or {}, schema.get("additionalProperties")
+    kept: JsonObject = {}
+    changed = False
+    for key, item in value.items():
+        below = properties.get(key, extra)
+        if not isinstance(below, dict):
+            kept[key] = item
+        elif item is None and not below.get("nullable") and "default" not in below:
+            changed = True
+        else:
+            kept[key] = without_nulls(item, below)
+            changed = changed or kept[key] is not item
+    return kept if changed else value
+
+
 def fill_defaults(value: Any, schema: JsonObject) -> None:
-    """Set what is missing and drop nulls that are not allowed, in place, on a private copy."""
+    """Set what is missing or null though it may not be, in place, on a private copy."""
     if isinstance(value, dict):
         _fill_map(value, schema)
     elif isinstance(value, list):
@@ -169,13 +202,13 @@ def _fill_map(value: JsonObject, schema: JsonObject) -> None:
     properties: JsonObject = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
     for key, below in properties.items():
-        if key in value and value[key] is None and not below.get("nullable"):
-            del value[key]
-        if key not in value and "default" in below:
+        if "default" not in below:
+            continue
+        if key not in value or (value[key] is None and not below.get("nullable")):
             value[key] = _copied(below["default"])
-    if isinstance(extra, dict) and not extra.get("nullable"):
+    if isinstance(extra, dict) and "default" in extra and not extra.get("nullable"):
         for key in [k for k, item in value.items() if item is None and k not in properties]:
-            del value[key]
+            value[key] = _copied(extra["default"])
     for key, item in value.items():
         below = properties.get(key, extra)
         if isinstance(below, dict) and isinstance(item, dict | list):

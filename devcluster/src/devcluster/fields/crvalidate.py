@@ -21,7 +21,7 @@ import re2
 from devcluster.fields.errors import Cause
 from devcluster.fields.gotext import go_quote
 from devcluster.fields.schema import JsonObject
-from devcluster.fields.typed import equal
+from devcluster.fields.typed import ABSENT, equal
 
 __all__ = ["BLOCKING", "NOT_CHECKED", "list_causes", "schema_causes"]
 
@@ -45,8 +45,19 @@ _TYPE = "FieldValueTypeInvalid"
 _WIDE = 1 << 63
 
 
-def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
-    """What is wrong with the value; the path is that of its field, empty for the object itself."""
+def schema_causes(value: Any, schema: JsonObject, path: str = "", old: Any = ABSENT) -> list[Cause]:
+    """What is wrong with the value.
+
+    Args:
+        value: the value.
+        schema: its schema.
+        path: that of its field, empty for the object itself.
+        old: the stored value that corresponds; what has not changed since is not looked at
+            (KEP-4008).
+
+    """
+    if old is not ABSENT and equal(value, old):
+        return []
     if value is None and schema.get("nullable"):
         return []
     wrong = _type_cause(value, schema, path)
@@ -60,9 +71,11 @@ def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]
     elif isinstance(value, int | float):
         out += _number_causes(value, schema, path)
     elif isinstance(value, list):
-        out += _list_item_causes(value, schema, path)
+        out += _list_item_causes(value, schema, path, old)
     if "enum" in schema and not any(equal(value, item) for item in schema["enum"]):
-        shown = ", ".join(_json(item) for item in schema["enum"])
+        shown = ", ".join(
+            _json(item if isinstance(item, str) else _json(item)) for item in schema["enum"]
+        )
         out.append(
             Cause(
                 field=path or "<nil>",
@@ -71,7 +84,7 @@ def schema_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]
             )
         )
     if isinstance(value, dict):
-        out += _object_causes(value, schema, path)
+        out += _object_causes(value, schema, path, old)
     return out
 
 
@@ -214,12 +227,14 @@ def _too_many(path: str, count: int, limit: int) -> Cause:
     return Cause(field=path, message=text, reason="FieldValueTooMany")
 
 
-def _list_item_causes(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
+def _list_item_causes(value: list[Any], schema: JsonObject, path: str, old: Any) -> list[Cause]:
     out: list[Cause] = []
     items = schema.get("items")
     if isinstance(items, dict):
+        before = _by_identity(old, schema)
         for at, item in enumerate(value):
-            out += schema_causes(item, items, f"{path}[{at}]")
+            same = before.get(_identity(item, schema), ABSENT) if before else ABSENT
+            out += schema_causes(item, items, f"{path}[{at}]", same)
     least, most = schema.get("minItems"), schema.get("maxItems")
     if least is not None and len(value) < least:
         out.append(_invalid(path, str(len(value)), f"should have at least {least} items"))
@@ -232,7 +247,21 @@ def _list_item_causes(value: list[Any], schema: JsonObject, path: str) -> list[C
     return out
 
 
-def _object_causes(value: JsonObject, schema: JsonObject, path: str) -> list[Cause]:
+def _by_identity(old: Any, schema: JsonObject) -> JsonObject:
+    """The old items by their keys; none for a list whose items cannot be told apart."""
+    if not isinstance(old, list) or schema.get("x-kubernetes-list-type") != "map":
+        return {}
+    return {_identity(item, schema): item for item in old}
+
+
+def _identity(item: Any, schema: JsonObject) -> str:
+    if not isinstance(item, dict):
+        return ""
+    keys = sorted(schema.get("x-kubernetes-list-map-keys") or ())
+    return _json({key: item[key] for key in keys if key in item})
+
+
+def _object_causes(value: JsonObject, schema: JsonObject, path: str, old: Any) -> list[Cause]:
     out: list[Cause] = []
     least, most = schema.get("minProperties"), schema.get("maxProperties")
     if least is not None and len(value) < least:
@@ -251,10 +280,11 @@ def _object_causes(value: JsonObject, schema: JsonObject, path: str) -> list[Cau
             out.append(Cause(field=prefix + key, message="Required value", reason=reason))
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
+    before: JsonObject = old if isinstance(old, dict) else {}
     for key, item in value.items():
         below = properties.get(key, extra)
         if isinstance(below, dict) and not (item is None and key in required):
-            out += schema_causes(item, below, prefix + key)
+            out += schema_causes(item, below, prefix + key, before.get(key, ABSENT))
     return out
 
 
@@ -263,8 +293,11 @@ _TYPED = frozenset({"apiVersion", "kind"})
 
 def _combined(value: Any, schema: JsonObject, path: str) -> list[Cause]:
     out: list[Cause] = []
-    for part in schema.get("allOf") or ():
-        out += schema_causes(value, part, path)
+    all_of = [schema_causes(value, part, path) for part in schema.get("allOf") or ()]
+    for causes in all_of:
+        out += causes
+    if out:
+        out.append(_bare(f'"{path}" must validate all the schemas (allOf)'))
     any_of = schema.get("anyOf") or ()
     if any_of and not schema.get("x-kubernetes-int-or-string"):
         results = [schema_causes(value, part, path) for part in any_of]
@@ -290,9 +323,11 @@ def _shortest(results: list[list[Cause]]) -> list[Cause]:
     return next(part for part in results if len(part) == min(map(len, results)))
 
 
-def list_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
-    """Duplicates in lists that are sets or maps."""
+def list_causes(value: Any, schema: JsonObject, path: str = "", old: Any = ABSENT) -> list[Cause]:
+    """Duplicates in lists that are sets or maps; ``old`` as in ``schema_causes``."""
     out: list[Cause] = []
+    if old is not ABSENT and equal(value, old):
+        return out
     if isinstance(value, list):
         items = schema.get("items") or {}
         out += _duplicates(value, schema, path)
@@ -304,7 +339,8 @@ def list_causes(value: Any, schema: JsonObject, path: str = "") -> list[Cause]:
         for key, item in value.items():
             below = properties.get(key, extra)
             if isinstance(below, dict):
-                out += list_causes(item, below, f"{path}.{key}" if path else key)
+                before = old.get(key, ABSENT) if isinstance(old, dict) else ABSENT
+                out += list_causes(item, below, f"{path}.{key}" if path else key, before)
     return out
 
 
@@ -315,6 +351,7 @@ def _duplicates(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
     keys = sorted(schema.get("x-kubernetes-list-map-keys") or ())
     out: list[Cause] = []
     seen: set[str] = set()
+    told: set[str] = set()
     for at, item in enumerate(value):
         identity = item
         if kind == "map":
@@ -322,7 +359,8 @@ def _duplicates(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
                 continue
             identity = {key: item[key] for key in keys if key in item}
         text = _json(identity)
-        if text in seen:
+        if text in seen and text not in told:
+            told.add(text)
             message = f"Duplicate value: {text}"
             out.append(Cause(field=f"{path}[{at}]", message=message, reason="FieldValueDuplicate"))
         seen.add(text)
@@ -337,6 +375,7 @@ _DURATION = re.compile(
 )
 _EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
 _DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$")
+_MAC = re.compile(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$")
 _BASE64 = re.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")
 _HOSTNAME = re.compile(
     r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*$"
@@ -386,5 +425,6 @@ _FORMATS: dict[str, Any] = {
     "ipv6": _accepts(ipaddress.IPv6Address),
     "cidr": _cidr,
     "uuid": _accepts(uuid.UUID),
+    "mac": lambda text: _MAC.match(text) is not None,
     "byte": lambda text: _BASE64.match(text) is not None,
 }

@@ -260,8 +260,24 @@ def duplicate_fields(raw: bytes) -> list[str]:
     return scanner.repeated
 
 
+def operation_problems(raw: bytes, repeated: list[str]) -> list[str]:
+    """What is wrong with the operations of a JSON patch beside what they do."""
+    problems = [f'json patch duplicate field "{path}"' for path in repeated]
+    for at, operation in enumerate(orjson.loads(raw)):
+        unknown = [key for key in operation if key not in _OPERATION]
+        problems += [f'json patch unknown field "[{at}].{key}"' for key in unknown]
+    return problems
+
+
+_OPERATION = frozenset({"op", "path", "from", "value"})
+
+
+AGAIN = "\0"
+"""After the path of a key, in ``key_order``: where it is repeated."""
+
+
 def key_order(raw: bytes) -> dict[str, int]:
-    """Every key's path and its place in the document."""
+    """Every key's path and its first place in the document."""
     scanner = _Scanner(raw)
     scanner.value("")
     return scanner.order
@@ -322,7 +338,7 @@ class _Scanner:
             inner = f"{path}.{key}" if path else key
             if key in seen:
                 self.repeated.append(inner)
-                self.order[inner] = self._at
+                self.order.setdefault(f"{inner}{AGAIN}", self._at)
             seen.add(key)
             self.order.setdefault(inner, self._at)
             self.value(inner)

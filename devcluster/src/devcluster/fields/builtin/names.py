@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 __all__ = [
+    "MIXED_CASE",
     "config_key",
     "dns_1035_label",
     "dns_label",
@@ -29,6 +30,8 @@ Syntax = Callable[[str], list[str]]
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+MIXED_CASE = "may have mixed case, but should otherwise match: "
+"""Before what is wrong with a kind, whose small letters are looked at."""
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _NAME_PART = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _KEY = r"[-._a-zA-Z0-9]+"
