@@ -193,8 +193,7 @@ class KustomizeController:
             client=parts.client,
             store=self._own.store,
             memories=Memories(
-                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key),
-                parts.clock,
+                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key)
             ),
             patcher=patcher,
             writer=writer,

@@ -1,8 +1,6 @@
-"""Which object a run begins with."""
+"""What is remembered of an object, and of which one."""
 
 from __future__ import annotations
-
-from datetime import UTC, datetime
 
 import pytest
 
@@ -12,43 +10,28 @@ from kustomize_controller.kustomization.memory import Memories
 KEY = ObjectKey("team", "app")
 
 
-class Clock:
-    """Stands still until told."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
 def obj(version: int, uid: str = "u") -> JsonObject:
     return {"metadata": {"name": "app", "resourceVersion": str(version), "uid": uid}}
 
 
 @pytest.mark.parametrize(
-    ("cached", "after", "expected"),
+    ("cached", "is_kept", "newest"),
     [
-        (obj(8), 0.0, obj(9)),
-        (obj(10), 0.0, obj(10)),
-        (obj(8), 59.0, obj(9)),
-        (obj(8), 61.0, obj(8)),
-        (obj(3, "other"), 0.0, obj(3, "other")),
+        (obj(7), True, obj(9)),
+        (obj(8), True, obj(9)),
+        (obj(10), True, obj(10)),
+        (obj(5), False, obj(5)),
+        (obj(30, "other"), False, obj(30, "other")),
+        (obj(3, "other"), False, obj(3, "other")),
     ],
-    ids=["behind", "ahead", "slow", "restored from a backup", "made anew"],
+    ids=["same", "behind", "ahead", "restored from a backup", "made anew", "in a new cluster"],
 )
-def test_the_newer_one_but_not_for_ever(
-    cached: JsonObject, after: float, expected: JsonObject
+def test_what_is_known_is_known_of_one_object_in_one_history(
+    cached: JsonObject, *, is_kept: bool, newest: JsonObject
 ) -> None:
-    clock = Clock()
-    memories = Memories(lambda key: None, clock)
-    memories.of(KEY).latest = (obj(9), 0.0)
-    clock.seconds = after
+    memories = Memories(lambda key: None)
+    before = memories.of(KEY, obj(7))
+    before.latest = obj(9)
 
-    assert memories.newest(KEY, cached) == expected
+    assert memories.newest(KEY, cached) == newest
+    assert (memories.of(KEY, cached) is before) is is_kept

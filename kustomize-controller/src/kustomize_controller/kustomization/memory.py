@@ -10,12 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fluvial.apply import PruneResult, Verified
-from fluvial.clock import Clock
 from fluvial.objects import JsonObject, ObjectKey
 
 __all__ = ["Memories", "Memory", "PendingHealth", "Removal"]
-
-_CAUGHT_UP = 60.0  # seconds after which a cache that works has what we wrote
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,9 @@ class Memory:
     """One Kustomization's.
 
     Attributes:
-        latest: the object as the API server last answered it to us, and when that was, on the
-            monotonic clock.
+        uid: of the object that all of this is about.
+        cached: resource version that the cache had last.
+        latest: the object as the API server last answered it to us.
         known: what is verified of its objects.
         request: the reconcile request that the current attempt belongs to.
         pending: the attempt that waits for health.
@@ -60,7 +58,9 @@ class Memory:
 
     """
 
-    latest: tuple[JsonObject, float] | None = None
+    uid: str = ""
+    cached: int = 0
+    latest: JsonObject | None = None
     known: Verified = field(default_factory=Verified)
     request: str = ""
     pending: PendingHealth | None = None
@@ -70,28 +70,31 @@ class Memory:
 class Memories:
     """All memories, by key."""
 
-    def __init__(self, on_forget: Callable[[ObjectKey], None], clock: Clock) -> None:
+    def __init__(self, on_forget: Callable[[ObjectKey], None]) -> None:
         """``on_forget`` is told of every object that is gone."""
         self._by_key: dict[ObjectKey, Memory] = {}
         self._on_forget = on_forget
-        self._clock = clock
 
-    def of(self, key: ObjectKey) -> Memory:
-        """The memory of a key, made where there is none."""
-        return self._by_key.setdefault(key, Memory())
+    def of(self, key: ObjectKey, cached: JsonObject) -> Memory:
+        """The memory of an object, made where there is none.
+
+        What is known of another object of that name is nothing; neither is anything after a
+        cluster was restored from a backup, where the cache goes back to an older version.
+        """
+        uid, version = _uid(cached), _version(cached)
+        memory = self._by_key.get(key)
+        if memory is None or memory.uid != uid or version < memory.cached:
+            memory = self._by_key[key] = Memory(uid)
+        memory.cached = version
+        return memory
 
     def newest(self, key: ObjectKey, cached: JsonObject) -> JsonObject:
         """The newer of the cached object and the API server's last answer to us.
 
-        Resource versions of one resource compare as integers (KEP-5504). A cluster that was
-        restored from a backup counts them from further back, with the same uids: after a minute
-        the cache is believed whatever it says, and a write under an old version is refused.
+        Resource versions of one resource compare as integers (KEP-5504).
         """
-        memory = self._by_key.get(key)
-        if memory is None or memory.latest is None:
-            return cached
-        latest, at = memory.latest
-        if _uid(latest) != _uid(cached) or self._clock.monotonic() - at > _CAUGHT_UP:
+        latest = self.of(key, cached).latest
+        if latest is None:
             return cached
         return latest if _version(latest) > _version(cached) else cached
 

@@ -96,7 +96,7 @@ class KustomizationReconciler:
         kustomization = self._decode(obj)
         if kustomization is None:
             return None
-        memory = self.memories.of(key)
+        memory = self.memories.of(key, cached)
         deleting = kustomization.metadata.deletion_timestamp is not None
         try:
             if _open_request(kustomization, memory.request):
@@ -109,8 +109,7 @@ class KustomizationReconciler:
         kustomization = decode(obj, Kustomization)
         # Of the object as it is now: a request that came meanwhile is answered by this run.
         requested = _open_request(kustomization, memory.request)
-        if memory.latest is None or memory.latest[0] is not obj:
-            memory.latest = (obj, self.clock.monotonic())
+        memory.latest = obj
         memory.request = kustomization.metadata.reconcile_request
         return Run(
             key=key,

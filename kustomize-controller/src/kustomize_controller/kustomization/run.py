@@ -141,8 +141,7 @@ class StatusWriter:
         def rebase(latest: JsonObject, wanted: JsonObject) -> JsonObject:
             return _with_entries_since(before, latest, wanted)
 
-        run.obj = await self._patcher.patch(before, after, rebase=rebase)
-        run.memory.latest = (run.obj, self._clock.monotonic())
+        run.obj = run.memory.latest = await self._patcher.patch(before, after, rebase=rebase)
         if run.status.inventory is not None:
             run.set_inventory(_inventory_in(run.obj))
 
