@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from chaos.cases import poll
 from chaos.endstate import EndState, differences
-from chaos.world import Kill, World, poll
+from chaos.world import Kill, World
 from fluvial.kube.resource import Resource
 
 __all__ = ["Life", "Lived", "Phase", "live_cleanly", "live_dying", "live_killed"]
