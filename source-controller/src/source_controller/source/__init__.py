@@ -21,6 +21,7 @@
     work ......... async with work_folder(tools.work, run) as folder      also run.folder
     secrets ...... await read_secret(client, key, field="spec.secretRef") -> dict[str, bytes]
                    auth_failed(message) -> StepFailed
+    address ...... parse_address(url, schemes=) -> Address(url, scheme, user, password)
     refusing ..... refuse_unsupported(obj, refused)    the reconciler calls it
     reasons ...... the common types and reasons; Summary(own_failures=(), verified=False)
 
