@@ -128,6 +128,7 @@ class _Life:
         await self._objects("installed")
         await self._do("install again", "install", chart=chart, name="one")
         await self._do("install beside", "install", chart=chart, name="two", values={"n": 1})
+        await self._in_the_way(chart)
         await self._do("status", "status", name="one")
         await self._do("metadata", "get_metadata", name="one")
         await self._do("test", "test", name="one", timeout=20)
@@ -138,9 +139,10 @@ class _Life:
         await self._do("computed values", "get_values", name="one", all_values=True)
         invalid = {"image": "", "reuse_values": True}
         await self._do("upgrade fails", "upgrade", chart=chart, name="one", values=invalid)
+        pending = {"pending": True, "prepare": False}
         await self._do(
-            "upgrade never ready", "upgrade", chart=chart, name="one", values={"pending": True},
-            wait="watcher", timeout=1,
+            "upgrade never ready", "upgrade", chart=chart, name="one", values=pending,
+            wait="watcher", timeout=2,
         )  # fmt: skip
         await self._do("history", "history", name="one")
         await self._do("rollback", "rollback", name="one", version=1, **_WAIT)
@@ -154,9 +156,26 @@ class _Life:
         await self._do("purge", "uninstall", name="two")
         await self._objects("uninstalled")
 
+    async def _in_the_way(self, chart: str) -> None:
+        """An object that is somebody else's, and a hook that fails."""
+        path = f"/api/v1/namespaces/{SPACE}/configmaps"
+        body = {"metadata": {"name": "three-settings"}, "data": {"whose": "mine"}}
+        async with self._session.post(path, json=body) as answer:
+            assert answer.status == 201, await answer.text()
+        await self._do("install over another's", "install", chart=chart, name="three")
+        values = {"unprepared": True}
+        await self._do("hook fails", "install", chart=chart, name="four", values=values, **_WAIT)
+        await self._do(
+            "taken back", "install", chart=chart, name="five", values=values,
+            rollback_on_failure=True, **_WAIT,
+        )  # fmt: skip
+        await self._objects("with failures")
+        for name in ("three", "four", "five"):
+            await self._do(f"uninstall {name}", "uninstall", name=name)
+
     async def _do(self, step: str, method: str, **arguments: Any) -> None:
         answer = await self._helm.call(method, **arguments)
-        if arguments.get("timeout") == 1:
+        if arguments.get("timeout") == 2:
             # What it says of the objects at the deadline depends on the moment.
             answer.pop("message", None)
         self._record(step, answer)

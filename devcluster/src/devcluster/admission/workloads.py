@@ -28,10 +28,13 @@ def job_selector(
     uid = new["metadata"]["uid"]
     template = spec.setdefault("template", {})
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
+    # A Job without labels of its own shares those of its template, and has them when it is read.
+    own = new["metadata"].get("labels")
+    shared = own is None or own is labels
     labels |= {_UID: uid, _NAME: target.name, "controller-uid": uid, "job-name": target.name}
     spec["selector"] = {"matchLabels": {_UID: uid}}
-    # A Job without labels of its own has those of its template whenever it is read.
-    new["metadata"].setdefault("labels", dict(labels))
+    if shared:
+        new["metadata"]["labels"] = dict(labels)
 
 
 def daemon_set_generation(

@@ -204,7 +204,7 @@ def _job(obj: JsonObject) -> None:
     spec.setdefault("backoffLimit", 2147483647 if "backoffLimitPerIndex" in spec else 6)
     labels = spec["template"]["metadata"].get("labels")
     if labels and not obj["metadata"].get("labels"):
-        obj["metadata"]["labels"] = dict(labels)
+        obj["metadata"]["labels"] = labels  # the same ones, as a Job that is new also shows
     spec.setdefault("completionMode", "NonIndexed")
     spec.setdefault("suspend", False)
     replaced = "Failed" if "podFailurePolicy" in spec else "TerminatingOrFailed"
