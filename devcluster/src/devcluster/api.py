@@ -240,8 +240,8 @@ class Api:
     ) -> Reply:
         kind = target.kind
         old = self._writer.must_live(target)
-        scale = change(scaling.scale_of(kind, old))
-        scaling.check(target.name, scale)
+        scale = change(scaling.scale_of(kind, old, to_write=True))
+        scaling.check(kind, target.name, scale)
         new = scaling.with_scale(kind, old, scale)
         options = call.write_options()
         options.raw = b""

@@ -89,6 +89,7 @@ class Call:
             force=truth(query.get("force")),
             raw=b"" if self.body.startswith(MAGIC) else self.body,
             warnings=self.warnings,
+            name=self.info.name,
         )
 
     def _default_manager(self) -> str:

@@ -21,6 +21,7 @@ from devcluster import bootstrap, certs
 from devcluster.addresses import listening_address
 from devcluster.api import Api
 from devcluster.auth.authenticate import Authenticator
+from devcluster.auth.issuing import Issuer
 from devcluster.auth.reviews import Reviews
 from devcluster.auth.tokens import Tokens
 from devcluster.control.control import Control
@@ -114,6 +115,7 @@ class DevCluster:
             authenticator=self.authenticator,
             tokens=self.tokens,
         )
+        issuer = Issuer(self.engine.store, self.tokens)
         self._discovery = Discovery(self.engine.kinds)
         self._journal = Journal(
             request_log=self.options.request_log, audit_log=self.options.audit_log
@@ -121,7 +123,7 @@ class DevCluster:
         self.control = Control(self.engine.store, self._journal)
         self._endpoint = ControlEndpoint(self.control, save=self.save)
         self._server = ApiServer(
-            api=Api(self.engine, tables=TableMaker(), reviews=reviews),
+            api=Api(self.engine, tables=TableMaker(), reviews=reviews, issuer=issuer),
             discovery=self._discovery,
             openapi=OpenApi(self.engine.kinds, self._definitions),
             authenticator=self.authenticator,

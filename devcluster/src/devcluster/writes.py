@@ -26,7 +26,10 @@ JsonObject = dict[str, Any]
 
 @dataclass(slots=True)
 class WriteOptions:
-    """How to write; ``warnings`` collects what the response's Warning headers say."""
+    """How to write.
+
+    ``warnings`` collects what the response's Warning headers say; ``name`` is that of the path.
+    """
 
     manager: str = "unknown"
     user: User = ADMIN
@@ -35,6 +38,7 @@ class WriteOptions:
     force: bool = False
     raw: bytes = b""
     warnings: list[str] = field(default_factory=list)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,8 @@ __all__ = ["Authenticator", "attributes_of"]
 _AUTHENTICATED = "system:authenticated"
 _UNAUTHENTICATED = "system:unauthenticated"
 _SA_PREFIX = "system:serviceaccount:"
+_ACCOUNT_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_EXTRA = "authentication.kubernetes.io"
 _NODE_PREFIX = "system:node:"
 _EXTRA_PREFIX = "impersonate-extra-"
 _REVIEW_GROUP = "authentication.k8s.io"
@@ -65,7 +68,7 @@ class Authenticator:
         anonymous: bool = True,
     ) -> None:
         self._accounts = store.table(("", "serviceaccounts"))
-        self._secrets = store.table(("", "secrets"))
+        self._store = store
         self._tokens = tokens
         self._rbac = rbac
         self._static = dict(static)
@@ -100,16 +103,20 @@ class Authenticator:
         row = self._accounts.by_key.get(f"{claims.namespace}/{claims.name}")
         if row is None or row.uid != claims.uid:
             return None
-        if claims.secret is not None:
-            secret = self._secrets.by_key.get(f"{claims.namespace}/{claims.secret['name']}")
-            if secret is None or secret.uid != claims.secret["uid"]:
-                return None
+        if claims.bound is not None and not self._is_there(claims, *claims.bound):
+            return None
         made = self._users.get(token)
         if made is None or made[0] is not claims:
             if len(self._users) > _MAX_USERS:
                 self._users.clear()
             made = self._users[token] = (claims, _user_of(claims))
         return made[1]
+
+    def _is_there(self, claims: Claims, plural: str, name: str, uid: str) -> bool:
+        """Whether the object that a token is bound to still exists."""
+        key = name if plural == "nodes" else f"{claims.namespace}/{name}"
+        row = self._store.table(("", plural)).by_key.get(key)
+        return row is not None and row.uid == uid
 
     # --- impersonation ------------------------------------------------------------------------
 
@@ -171,7 +178,11 @@ class Authenticator:
 
 
 def _user_of(claims: Claims) -> User:
-    extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims.token_id}",)}
+    extra = {f"{_EXTRA}/credential-id": (f"JTI={claims.token_id}",)}
+    if claims.bound is not None and claims.bound[0] in {"pods", "nodes"}:
+        plural, name, uid = claims.bound
+        kind = plural.removesuffix("s")
+        extra |= {f"{_EXTRA}/{kind}-name": (name,), f"{_EXTRA}/{kind}-uid": (uid,)}
     return service_account_user(claims.namespace, claims.name, uid=claims.uid, extra=extra)
 
 
@@ -193,7 +204,8 @@ def _account(user_name: str) -> tuple[str, str]:
     if not user_name.startswith(_SA_PREFIX):
         return "", ""
     namespace, _, name = user_name.removeprefix(_SA_PREFIX).partition(":")
-    return (namespace, name) if namespace and name and ":" not in name else ("", "")
+    fits = _ACCOUNT_NAME.fullmatch(name) and _ACCOUNT_NAME.fullmatch(namespace)
+    return (namespace, name) if fits else ("", "")
 
 
 def _applies(mode: str, wanted: User) -> bool:

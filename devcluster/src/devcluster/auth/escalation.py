@@ -33,7 +33,7 @@ class EscalationCheck:
         if old is not None and _essence(old) == _essence(new):
             return
         if kind.plural in {"roles", "clusterroles"}:
-            self._role(target, new, options.user)
+            self._role(target, new, options)
         else:
             self._binding(target, new, options.user)
 
@@ -43,13 +43,19 @@ class EscalationCheck:
         )
         return self._rbac.decide(user, asked).allowed
 
-    def _role(self, target: Target, new: JsonObject, user: User) -> None:
-        aggregation = new.get("aggregationRule")
-        if self._may(user, "escalate", target.kind.plural, target, target.name):
+    def _role(self, target: Target, new: JsonObject, options: WriteOptions) -> None:
+        user, kind = options.user, target.kind
+        # A right to one name does not reach a creation, whose path has none.
+        if self._may(user, "escalate", kind.plural, target, options.name):
             return
+        if new.get("aggregationRule"):
+            owned, _ = self._rbac.rules_for(user, target.namespace)
+            if missing(owned, FULL_AUTHORITY):
+                why = "must have cluster-admin privileges to use the aggregationRule"
+                raise errors.forbidden(
+                    group=kind.group, plural=kind.plural, name=target.name, why=why
+                )
         self._confirm(target, user, parse_rules(new.get("rules")))
-        if aggregation:
-            self._confirm(target, user, FULL_AUTHORITY)
 
     def _binding(self, target: Target, new: JsonObject, user: User) -> None:
         reference = new["roleRef"]

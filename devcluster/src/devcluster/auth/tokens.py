@@ -42,7 +42,14 @@ class Claims:
     uid: str
     token_id: str
     audiences: tuple[str, ...]
-    secret: Mapping[str, str] | None = None
+    bound: tuple[str, str, str] | None = None  # plural, name and uid of what it ends with
+
+
+def _bound(private: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    for kind in ("pod", "secret", "node"):
+        if kind in private:
+            return (f"{kind}s", private[kind]["name"], private[kind]["uid"])
+    return None
 
 
 def _claims(decoded: Mapping[str, Any]) -> Claims:
@@ -54,7 +61,7 @@ def _claims(decoded: Mapping[str, Any]) -> Claims:
         uid=account["uid"],
         token_id=decoded["jti"],
         audiences=tuple(decoded["aud"]),
-        secret=private.get("secret"),
+        bound=_bound(private),
     )
 
 
