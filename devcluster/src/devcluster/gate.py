@@ -75,6 +75,17 @@ class Gate:
         for key in self._custom.pop(crd_name, {}):
             self._schemas.pop(key, None)
 
+    def known(self, kind: Kind) -> JsonObject | None:
+        """The OpenAPI schema of a custom kind, if it has been learnt."""
+        found = self._schemas.get((kind.group, kind.version, kind.kind))
+        return None if found is None else found.openapi
+
+    def as_read(self, kind: Kind, obj: JsonObject) -> JsonObject:
+        """A stored custom resource, pruned and defaulted; itself if that changes nothing."""
+        schema = self.schema(kind)
+        shown: JsonObject = _admit.default(_admit.pruned(obj, schema), schema)
+        return obj if shown == obj else shown
+
     def schema(self, kind: Kind) -> TypeSchema:
         """The schema of a kind that is served."""
         key = (kind.group, kind.version, kind.kind)

@@ -15,12 +15,17 @@ __all__ = ["check", "scale_of", "table_of", "with_scale"]
 JsonObject = dict[str, Any]
 
 
-def scale_of(kind: Kind, obj: JsonObject) -> JsonObject:
-    """The Scale that shows an object's replicas."""
+def scale_of(kind: Kind, obj: JsonObject, *, to_write: bool = False) -> JsonObject:
+    """The Scale that shows an object's replicas; 500 where they have no place, but ``to_write``."""
     meta = obj["metadata"]
     shown = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     paths = kind.scale
-    replicas = _number(paths.get("specReplicasPath", ".spec.replicas"), obj)
+    place = paths.get("specReplicasPath", ".spec.replicas")
+    if kind.crd and not to_write and not find(place, obj):
+        text = f'Internal error occurred: the spec replicas field "{place}" does not exist'
+        details = {"causes": [{"message": text.removeprefix("Internal error occurred: ")}]}
+        raise errors.ApiFailure(500, "InternalError", text, details=details)
+    replicas = _number(place, obj)
     spec = {"replicas": replicas} if replicas else {}
     status: JsonObject = {
         "replicas": _number(paths.get("statusReplicasPath", ".status.replicas"), obj)
@@ -63,11 +68,26 @@ def table_of(scale: JsonObject, version: str) -> JsonObject:
     }
 
 
-def check(name: str, scale: Mapping[str, Any]) -> None:
-    """422 for a Scale that no workload can have."""
+def check(kind: Kind, name: str, scale: Mapping[str, Any]) -> None:
+    """400 for what is no Scale of this object, 422 for one that no workload can have."""
+    if kind.crd and scale.get("kind") != "Scale":
+        text = 'no kind is registered for the type v1.Scale in scheme "pkg/runtime/scheme.go:111"'
+        raise errors.bad_request(text)
+    given = (scale.get("metadata") or {}).get("name")
+    if given and given != name:
+        raise errors.bad_request(
+            f"the name of the object ({given}) does not match the name on the URL ({name})"
+        )
     replicas = (scale.get("spec") or {}).get("replicas") or 0
     if isinstance(replicas, int) and replicas >= 0:
         return
+    if kind.crd:
+        cause = {
+            "reason": "FieldValueInvalid",
+            "message": f"Invalid value: {replicas}: should be a non-negative integer",
+            "field": kind.scale.get("specReplicasPath", ""),
+        }
+        raise errors.invalid(group=kind.group, kind=kind.kind, name=name, causes=[cause])
     cause = {
         "reason": "FieldValueInvalid",
         "message": f"Invalid value: {replicas}: must be greater than or equal to 0",

@@ -15,7 +15,7 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -274,6 +274,21 @@ class Store:
             change = Change(row.revision, "ADDED", row, None)
             for listener in self._listeners:
                 listener(table, change)
+
+    def reread(self, table: Table, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Show the rows of a table as ``change`` makes them, without a write: nobody is told.
+
+        Args:
+            table: the table.
+            change: from what is stored to what is read; the same object for no difference.
+
+        """
+        for key, row in list(table.by_key.items()):
+            obj = row.decode()
+            shown = change(obj)
+            if shown is not obj:
+                body, meta_end = encode(shown)
+                table.by_key[key] = replace(row, body=body, meta_end=meta_end)
 
     def put(self, table: Table, obj: dict[str, Any]) -> Row:
         """Create or replace; sets ``metadata.resourceVersion`` to the new revision."""

@@ -59,7 +59,13 @@ class Controllers:
         self._routes.append((controller, worker))
 
     def _serve(self, crd: JsonObject, kinds: list[Kind]) -> None:
-        self._engine.gate.learn(crd, kinds)
+        gate, store = self._engine.gate, self._engine.store
+        stored = next(kind for kind in kinds if kind.version == kind.stored_version)
+        before = gate.known(stored)
+        gate.learn(crd, kinds)
+        if before not in (None, gate.known(stored)):
+            # What was stored under another schema is read by this one.
+            store.reread(store.table(stored.table), lambda obj: gate.as_read(stored, obj))
 
     def _changed(self, table: Table, change: Change) -> None:
         for controller, worker in self._routes:

@@ -373,6 +373,13 @@ _DURATION = re.compile(
     r"^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)?"
     r"((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$"
 )
+_IN_WORDS = re.compile(r"\d+\s*([A-Za-zµ]+)")
+_UNITS = frozenset(
+    {
+        *("n", "nano", "nanosecond", "u", "µ", "micro", "microsecond", "m", "milli", "millisecond"),
+        *("", "sec", "second", "min", "minute", "h", "hr", "hour", "d", "day", "w", "wk", "week"),
+    }
+)
 _EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
 _DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$")
 _MAC = re.compile(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$")
@@ -394,7 +401,10 @@ def _accepts(parse: Any) -> Any:
 
 
 def _duration(text: str) -> bool:
-    return text == "0" or (_DURATION.match(text) is not None and not text[-1].isdigit())
+    if text == "0" or (_DURATION.match(text) is not None and not text[-1].isdigit()):
+        return True
+    said = _IN_WORDS.findall(text)
+    return bool(said) and all(unit.lower().removesuffix("s") in _UNITS for unit in said)
 
 
 def _uri(text: str) -> bool:

@@ -122,7 +122,7 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return f"{value}"
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 def _included(kind: Kind, obj: JsonObject, include: str, version: str) -> JsonObject | None:
