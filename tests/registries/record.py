@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from registries.images import INDEX, MANIFEST, Image, image_of
 from registries.real import RealRegistry
 
-__all__ = ["RECORDED", "SIGNED", "load"]
+__all__ = ["RECORDED", "SIGNED", "dump", "execute", "load"]
 
 RECORDED = Path(__file__).parent / "recorded"
 SIGNED = image_of({"signed.yaml": "kind: ConfigMap\n"})
@@ -55,22 +55,22 @@ async def _main(cosign: str) -> None:
                     name = f"{kind}-{form}"
                     await registry.put(name, "v1", SIGNED)
                     target = f"{registry.host}/{name}@{SIGNED.digest}"
-                    _run(
+                    execute(
                         *(cosign, "sign", "--yes", "--key", str(folder / f"{kind}.key")),
                         *("--use-signing-config=false", "--tlog-upload=false"),
                         *(f"--new-bundle-format={new}", "--allow-http-registry", target),
                     )
-                    found[name] = {"key": public, "images": await _dump(registry, name)}
+                    found[name] = {"key": public, "images": await dump(registry, name)}
             target = f"{registry.host}/attested@{SIGNED.digest}"
             await registry.put("attested", "v1", SIGNED)
             (folder / "predicate.json").write_text("{}")
-            _run(
+            execute(
                 *(cosign, "attest", "--yes", "--key", str(folder / "ecdsa-p256.key")),
                 *("--use-signing-config=false", "--tlog-upload=false", "--new-bundle-format=true"),
                 *("--predicate", str(folder / "predicate.json"), "--allow-http-registry", target),
             )
             public = (folder / "ecdsa-p256.pub").read_text()
-            found["attested"] = {"key": public, "images": await _dump(registry, "attested")}
+            found["attested"] = {"key": public, "images": await dump(registry, "attested")}
     RECORDED.mkdir(exist_ok=True)
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     (RECORDED / "cosign.json").write_bytes(text + b"\n")
@@ -85,13 +85,13 @@ def _make_key(cosign: str, folder: Path, kind: str) -> None:
             serialization.NoEncryption(),
         )
     )
-    _run(
+    execute(
         *(cosign, "import-key-pair", "--yes", "--key", str(pem)),
         *("--output-key-prefix", str(folder / kind)),
     )
 
 
-async def _dump(registry: RealRegistry, name: str) -> list[dict[str, Any]]:
+async def dump(registry: RealRegistry, name: str) -> list[dict[str, Any]]:
     """Everything but the signed image, which is made again by code."""
     images: list[dict[str, Any]] = []
     async with aiohttp.ClientSession() as http:
@@ -108,7 +108,8 @@ async def _dump(registry: RealRegistry, name: str) -> list[dict[str, Any]]:
             blobs: dict[str, str] = {}
             for item in [*document.get("layers", []), *filter(None, [document.get("config")])]:
                 async with http.get(f"{base}/blobs/{item['digest']}") as blob:
-                    blobs[item["digest"]] = await blob.text()
+                    raw = await blob.read()
+                    blobs[item["digest"]] = raw.decode(errors="replace")
             pending += [("", item["digest"]) for item in document.get("manifests", [])]
             images.append({"tag": tag, "mediaType": media_type, "body": body, "blobs": blobs})
     return images
@@ -131,7 +132,8 @@ def load(name: str, file: str = "cosign.json") -> tuple[str, list[tuple[str, Ima
     return recorded["key"], images
 
 
-def _run(*command: str) -> None:
+def execute(*command: str) -> None:
+    """Run a signer; what it says ends the recording if it fails."""
     done = subprocess.run(
         command,
         check=False,

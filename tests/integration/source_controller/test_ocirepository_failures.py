@@ -197,7 +197,6 @@ async def test_a_metadata_service_is_no_registry(world: OciWorld) -> None:
     "refused:OCIRepository/spec.provider=aws",
     "refused:OCIRepository/spec.provider=azure",
     "refused:OCIRepository/spec.provider=gcp",
-    "refused:OCIRepository/spec.verify.provider=notation",
     "refused:OCIRepository/spec.verify.matchOIDCIdentity",
     "refused:OCIRepository/spec.verify.trustedRootSecretRef",
 )
@@ -207,7 +206,6 @@ async def test_a_metadata_service_is_no_registry(world: OciWorld) -> None:
         ({"provider": "aws"}, "spec.provider=aws"),
         ({"provider": "azure"}, "spec.provider=azure"),
         ({"provider": "gcp"}, "spec.provider=gcp"),
-        ({"verify": {"provider": "notation"}}, "spec.verify.provider=notation"),
         (
             {"verify": {"matchOIDCIdentity": [{"issuer": "a", "subject": "b"}]}},
             "spec.verify.matchOIDCIdentity",

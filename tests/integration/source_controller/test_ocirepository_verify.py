@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from harness.oci import OciWorld
@@ -78,8 +79,6 @@ async def test_what_is_not_signed_is_not_pulled(world: OciWorld, fake: FakeRegis
 
 
 def _layer() -> str:
-    import orjson
-
     digest: str = orjson.loads(SIGNED.body)["layers"][0]["digest"]
     return digest
 
@@ -102,6 +101,57 @@ async def test_what_cosign_signed(name: str, world: OciWorld, fake: FakeRegistry
     await world.request("now")
     await world.until_handled("now")
     assert fake.paths("/v2/app") == ["HEAD /v2/app/manifests/v1"], "verified once"
+
+
+NOTATION: dict[str, Any] = {"provider": "notation", "secretRef": {"name": "keys"}}
+
+
+async def trust(world: OciWorld, root: str, level: str) -> None:
+    policy = {
+        "name": "all",
+        "registryScopes": ["*"],
+        "signatureVerification": {"level": level},
+        "trustStores": ["ca:x"],
+        "trustedIdentities": ["x509.subject: C=US, ST=WA, O=Example"],
+    }
+    document = orjson.dumps({"version": "1.0", "trustPolicies": [policy]})
+    values = {"trustpolicy.json": document, "root.crt": root.encode()}
+    await world.typed_secret("keys", "Opaque", values)
+
+
+async def test_what_notation_signed(world: OciWorld, fake: FakeRegistry) -> None:
+    root, images = load("ecdsa-p256", "notation.json")
+    await trust(world, load("rsa-2048", "notation.json")[0], "strict")
+    await world.oci(**spec(fake, verify=NOTATION))
+    obj = await world.until_failed("VerificationError")
+    assert "no signatures found" in condition(obj, "SourceVerified")["message"]
+
+    fake.referrers_api = False
+    for tag, image in images:
+        fake.put("app", tag, image)
+    await world.request("another authority")
+    obj = await world.until_handled("another authority")
+    assert "by no trusted authority" in condition(obj, "SourceVerified")["message"]
+    assert "artifact" not in obj["status"]
+
+    await trust(world, root, "strict")
+    await world.request("now")
+    obj = await world.until_ready()
+    assert condition(obj, "SourceVerified")["status"] == "True"
+
+    # A policy that only notes lets it pass, which is no verification.
+    await trust(world, load("rsa-2048", "notation.json")[0], "audit")
+    await world.oci(**spec(fake, verify=NOTATION, interval="2h"))
+    obj = await world.until_ready()
+    assert not condition(obj, "SourceVerified")
+
+
+async def test_signatures_without_a_key_are_refused(world: OciWorld, fake: FakeRegistry) -> None:
+    await world.oci(**spec(fake, verify={"provider": "cosign"}))
+    obj = await world.until_failed("UnsupportedField")
+
+    assert "spec.verify.secretRef" in condition(obj, "Ready")["message"]
+    assert "artifact" not in obj["status"]
 
 
 async def test_a_moved_tag_without_signature_keeps_the_old_artifact(

@@ -7,6 +7,7 @@ environment is never read, so no proxy and no ``.netrc`` of the process counts.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import ssl
 
@@ -67,8 +68,9 @@ def tls_context(access: Access) -> ssl.SSLContext:
         InvalidCredentials: the CA or the client certificate cannot be used.
 
     """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if access.verifies and not (access.ca or access.certificate):
+        return _system_trust()
+    context = _new_context()
     if not access.verifies:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -79,6 +81,18 @@ def tls_context(access: Access) -> ssl.SSLContext:
             raise InvalidCredentials("'ca.crt' holds no certificate that can be used") from error
     if access.certificate:
         _load_certificate(context, access)
+    return context
+
+
+@functools.cache
+def _system_trust() -> ssl.SSLContext:
+    """The same for everybody who brings no trust of his own; never changed after it is made."""
+    return _new_context()
+
+
+def _new_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -8,7 +8,6 @@ REFUSED = (
     "spec.provider=aws",
     "spec.provider=azure",
     "spec.provider=gcp",
-    "spec.verify.provider=notation",
     "spec.verify.matchOIDCIdentity",
     "spec.verify.trustedRootSecretRef",
 )

@@ -16,6 +16,7 @@ from source_controller.source.run import StepFailed
 from source_controller.source.secrets import read_secret
 from source_controller.verify.cosign import verify_with_keys
 from source_controller.verify.keys import keys_from_secret
+from source_controller.verify.notation import verify_with_notation
 
 __all__ = ["VerifyStep"]
 
@@ -44,8 +45,9 @@ class VerifyStep:
             return
         if not run.needs_verification(resolved.revision):
             return
+        _refuse_keyless(verify)
         try:
-            await self._verify(run, registry, resolved, verify)
+            is_verified = await self._verify(run, registry, resolved, verify)
         except (FluvialError, OSError) as error:
             raise StepFailed(
                 common.SOURCE_VERIFIED,
@@ -53,6 +55,9 @@ class VerifyStep:
                 f"failed to verify the signature using provider '{verify.provider}': {error}",
                 status="False",
             ) from error
+        if not is_verified:  # the trust policy lets it pass, and that is no verification
+            run.clear(common.SOURCE_VERIFIED)
+            return
         run.set_true(
             common.SOURCE_VERIFIED,
             common.SUCCEEDED,
@@ -65,9 +70,23 @@ class VerifyStep:
         registry: RepositoryClient,
         resolved: Resolved,
         verify: OCIRepositoryVerification,
-    ) -> None:
+    ) -> bool:
         if verify.secret_ref is None:
-            raise VerificationFailed("signatures without a key are not supported yet")
+            raise VerificationFailed("spec.verify.secretRef is required")
         key = ObjectKey(run.key.namespace, verify.secret_ref.name)
         data = await read_secret(self._client, key, field="spec.verify.secretRef")
+        if verify.provider == "notation":
+            return await verify_with_notation(registry, resolved.digest, data, run.clock.now())
         await verify_with_keys(registry, resolved.digest, keys_from_secret(data))
+        return True
+
+
+def _refuse_keyless(verify: OCIRepositoryVerification) -> None:
+    if verify.secret_ref is None and verify.provider == "cosign":
+        raise StepFailed(
+            "",
+            common.UNSUPPORTED_FIELD,
+            "spec.verify without spec.verify.secretRef is not supported yet: signatures that were"
+            " made without a key cannot be verified",
+            kind="stalled",
+        )
