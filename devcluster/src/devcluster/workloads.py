@@ -1,8 +1,8 @@
 """A stand-in for the workload controllers and the kubelet, as far as health needs one.
 
 It writes statuses and nothing else: a Deployment, StatefulSet, DaemonSet, ReplicaSet or
-ReplicationController becomes available, a Job completes, a PersistentVolumeClaim is bound, a Pod
-is running and ready, a PodDisruptionBudget is observed. **It is no controller**: it creates no
+ReplicationController becomes available, a Job completes, a PersistentVolumeClaim is bound, a
+PersistentVolume available, a Pod running and ready, a PodDisruptionBudget observed. **It is no controller**: it creates no
 pods, no ReplicaSets and no volumes, schedules nothing, pulls no image and runs no code, honours no
 rollout strategy, quota or probe, and whatever a spec says about those has no effect.
 
@@ -174,11 +174,13 @@ def _replica_set(obj: JsonObject, health: Health) -> JsonObject:
 
 def _job(obj: JsonObject, health: Health) -> JsonObject:
     spec = obj["spec"]
+    counts: JsonObject = {"ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}
     if spec.get("suspend"):
         message = "Job suspended"
         stamps = ("lastProbeTime", "lastTransitionTime")
-        return {"conditions": [_condition("Suspended", True, "JobSuspended", message, *stamps)]}
-    counts = {"ready": 0, "terminating": 0, "uncountedTerminatedPods": {}, "startTime": ""}
+        suspended = _condition("Suspended", True, "JobSuspended", message, *stamps)
+        return {**counts, "conditions": [suspended]}
+    counts["startTime"] = ""
     stamps = ("lastProbeTime", "lastTransitionTime")
     if health.failed:
         why = ("BackoffLimitExceeded", "Job has reached the specified backoff limit")
@@ -201,6 +203,14 @@ def _claim(obj: JsonObject, health: Health) -> JsonObject:
     return {"phase": "Bound", "accessModes": spec.get("accessModes") or [], "capacity": capacity}
 
 
+def _volume(obj: JsonObject, health: Health) -> JsonObject:
+    """A volume that is new is there to be claimed; what else becomes of it is not done here."""
+    status: JsonObject = obj.get("status") or {}
+    if not health.ready or status.get("phase", "Pending") != "Pending":
+        return status
+    return {**status, "phase": "Available"}
+
+
 def _pod(obj: JsonObject, health: Health) -> JsonObject:
     if health.ready and obj["spec"].get("restartPolicy", "Always") != "Always":
         return _ended_pod(obj)
@@ -208,7 +218,7 @@ def _pod(obj: JsonObject, health: Health) -> JsonObject:
     ready = {"ContainersReady": health.ready, "Ready": health.ready}
     return {
         "phase": "Failed" if health.failed else "Running",
-        "qosClass": "BestEffort",
+        "qosClass": (obj.get("status") or {}).get("qosClass", "BestEffort"),
         "conditions": [_condition(name, ready.get(name, True), "", "") for name in names],
         "containerStatuses": [_container(one, health) for one in obj["spec"]["containers"]],
         "startTime": "",
@@ -221,7 +231,7 @@ def _ended_pod(obj: JsonObject) -> JsonObject:
     done = Health(ready=False)
     return {
         "phase": "Succeeded",
-        "qosClass": "BestEffort",
+        "qosClass": (obj.get("status") or {}).get("qosClass", "BestEffort"),
         "conditions": [_condition(name, ok, "", "") for name, ok in names.items()],
         "containerStatuses": [_container(one, done) for one in obj["spec"]["containers"]],
         "startTime": "",
@@ -255,6 +265,7 @@ _BUILDERS: dict[str, Callable[[JsonObject, Health], JsonObject]] = {
     "ReplicaSet": _replica_set,
     "ReplicationController": _replica_set,
     "Job": _job,
+    "PersistentVolume": _volume,
     "PersistentVolumeClaim": _claim,
     "Pod": _pod,
     "PodDisruptionBudget": _budget,
@@ -269,6 +280,7 @@ class Workloads:
         self._engine = engine
         groups = {
             "Job": "batch",
+            "PersistentVolume": "",
             "PersistentVolumeClaim": "",
             "Pod": "",
             "PodDisruptionBudget": "policy",
