@@ -80,3 +80,42 @@ def test_sets_report_ready_counts(kind: str) -> None:
     assert ready[name] == 1
     assert waiting.get(name, 0) == 0
     assert ready["observedGeneration"] == 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "health", "phase", "ready"),
+    [
+        ("Always", Health(), "Running", True),
+        ("Always", Health(ready=False), "Running", False),
+        ("Always", Health(ready=False, failed=True), "Failed", False),
+        ("Never", Health(), "Succeeded", False),
+        ("OnFailure", Health(), "Succeeded", False),
+        ("Never", Health(ready=False), "Running", False),
+    ],
+)
+def test_a_pod_runs_or_has_ended(policy: str, health: Health, phase: str, *, ready: bool) -> None:
+    pod = _workload(restartPolicy=policy, containers=[{"name": "c", "image": "i"}])
+    pod["status"] = {"phase": "Pending", "qosClass": "Burstable"}
+
+    status = status_of("Pod", pod, health, now=_NOW)
+
+    assert (status["phase"], status["qosClass"]) == (phase, "Burstable")
+    assert [one["ready"] for one in status["containerStatuses"]] == [ready]
+    assert {c["type"]: c["status"] for c in status["conditions"]}["Ready"] == str(ready)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, "Available"), ({"phase": "Pending"}, "Available"), ({"phase": "Bound"}, "Bound")],
+)
+def test_a_new_volume_is_available(before: dict[str, str], after: str) -> None:
+    volume = {**_workload(), "status": before}
+
+    assert status_of("PersistentVolume", volume, Health(), now=_NOW)["phase"] == after
+
+
+def test_a_suspended_job_counts_its_pods() -> None:
+    status = status_of("Job", _workload(suspend=True), Health(), now=_NOW)
+
+    assert (status["ready"], status["terminating"]) == (0, 0)
+    assert _conditions(status) == {"Suspended": ("True", "JobSuspended")}
