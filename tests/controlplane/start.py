@@ -227,8 +227,8 @@ class ControlPlane:
                 await self._serves(name)
 
     async def restart(self, *, keep: bool) -> None:
-        """Kill all programs and start them again, with the data there was or with none."""
-        for name in reversed(self.programs):
+        """Kill what runs and start all programs again, with the data there was or with none."""
+        for name in list(reversed(self._children)):
             await self.halt(name)
         if not keep:
             for member in range(self._members):
