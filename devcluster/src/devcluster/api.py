@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from devcluster import errors, scaling, strategies
+from devcluster import errors, naming, scaling, strategies
 from devcluster.auth.issuing import TOKEN_REQUEST, Issuer
 from devcluster.auth.reviews import Reviews
 from devcluster.calls import Call, Reply, Stream
@@ -168,7 +168,9 @@ class Api:
         check_write("UpdateOptions", call.query)
         options = call.write_options()
         if target.subresource == "scale":
-            scale = call.decoded("Scale")
+            scale = call.object(scaling.SCALE)
+            naming.must_be_named(target, scale)
+            naming.check(target, scale)
             return self._rescale(target, lambda _old: scale, call)
         obj = call.object(target.kind)
         return self._written(call, target, self._writer.update(target, obj, options))
@@ -233,6 +235,13 @@ class Api:
         scale = scaling.scale_of(target.kind, self._writer.must_live(target))
         if call.wanted.form == "table" and not target.kind.crd:
             scale = scaling.table_of(scale, call.wanted.version)
+        elif call.wanted.form == "metadata":
+            version = f"meta.k8s.io/{call.wanted.version}"
+            scale = {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": version,
+                "metadata": scale["metadata"],
+            }
         return Reply(200, orjson.dumps(scale))
 
     def _rescale(

@@ -10,9 +10,18 @@ from devcluster.kinds import Kind
 from devcluster.show.core_cells import born, selector_text
 from devcluster.show.jsonpath import find
 
-__all__ = ["check", "scale_of", "table_of", "with_scale"]
+__all__ = ["SCALE", "check", "scale_of", "table_of", "with_scale"]
 
 JsonObject = dict[str, Any]
+SCALE = Kind(
+    group="autoscaling",
+    version="v1",
+    kind="Scale",
+    plural="scales",
+    singular="scale",
+    namespaced=True,
+)
+"""The kind of what the subresource takes and gives."""
 
 
 def scale_of(kind: Kind, obj: JsonObject, *, to_write: bool = False) -> JsonObject:
@@ -105,6 +114,9 @@ def with_scale(kind: Kind, obj: JsonObject, scale: Mapping[str, Any]) -> JsonObj
     version = (scale.get("metadata") or {}).get("resourceVersion")
     if version:
         meta["resourceVersion"] = version
+    uid = (scale.get("metadata") or {}).get("uid")
+    if uid:
+        meta["uid"] = uid
     return {**result, "metadata": meta}
 
 

@@ -182,6 +182,8 @@ class Writer:
         if old is None:
             if not target.subresource and strategies.may_create_on_update(kind):
                 self.may_create(target, options.user)
+                self._check_uid(target, obj, {"metadata": {"uid": ""}})
+                obj["metadata"].pop("resourceVersion", None)
                 return self.create(target, obj, options)
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         if not obj["metadata"].get("resourceVersion") and not strategies.is_unconditional(kind):

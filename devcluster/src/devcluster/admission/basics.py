@@ -15,6 +15,7 @@ __all__ = [
     "DefinitionLifecycle",
     "NamespaceLifecycle",
     "definition_fields",
+    "lease_fields",
     "namespace_fields",
     "secret_fields",
     "volume_fields",
@@ -131,6 +132,18 @@ def volume_fields(
         status["lastPhaseTransitionTime"] = clock.stamp()
 
 
+def lease_fields(
+    target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
+) -> None:
+    """A lease without the fields of coordinated election, which is switched off."""
+    del old, options
+    if target.kind.table == ("coordination.k8s.io", "leases"):
+        spec = new.get("spec") or {}
+        if "strategy" in spec or "preferredHolder" in spec:
+            off = {"strategy", "preferredHolder"}
+            new["spec"] = {name: value for name, value in spec.items() if name not in off}
+
+
 def definition_fields(
     target: Target, new: JsonObject, old: JsonObject | None, options: WriteOptions
 ) -> None:
@@ -140,10 +153,11 @@ def definition_fields(
         return
     spec = new["spec"]
     names = spec["names"]
-    names.setdefault("singular", names["kind"].lower())
-    names.setdefault("listKind", names["kind"] + "List")
+    if names.get("kind"):
+        names.setdefault("singular", names["kind"].lower())
+        names.setdefault("listKind", names["kind"] + "List")
     spec.setdefault("conversion", {"strategy": "None"})
-    stored = [v["name"] for v in spec["versions"] if v.get("storage")]
+    stored = [v["name"] for v in spec.get("versions") or () if v.get("storage")][:1]
     status = new.get("status") or {}
     kept = status.get("storedVersions") or []
     if old is not None and not target.subresource and not set(stored) <= set(kept):

@@ -309,7 +309,7 @@ def _has_rules(schema: JsonObject) -> bool:
 def _refuse(causes: list[Cause], obj: JsonObject, schema: TypeSchema) -> None:
     if causes:
         error: FieldsError = invalid(
-            group=schema.group,
+            group="" if schema.kind == "Event" else schema.group,  # both are the core group's
             kind=schema.kind,
             name=obj["metadata"].get("name", ""),
             causes=causes,

@@ -182,8 +182,7 @@ def _quantity(value: Any, where: tuple[str, str, str]) -> None:
 
 def _time(value: Any, where: tuple[str, str, str], *, micro: bool = False) -> None:
     if not isinstance(value, str):
-        raise Mismatch(f"json: cannot unmarshal {_name(value)} into Go value of type string")
-    del where
+        raise _wrong(value, where[1], where[0], "string", "string")
     try:
         canonical_time(value, micro=micro)
     except ValueError as problem:

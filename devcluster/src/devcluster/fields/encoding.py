@@ -136,7 +136,24 @@ def _zero(node: Node) -> Any:
 
 _PLAIN = frozenset({"string", "bytes", "int32", "int64", "boolean", "number"})
 
+# Go's layout of a time, part by part.
+_PARTS = (
+    *(("2006", r"\d{4}"), ("-", "-"), ("01", r"\d\d"), ("-", "-"), ("02", r"\d\d"), ("T", "T")),
+    *(("15", r"\d\d"), (":", ":"), ("04", r"\d\d"), (":", ":"), ("05", r"\d\d(\.\d+)?")),
+    ("Z07:00", r"Z|[+-]\d\d:\d\d"),
+)
 _TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$")
+
+
+def _unread(text: str) -> tuple[str, str]:
+    """Where reading a time stops, and the part of the layout that is wanted there."""
+    rest = text
+    for part, pattern in _PARTS:
+        found = re.match(pattern, rest)
+        if found is None:
+            return rest, part
+        rest = rest[found.end() :]
+    return rest, _PARTS[0][0]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -150,7 +167,8 @@ def canonical_time(text: str, *, micro: bool = False) -> str:
     layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
     match = _TIME.match(text)
     if match is None:
-        raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
+        at, part = _unread(text)
+        raise ValueError(f'parsing time "{text}" as "{layout}": cannot parse "{at}" as "{part}"')
     day, clock, fraction, zone = match.groups()
     if micro and len(fraction or "") != 7:
         raise ValueError(

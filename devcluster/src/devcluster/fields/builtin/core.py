@@ -18,7 +18,6 @@ __all__ = [
     "check_claim_spec",
     "config_map",
     "endpoints",
-    "event",
     "limit_range",
     "namespace",
     "resource_quota",
@@ -449,14 +448,6 @@ def endpoints(checker: Checker, obj: JsonObject) -> None:
             checker.problems(
                 f"{path}.port", port.get("port", 0), names.port_number(port.get("port", 0))
             )
-
-
-def event(checker: Checker, obj: JsonObject) -> None:
-    """An event of the core group."""
-    involved = (obj.get("involvedObject") or {}).get("namespace", "")
-    own = obj["metadata"].get("namespace", "")
-    if involved != own and (involved or own != "default"):
-        checker.invalid("involvedObject.namespace", involved, "does not match event.namespace")
 
 
 _COUNTED = frozenset(
