@@ -16,7 +16,7 @@ _CAUGHT = 30.0  # seconds until a write that must come has come
 
 
 class ControlClient:
-    """Holds, faults, watches and the request log of one devcluster."""
+    """Holds and the request log of one devcluster."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -49,32 +49,6 @@ class ControlClient:
         """Release and forget a hold."""
         await self._call("DELETE", f"/holds/{hold}")
 
-    async def fault(self, match: dict[str, str], *, times: int, **fault: object) -> int:
-        """Strike matching requests, ``times`` of them."""
-        shown = await self._call(
-            "POST", "/faults", {"match": match, "fault": fault, "times": times}
-        )
-        return int(shown["id"])
-
-    async def faults(self) -> list[dict[str, Any]]:
-        """All faults, with how often each one struck."""
-        shown: list[dict[str, Any]] = await self._call("GET", "/faults")
-        return shown
-
-    async def no_faults(self) -> None:
-        """Take all faults away."""
-        await self._call("DELETE", "/faults")
-
-    async def end_watches(self, match: dict[str, str], *, expired: bool) -> int:
-        """End matching watches as if their time were up, or with a 410; how many."""
-        action = "expire" if expired else "cut"
-        shown = await self._call("POST", f"/watches/{action}", {"match": match})
-        return int(shown["count"])
-
-    async def compact(self) -> None:
-        """Forget history, so that watches and lists from before get 410."""
-        await self._call("POST", "/history/compact", {})
-
     async def requests(self, *, after: int = 0, **match: str) -> list[dict[str, Any]]:
         """The request log from a sequence number on."""
         query = {**match, "after": str(after)}
@@ -87,10 +61,6 @@ class ControlClient:
         """Sequence number of the newest request."""
         entries = await self.requests()
         return int(entries[-1]["seq"]) if entries else 0
-
-    async def forget_requests(self) -> None:
-        """Empty the log."""
-        await self._call("DELETE", "/requests")
 
     async def _call(self, method: str, path: str, body: object = None) -> Any:
         async with self._session.request(method, self._url + path, json=body) as response:

@@ -20,8 +20,8 @@ from devcluster.auth.authenticate import Authenticator, attributes_of
 from devcluster.auth.rbac import Rbac, denied
 from devcluster.calls import Call, Reply, Stream
 from devcluster.control.control import Control
+from devcluster.control.holds import ConnectionCut
 from devcluster.control.journal import Entry, Journal
-from devcluster.control.rules import ConnectionCut
 from devcluster.discovery import Discovery
 from devcluster.identity import User
 from devcluster.negotiation import prefers_yaml, to_yaml
@@ -115,7 +115,7 @@ class ApiServer:
         try:
             reply = self._api.handle(call)
         finally:  # a refusal is an answer too, and can be kept back like any other
-            await self._control.after(job.entry, hold)
+            await self._control.after(hold)
         if isinstance(reply, Stream):
             return await self._stream(job, reply)
         return self._noted(job, _respond(reply, call.warnings))

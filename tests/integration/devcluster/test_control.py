@@ -1,4 +1,4 @@
-"""Holds, faults and the request log: what the kill tests stand on."""
+"""Holds and the request log: what the kill tests stand on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from devcluster import DevCluster, Options
-from devcluster.control import Fault, Match
+from devcluster.control import Match
 from devcluster_fixtures import KubeApi, devcluster, kube_api, trusting
 
 __all__ = ["devcluster", "kube_api"]
@@ -83,30 +83,6 @@ async def test_dry_runs_and_reviews_are_no_writes(
     assert (hold.state, hold.seen) == ("armed", 0)
 
 
-async def test_faults_answer_in_place_of_the_server_as_often_as_asked(
-    devcluster: DevCluster, kube_api: KubeApi
-) -> None:
-    match = Match(method="write", path="configmaps")
-    devcluster.control.fault(match, Fault(status=429, retry_after=7), times=1, skip=1)
-    answers = [await kube_api.call("POST", _MAPS, _map(name)) for name in ("a", "b", "b")]
-
-    assert [answer.status for answer in answers] == [201, 429, 201]
-    assert answers[1].headers["Retry-After"] == "7"
-    assert answers[1].body["reason"] == "TooManyRequests"
-
-
-@pytest.mark.parametrize(("drop", "expected"), [("before", 404), ("after", 200)])
-async def test_dropped_connection_leaves_the_write_done_or_not(
-    devcluster: DevCluster, kube_api: KubeApi, drop: str, expected: int
-) -> None:
-    devcluster.control.fault(Match(method="POST"), Fault(drop=drop), times=1)
-    with pytest.raises(aiohttp.ClientError):
-        await kube_api.call("POST", _MAPS, _map("one"))
-    found = await kube_api.call("GET", _MAPS + "/one")
-
-    assert found.status == expected
-
-
 async def test_watches_end_on_command(devcluster: DevCluster, kube_api: KubeApi) -> None:
     async def stream() -> list[object]:
         params = {"watch": "true", "resourceVersion": str(devcluster.engine.store.revision)}
@@ -138,7 +114,7 @@ async def test_endpoint_and_files(tmp_path: Path) -> None:
         url = cluster.control_url
         async with session.post(f"{url}/holds", json={"match": {"path": "configmaps"}}) as made:
             hold = await made.json()
-        async with session.post(f"{url}/faults", json={"fault": {"what": 1}}) as refused:
+        async with session.post(f"{url}/holds", json={"match": {"what": 1}}) as refused:
             bad = (refused.status, await refused.json())
         connector = aiohttp.TCPConnector(ssl=trusting(cluster))
         headers = {"Authorization": f"Bearer {cluster.admin_token}"}

@@ -1,4 +1,4 @@
-"""Control over a running cluster, for tests: hold a write, inject faults, read the request log.
+"""Control over a running cluster, for tests: hold a write, end watches, read the request log.
 
 In process, ``cluster.control`` (class ``Control``)::
 
@@ -7,7 +7,6 @@ In process, ``cluster.control`` (class ``Control``)::
     process.kill()                  # its connection drops: the write never takes effect
     # or hold.release() to let it go on, hold.drop() to cut the connection
 
-    cluster.control.fault(Match(method="PATCH", path="/deployments/"), Fault(status=429), times=2)
     cluster.control.cut_watches(Match(path="configmaps"))
     cluster.control.requests(Match(user="^system:serviceaccount:"))
 
@@ -20,9 +19,6 @@ GET      /holds/ID?wait=SECS    its state: armed, held, released, dropped or gon
 POST     /holds/ID/release      the request goes on (or the hold is disarmed)
 POST     /holds/ID/drop         the connection is cut
 DELETE   /holds/ID              as release, and forgotten
-POST     /faults                ``{match, fault, times, skip}`` -> ``{id, ...}``
-GET      /faults                all faults with how often each one struck
-DELETE   /faults[/ID]           one, or all
 POST     /watches/cut           ``{match}``: end matching watches now -> ``{count}``
 POST     /watches/expire        ``{match}``: end them with a 410 event -> ``{count}``
 POST     /history/compact       forget history: older watches and continued lists get 410
@@ -41,15 +37,13 @@ once the client is authenticated and allowed. ``before``: nothing has happened y
 dies then has written nothing. ``after``: the change is committed and watched by others; the
 client has no answer yet (which may be a refusal). A hold catches one request and is over.
 
-A *fault* is one of ``{status, retry_after, message}``, ``{drop: before|after}`` (the connection
-is cut without an answer, before or after the write takes effect), ``{delay: SECONDS}``,
-``{expired: true}`` (a watch gets a 410 event). ``times`` 0 means until removed; ``skip`` lets the
-first matches pass.
+What a server does to itself is here; faults between it and its clients (refusals, delays, broken
+connections) are the work of a proxy in front of it, so that the real API server can have them too.
 """
 
 from devcluster.control.control import Control
+from devcluster.control.holds import Hold
 from devcluster.control.journal import Entry
 from devcluster.control.match import Match
-from devcluster.control.rules import Fault, Hold
 
-__all__ = ["Control", "Entry", "Fault", "Hold", "Match"]
+__all__ = ["Control", "Entry", "Hold", "Match"]

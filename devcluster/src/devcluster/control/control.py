@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from devcluster.control.holds import Hold, When
 from devcluster.control.journal import Entry, Journal
 from devcluster.control.match import Match
-from devcluster.control.rules import Armed, ConnectionCut, Fault, Hold, When
 from devcluster.store import Store
 from devcluster.watching import Watch
 
@@ -25,7 +24,6 @@ class Control:
         self._journal = journal
         self._next = 1
         self.holds: dict[int, Hold] = {}
-        self.faults: dict[int, Armed] = {}
         self._watches: dict[Watch, Entry] = {}
 
     # --- for tests ----------------------------------------------------------------------------
@@ -35,16 +33,6 @@ class Control:
         hold = Hold(self._id(), match, nth=nth, when=when)
         self.holds[hold.id] = hold
         return hold
-
-    def fault(self, match: Match, fault: Fault, *, times: int = 0, skip: int = 0) -> Armed:
-        """Strike matching requests; ``times`` 0 goes on until ``remove_fault``."""
-        armed = Armed(self._id(), match, fault, times=times, skip=skip)
-        self.faults[armed.id] = armed
-        return armed
-
-    def remove_fault(self, fault_id: int) -> None:
-        """Take a fault away."""
-        self.faults.pop(fault_id, None)
 
     def forget_hold(self, hold_id: int) -> None:
         """Release and forget a hold."""
@@ -87,11 +75,9 @@ class Control:
     async def before(self, entry: Entry) -> Hold | None:
         """Called before a request takes effect; the hold to honour after it, if any.
 
-        Raises ApiFailure or ConnectionCut where a fault says so.
+        Raises ConnectionCut where a hold is dropped.
         """
-        if self.faults:
-            await self._strike(entry, "before")
-        if not self.holds or not entry.write:
+        if not entry.write:
             return None
         for hold in list(self.holds.values()):
             if hold.counts(entry):
@@ -100,34 +86,15 @@ class Control:
                 await hold.stop_here()
         return None
 
-    async def after(self, entry: Entry, hold: Hold | None) -> None:
-        """Called when the change is committed and the answer is not sent."""
+    async def after(self, hold: Hold | None) -> None:
+        """Called when the change is committed and the answer is not sent; raises as ``before``."""
         if hold is not None:
             await hold.stop_here()
-        if self.faults:
-            await self._strike(entry, "after")
-
-    async def _strike(self, entry: Entry, when: When) -> None:
-        for armed in list(self.faults.values()):
-            fault = armed.fault
-            if (fault.drop == "after") is (when == "before") or fault.expired:
-                continue
-            if not armed.strikes(entry):
-                continue
-            if fault.delay:
-                await asyncio.sleep(fault.delay)
-            if fault.drop:
-                raise ConnectionCut
-            if fault.status:
-                raise fault.failure()
 
     @contextmanager
     def watching(self, watch: Watch, entry: Entry) -> Iterator[None]:
         """Keep a watch in the books while it runs."""
         self._watches[watch] = entry
-        for armed in self.faults.values():
-            if armed.fault.expired and armed.strikes(entry):
-                watch.end(expired=True)
         try:
             yield
         finally:

@@ -12,8 +12,8 @@ import orjson
 from aiohttp import web
 
 from devcluster.control.control import Control
+from devcluster.control.holds import Hold
 from devcluster.control.match import Match
-from devcluster.control.rules import Fault, Hold
 
 __all__ = ["ControlEndpoint"]
 
@@ -65,10 +65,6 @@ class ControlEndpoint:
                 web.get("/holds/{id:\\d+}", self._hold_state),
                 web.post("/holds/{id:\\d+}/{action:release|drop}", self._hold_action),
                 web.delete("/holds/{id:\\d+}", self._forget_hold),
-                web.post("/faults", self._new_fault),
-                web.get("/faults", self._list_faults),
-                web.delete("/faults", self._clear_faults),
-                web.delete("/faults/{id:\\d+}", self._remove_fault),
                 web.post("/watches/{action:cut|expire}", self._watches),
                 web.post("/history/compact", self._compact),
                 web.post("/state/save", self._save_state),
@@ -128,31 +124,6 @@ class ControlEndpoint:
         hold = self._hold(request)
         self._control.forget_hold(hold.id)
         return _json(hold.shown())
-
-    # --- faults -------------------------------------------------------------------------------
-
-    async def _new_fault(self, request: web.Request) -> web.Response:
-        body = await _body(request)
-        armed = self._control.fault(
-            Match.parse(body.get("match")),
-            Fault.parse(body.get("fault")),
-            times=int(body.get("times", 0)),
-            skip=int(body.get("skip", 0)),
-        )
-        return _json(armed.shown(), status=201)
-
-    async def _list_faults(self, request: web.Request) -> web.Response:
-        del request
-        return _json([armed.shown() for armed in self._control.faults.values()])
-
-    async def _clear_faults(self, request: web.Request) -> web.Response:
-        del request
-        self._control.faults.clear()
-        return _json({})
-
-    async def _remove_fault(self, request: web.Request) -> web.Response:
-        self._control.remove_fault(int(request.match_info["id"]))
-        return _json({})
 
     # --- watches, history, log ----------------------------------------------------------------
 

@@ -1,17 +1,15 @@
-"""Holds and faults: what each one is and what becomes of it."""
+"""A hold: what it catches and what becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from typing import Any, Literal
 
 from devcluster.control.journal import Entry
 from devcluster.control.match import Match
-from devcluster.errors import ApiFailure
 
-__all__ = ["Armed", "ConnectionCut", "Fault", "Hold", "When"]
+__all__ = ["ConnectionCut", "Hold", "When"]
 
 When = Literal["before", "after"]
 State = Literal["armed", "held", "released", "dropped", "gone"]
@@ -89,77 +87,3 @@ class Hold:
             "seen": self.seen,
             "request": asdict(self.entry) if self.entry else None,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What happens to a matching request; see the package for the forms."""
-
-    status: int = 0
-    retry_after: int | None = None
-    message: str = ""
-    drop: str = ""
-    delay: float = 0.0
-    expired: bool = False
-
-    @classmethod
-    def parse(cls, data: Mapping[str, Any] | None) -> Fault:
-        """From JSON; ValueError on an unknown or missing form."""
-        data = dict(data or {})
-        unknown = sorted(set(data) - {field.name for field in fields(cls)})
-        if unknown:
-            raise ValueError(f"unknown terms: {', '.join(unknown)}")
-        fault = cls(**data)
-        if fault.drop not in {"", "before", "after"}:
-            raise ValueError("drop is before or after")
-        if not (fault.status or fault.drop or fault.delay or fault.expired):
-            raise ValueError("a fault needs one of status, drop, delay, expired")
-        return fault
-
-    def failure(self) -> ApiFailure:
-        """The Status of a ``status`` fault."""
-        reasons = {
-            409: "Conflict",
-            410: "Expired",
-            429: "TooManyRequests",
-            500: "InternalError",
-            503: "ServiceUnavailable",
-            504: "Timeout",
-        }
-        seconds = self.retry_after
-        if seconds is None and self.status == 429:
-            seconds = 1
-        return ApiFailure(
-            self.status,
-            reasons.get(self.status, ""),
-            self.message or "fault injected",
-            details={"retryAfterSeconds": seconds} if seconds is not None else {},
-            headers={"Retry-After": str(seconds)} if seconds is not None else None,
-        )
-
-
-@dataclass(slots=True)
-class Armed:
-    """A fault in place."""
-
-    id: int
-    match: Match
-    fault: Fault
-    times: int = 0
-    skip: int = 0
-    seen: int = 0
-    struck: int = 0
-
-    def strikes(self, entry: Entry) -> bool:
-        """Count a matching request; True when the fault is for it."""
-        if (self.times and self.struck >= self.times) or not self.match.matches(entry):
-            return False
-        self.seen += 1
-        if self.seen <= self.skip:
-            return False
-        self.struck += 1
-        return True
-
-    def shown(self) -> dict[str, Any]:
-        """For the endpoint."""
-        return asdict(self)
