@@ -43,10 +43,11 @@ def main(arguments: Sequence[str]) -> int:
             runs.append(asyncio.run(run(options, say=lambda line: _say(f"  {line}"))))
             sys.stdout.write(report.text(runs[-1]) + "\n\n")
             sys.stdout.flush()
+            # After each: what was measured is kept if a later run fails.
             if given.json:
                 given.json.write_bytes(to_json(runs))
-        if given.report:
-            report.put_into(given.report, report.markdown(runs, remark=given.remark))
+            if given.report:
+                report.put_into(given.report, report.markdown(runs, remark=given.remark))
     except FluvialError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from fluvial.errors import FluvialError
@@ -43,3 +45,21 @@ def test_a_foreseen_failure_has_no_stack_trace(capfd: pytest.CaptureFixture[str]
     captured = capfd.readouterr()
     assert "no kubeconfig was given" in captured.out + captured.err
     assert "Traceback" not in captured.out + captured.err
+
+
+def test_collections_are_rare_while_a_controller_runs_and_as_usual_afterwards() -> None:
+    """Full ones hold the event loop; what was there at the start is never looked at."""
+    usual = gc.get_threshold()
+    seen: list[tuple[int, int]] = []
+
+    async def look(_: str) -> int:
+        seen.append((gc.get_threshold()[0], gc.get_freeze_count()))
+        return 0
+
+    run_program(lambda: "options", look)
+    ((young, frozen),) = seen
+
+    assert young > usual[0]
+    assert frozen > 1000
+    assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() == 0
