@@ -197,8 +197,6 @@ async def test_a_metadata_service_is_no_registry(world: OciWorld) -> None:
     "refused:OCIRepository/spec.provider=aws",
     "refused:OCIRepository/spec.provider=azure",
     "refused:OCIRepository/spec.provider=gcp",
-    "refused:OCIRepository/spec.verify.matchOIDCIdentity",
-    "refused:OCIRepository/spec.verify.trustedRootSecretRef",
 )
 @pytest.mark.parametrize(
     ("spec", "named"),
@@ -206,14 +204,6 @@ async def test_a_metadata_service_is_no_registry(world: OciWorld) -> None:
         ({"provider": "aws"}, "spec.provider=aws"),
         ({"provider": "azure"}, "spec.provider=azure"),
         ({"provider": "gcp"}, "spec.provider=gcp"),
-        (
-            {"verify": {"matchOIDCIdentity": [{"issuer": "a", "subject": "b"}]}},
-            "spec.verify.matchOIDCIdentity",
-        ),
-        (
-            {"verify": {"trustedRootSecretRef": {"name": "a"}}},
-            "spec.verify.trustedRootSecretRef",
-        ),
     ],
 )
 async def test_what_is_not_done_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.source import condition
 from registries.fake import FakeRegistry
 from registries.images import image_of
 from registries.record import SIGNED, load
+from registries.sigstores import BUNDLE, OwnSigstore, statement_of
 
 COSIGN: dict[str, Any] = {"provider": "cosign", "secretRef": {"name": "keys"}}
 
@@ -146,12 +148,36 @@ async def test_what_notation_signed(world: OciWorld, fake: FakeRegistry) -> None
     assert not condition(obj, "SourceVerified")
 
 
-async def test_signatures_without_a_key_are_refused(world: OciWorld, fake: FakeRegistry) -> None:
-    await world.oci(**spec(fake, verify={"provider": "cosign"}))
-    obj = await world.until_failed("UnsupportedField")
+@pytest.mark.shows(
+    "field:OCIRepository/spec.verify.matchOIDCIdentity[].issuer",
+    "field:OCIRepository/spec.verify.matchOIDCIdentity[].subject",
+    "field:OCIRepository/spec.verify.trustedRootSecretRef.name",
+)
+async def test_a_signature_without_a_key(world: OciWorld, fake: FakeRegistry) -> None:
+    sigstore = OwnSigstore(datetime(2026, 1, 1, tzinfo=UTC))
+    bundle = orjson.dumps(sigstore.sign(statement_of(SIGNED.digest)))
+    fake.put("app", "", image_of([(BUNDLE, bundle)], subject=SIGNED, artifact_type=BUNDLE))
+    verify: dict[str, Any] = {"provider": "cosign", "trustedRootSecretRef": {"name": "root"}}
+    await world.oci(**spec(fake, verify=verify))
+    obj = await world.until_failed("VerificationError")
+    assert "must say who may sign" in condition(obj, "SourceVerified")["message"]
 
-    assert "spec.verify.secretRef" in condition(obj, "Ready")["message"]
+    await world.typed_secret("root", "Opaque", {"other": b"x"})
+    verify["matchOIDCIdentity"] = [{"issuer": "^https://token.example$", "subject": "^nobody$"}]
+    await world.oci(**spec(fake, verify=verify))
+    obj = await world.until(
+        lambda obj: "trusted_root.json" in condition(obj, "SourceVerified").get("message", "")
+    )
+    await world.typed_secret("root", "Opaque", {"trusted_root.json": sigstore.trusted_root()})
+    await world.request("another identity")
+    obj = await world.until_handled("another identity")
+    assert "none of the identities" in condition(obj, "SourceVerified")["message"]
     assert "artifact" not in obj["status"]
+
+    verify["matchOIDCIdentity"].append({"issuer": "^https://token", "subject": "/release$"})
+    await world.oci(**spec(fake, verify=verify))
+    obj = await world.until_ready()
+    assert condition(obj, "SourceVerified")["status"] == "True"
 
 
 async def test_a_moved_tag_without_signature_keeps_the_old_artifact(

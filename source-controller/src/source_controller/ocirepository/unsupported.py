@@ -8,6 +8,4 @@ REFUSED = (
     "spec.provider=aws",
     "spec.provider=azure",
     "spec.provider=gcp",
-    "spec.verify.matchOIDCIdentity",
-    "spec.verify.trustedRootSecretRef",
 )

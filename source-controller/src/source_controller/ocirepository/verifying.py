@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fluvial.api.meta import LocalObjectReference
 from fluvial.api.source_oci import OCIRepositoryVerification
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
@@ -15,10 +16,14 @@ from source_controller.source import reasons as common
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import read_secret
 from source_controller.verify.cosign import verify_with_keys
+from source_controller.verify.identities import parse_identities
+from source_controller.verify.keyless import verify_without_key
 from source_controller.verify.keys import keys_from_secret
 from source_controller.verify.notation import verify_with_notation
 
 __all__ = ["VerifyStep"]
+
+_TRUSTED_ROOT = "trusted_root.json"
 
 
 class VerifyStep:
@@ -45,7 +50,6 @@ class VerifyStep:
             return
         if not run.needs_verification(resolved.revision):
             return
-        _refuse_keyless(verify)
         try:
             is_verified = await self._verify(run, registry, resolved, verify)
         except (FluvialError, OSError) as error:
@@ -71,22 +75,36 @@ class VerifyStep:
         resolved: Resolved,
         verify: OCIRepositoryVerification,
     ) -> bool:
-        if verify.secret_ref is None:
-            raise VerificationFailed("spec.verify.secretRef is required")
-        key = ObjectKey(run.key.namespace, verify.secret_ref.name)
-        data = await read_secret(self._client, key, field="spec.verify.secretRef")
+        now = run.clock.now()
         if verify.provider == "notation":
-            return await verify_with_notation(registry, resolved.digest, data, run.clock.now())
-        await verify_with_keys(registry, resolved.digest, keys_from_secret(data))
+            data = await self._secret(run, verify.secret_ref, "spec.verify.secretRef")
+            return await verify_with_notation(registry, resolved.digest, data, now)
+        if verify.secret_ref is not None:
+            data = await self._secret(run, verify.secret_ref, "spec.verify.secretRef")
+            await verify_with_keys(registry, resolved.digest, keys_from_secret(data))
+            return True
+        identities = parse_identities(
+            (match.issuer, match.subject) for match in verify.match_oidc_identity
+        )
+        root = await self._trusted_root(run, verify)
+        await verify_without_key(registry, resolved.digest, identities, trusted_root=root)
         return True
 
+    async def _trusted_root(self, run: OCIRun, verify: OCIRepositoryVerification) -> bytes | None:
+        reference = verify.trusted_root_secret_ref
+        if reference is None:
+            return None
+        data = await self._secret(run, reference, "spec.verify.trustedRootSecretRef")
+        if not data.get(_TRUSTED_ROOT):
+            raise VerificationFailed(
+                f"the Secret of spec.verify.trustedRootSecretRef has no {_TRUSTED_ROOT!r}"
+            )
+        return data[_TRUSTED_ROOT]
 
-def _refuse_keyless(verify: OCIRepositoryVerification) -> None:
-    if verify.secret_ref is None and verify.provider == "cosign":
-        raise StepFailed(
-            "",
-            common.UNSUPPORTED_FIELD,
-            "spec.verify without spec.verify.secretRef is not supported yet: signatures that were"
-            " made without a key cannot be verified",
-            kind="stalled",
-        )
+    async def _secret(
+        self, run: OCIRun, reference: LocalObjectReference | None, field: str
+    ) -> dict[str, bytes]:
+        if reference is None:
+            raise VerificationFailed(f"{field} is required")
+        key = ObjectKey(run.key.namespace, reference.name)
+        return await read_secret(self._client, key, field=field)
