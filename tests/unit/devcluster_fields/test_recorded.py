@@ -27,7 +27,6 @@ DEVIATIONS = {
     "Job-12": "podFailurePolicy is not validated",
     "Ingress-2": "an empty list is dropped while decoding, as on the way back",
     "CustomResourceDefinition-5": "an empty list is dropped while decoding",
-    "CustomResourceDefinition-11": "the legacy field spec.version is not reported twice",
     "CustomResourceDefinition-30": "the legacy fields are not reported twice",
 }
 

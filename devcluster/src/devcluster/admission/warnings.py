@@ -193,22 +193,28 @@ def _of_quota(new: JsonObject, _old: JsonObject | None) -> Texts:
 
 
 def _of_definition(new: JsonObject, _old: JsonObject | None) -> Texts:
-    unknown: set[str] = set()
-    for version in new["spec"]["versions"]:
-        _collect_formats((version.get("schema") or {}).get("openAPIV3Schema") or {}, unknown)
-    yield from (f'unrecognized format "{name}"' for name in sorted(unknown))
+    said: set[str] = set()
+    for version in new["spec"].get("versions") or ():
+        _collect((version.get("schema") or {}).get("openAPIV3Schema") or {}, said)
+    yield from sorted(said)
 
 
-def _collect_formats(schema: Any, unknown: set[str]) -> None:
+def _collect(schema: Any, said: set[str]) -> None:
     if not isinstance(schema, dict):
         return
+    items = schema.get("items") or {}
+    if schema.get("x-kubernetes-list-type") == "set" and items.get("type") == "array":
+        said.add(
+            'x-kubernetes-list-type: set for items of type "array" is not supported by server-side'
+            " apply or CEL validation rules"
+        )
     name = schema.get("format")
     if name and name.replace("-", "") not in {known.replace("-", "") for known in _FORMATS}:
-        unknown.add(name)
+        said.add(f'unrecognized format "{name}"')
     for below in (schema.get("properties") or {}).values():
-        _collect_formats(below, unknown)
-    _collect_formats(schema.get("items"), unknown)
-    _collect_formats(schema.get("additionalProperties"), unknown)
+        _collect(below, said)
+    _collect(schema.get("items"), said)
+    _collect(schema.get("additionalProperties"), said)
 
 
 _KINDS: dict[tuple[str, str], Callable[[JsonObject, JsonObject | None], Texts]] = {

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import re2
-
 from devcluster.fields.builtin import names
 from devcluster.fields.builtin.checker import Checker
-from devcluster.fields.crvalidate import schema_causes
+from devcluster.fields.builtin.structural import check_schema
 from devcluster.fields.schema import JsonObject
 
 __all__ = ["definition", "update_definition"]
 
 _APPROVAL = "api-approved.kubernetes.io"
-_TYPES = ("array", "boolean", "integer", "number", "object", "string")
+_NOT_SIMPLE = "must be a simple json path starting with ."
+_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _SCHEMA = "spec.validation.openAPIV3Schema"
 
@@ -63,8 +62,9 @@ def _check_spec(checker: Checker, obj: JsonObject) -> None:
     if not group:
         checker.required("spec.group")
     else:
-        checker.problems("spec.group", group, names.dns_subdomain(group))
-        if "." not in group:
+        problems = names.dns_subdomain(group)
+        checker.problems("spec.group", group, problems)
+        if not problems and "." not in group:
             text = "should be a domain with at least one dot"
             checker.invalid("spec.group", group, text)
     checker.choice("spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
@@ -86,9 +86,12 @@ def _check_names(checker: Checker, given: JsonObject) -> None:
         if not value:
             checker.required(path)
         else:
-            checker.problems(path, value, names.dns_1035_label(value.lower()))
-    for at, short in enumerate(given.get("shortNames") or ()):
-        checker.problems(f"spec.names.shortNames[{at}]", short, names.dns_1035_label(short))
+            mixed = names.MIXED_CASE if field in {"kind", "listKind"} else ""
+            problems = names.dns_1035_label(value.lower() if mixed else value)
+            checker.problems(path, value, [f"{mixed}{text}" for text in problems])
+    for field in ("shortNames", "categories"):
+        for at, name in enumerate(given.get(field) or ()):
+            checker.problems(f"spec.names.{field}[{at}]", name, names.dns_1035_label(name))
     if given.get("listKind") and given.get("kind") == given.get("listKind"):
         text = "kind and listKind may not be the same"
         checker.invalid("spec.names.listKind", given["listKind"], text)
@@ -119,11 +122,19 @@ def _check_versions(checker: Checker, obj: JsonObject) -> None:
         path = f"spec.versions[{at}]"
         name = version.get("name", "")
         checker.problems(f"{path}.name", name, names.dns_1035_label(name))
+        _check_deprecation(checker, version, path)
         _check_version(checker, version, path, single=single)
     if len(stored) != 1:
         text = "must have exactly one version marked as storage version"
         checker.invalid("spec.versions", _internal(versions), text)
+    if known and names.dns_1035_label(known[0]):
+        # The field that once named the only version is still filled in, and checked.
+        checker.problems("spec.version", known[0], names.dns_1035_label(known[0]))
     kept = (obj.get("status") or {}).get("storedVersions")
+    for version in stored:
+        if kept and version.get("name") not in kept:
+            text = f"must have the storage version {version.get('name')}"
+            checker.invalid("status.storedVersions", kept, text)
     if not kept:
         checker.invalid("status.storedVersions", None, "must have at least one stored version")
     for at, name in enumerate(kept or ()):
@@ -134,6 +145,13 @@ def _check_versions(checker: Checker, obj: JsonObject) -> None:
                 f" persisted in {name} and removes {name} from status.storedVersions"
             )
             checker.invalid(f"status.storedVersions[{at}]", name, text)
+
+
+def _check_deprecation(checker: Checker, version: JsonObject, path: str) -> None:
+    warning = version.get("deprecationWarning")
+    if warning is not None and not version.get("deprecated"):
+        text = "can only be set for deprecated versions"
+        checker.invalid(f"{path}.deprecationWarning", warning, text)
 
 
 def _internal(versions: Any) -> Any:
@@ -165,7 +183,7 @@ def _check_version(checker: Checker, version: JsonObject, path: str, *, single: 
         checker.required(f"{path}.schema.openAPIV3Schema")
     else:
         base = _SCHEMA if single else f"{path}.schema.openAPIV3Schema"
-        _check_root(checker, schema, base)
+        check_schema(checker, schema, base)
     outer = "spec" if single else path
     _check_subresources(checker, version.get("subresources") or {}, f"{outer}.subresources")
     for at, column in enumerate(version.get("additionalPrinterColumns") or ()):
@@ -180,9 +198,17 @@ def _check_subresources(checker: Checker, subresources: JsonObject, path: str) -
         value = scale.get(field, "")
         if not value:
             checker.required(f"{path}.scale.{field}")
+        elif not value.startswith("."):
+            checker.invalid(f"{path}.scale.{field}", value, _NOT_SIMPLE)
         elif not value.startswith(prefix):
             text = f"should be a json path under {prefix[:-1]}"
             checker.invalid(f"{path}.scale.{field}", value, text)
+    selector = scale.get("labelSelectorPath")
+    if selector and not selector.startswith("."):
+        checker.invalid(f"{path}.scale.labelSelectorPath", selector, _NOT_SIMPLE)
+    elif selector and not selector.startswith((".spec.", ".status.")):
+        text = "should be a json path under either .spec or .status"
+        checker.invalid(f"{path}.scale.labelSelectorPath", selector, text)
 
 
 def _check_column(checker: Checker, column: JsonObject, path: str) -> None:
@@ -193,87 +219,11 @@ def _check_column(checker: Checker, column: JsonObject, path: str) -> None:
         checker.required(f"{path}.type", f"must be one of {','.join(_COLUMN_TYPES)}")
     elif kind not in _COLUMN_TYPES:
         checker.invalid(f"{path}.type", kind, f"must be one of {','.join(_COLUMN_TYPES)}")
+    form = column.get("format", "")
+    if form and form not in _COLUMN_FORMATS:
+        checker.invalid(f"{path}.format", form, f"must be one of {','.join(_COLUMN_FORMATS)}")
     place = column.get("jsonPath", "")
     if not place:
         checker.required(f"{path}.JSONPath")
     elif not place.startswith("."):
-        checker.invalid(f"{path}.JSONPath", place, "must be a simple json path starting with .")
-
-
-# --- structural schemas --------------------------------------------------------------------------
-
-
-def _check_root(checker: Checker, schema: JsonObject, path: str) -> None:
-    kind = schema.get("type")
-    if not kind:
-        checker.required(f"{path}.type", "must not be empty at the root")
-    elif kind != "object":
-        checker.invalid(f"{path}.type", kind, "must be object at the root")
-        return
-    _check_schema(checker, schema, path)
-
-
-def _check_schema(checker: Checker, schema: JsonObject, path: str) -> None:
-    kind = schema.get("type")
-    if kind and kind not in _TYPES:
-        checker.unsupported(f"{path}.type", kind, _TYPES)
-    if kind == "array" and schema.get("items") is None:
-        checker.required(f"{path}.items", "must be specified")
-    if schema.get("x-kubernetes-list-type") == "map" and not schema.get(
-        "x-kubernetes-list-map-keys"
-    ):
-        text = "must not be empty if x-kubernetes-list-type is map"
-        checker.required(f"{path}.x-kubernetes-list-map-keys", text)
-    _check_pattern(checker, schema, path)
-    if "default" in schema and kind in _TYPES:
-        for cause in schema_causes(schema["default"], schema):
-            checker.causes.append(_at(cause, f"{path}.default"))
-    for at, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
-        if not rule.get("rule", "").strip():
-            field = f"{path}.x-kubernetes-validations[{at}].rule"
-            checker.required(field, "rule is not specified")
-    _check_below(checker, schema, path)
-
-
-def _at(cause: Any, path: str) -> Any:
-    return type(cause)(field=path, message=cause.message, reason=cause.reason)
-
-
-def _check_pattern(checker: Checker, schema: JsonObject, path: str) -> None:
-    pattern = schema.get("pattern")
-    if not pattern:
-        return
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(pattern, options)
-    except re2.error as problem:
-        detail = problem.args[0] if problem.args else ""
-        text = detail.decode() if isinstance(detail, bytes) else str(detail)
-        text = text.replace("missing ]", "missing closing ]")
-        text = text.replace(": ", ": `", 1) + "`" if ": " in text else text
-        checker.invalid(
-            f"{path}.pattern",
-            pattern,
-            f"must be a valid regular expression, but isn't: error parsing regexp: {text}",
-        )
-
-
-def _check_below(checker: Checker, schema: JsonObject, path: str) -> None:
-    untyped = "must not be empty for specified object fields"
-    parts = [
-        (f"{path}.properties[{key}]", below, untyped)
-        for key, below in (schema.get("properties") or {}).items()
-    ]
-    if isinstance(schema.get("items"), dict):
-        text = "must not be empty for specified array items"
-        parts.append((f"{path}.items", schema["items"], text))
-    if isinstance(schema.get("additionalProperties"), dict):
-        parts.append((f"{path}.additionalProperties", schema["additionalProperties"], untyped))
-    for inner, below, text in parts:
-        free = below.get("x-kubernetes-int-or-string") or below.get(
-            "x-kubernetes-preserve-unknown-fields"
-        )
-        if not below.get("type") and not free:
-            checker.required(f"{inner}.type", text)
-        _check_schema(checker, below, inner)
+        checker.invalid(f"{path}.JSONPath", place, _NOT_SIMPLE)
