@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 import pytest
 
 from controlplane.build import Binaries
+from devcluster import DevCluster, Options
 from harness.audit import own_identity_is_enough, unjustified
 from harness.programs import run
 
@@ -46,6 +48,22 @@ async def test_the_demo_on_the_real_control_plane(
     written = [event for event in events if _is_tenant_write(event)]
     assert written
     assert {event["impersonatedUser"]["username"] for event in written} == {TENANT}
+
+
+@pytest.mark.slow
+async def test_the_demo_on_a_cluster_that_is_there(tmp_path: Path) -> None:
+    """Whose kubeconfig is given; nothing else is started, and nothing of it is stopped."""
+    async with DevCluster(Options()) as cluster:
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_bytes(orjson.dumps(cluster.kubeconfig()))
+        argv = ("demo", "--control-plane", str(kubeconfig))
+        ended = await run("fluvial_cli", *argv, timeout=90)
+        entries = [dataclasses.asdict(entry) for entry in cluster.control.requests()]
+
+    assert ended.code == 0, ended.output
+    assert unjustified(entries, agents=AGENTS) == []
+    assert TENANT in {entry["impersonated"] for entry in entries}
 
 
 def _is_tenant_write(event: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from controlplane.build import Binaries
 from devcluster import DevCluster
 from fluvial.api import crd
 from fluvial.errors import FluvialError
@@ -30,6 +31,28 @@ async def test_everything_started_is_stopped(tmp_path: Path) -> None:
         async with asyncio.timeout(20):
             code = await process.wait()
 
+    assert code == 0
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.slow
+async def test_all_of_it_with_the_real_control_plane(
+    tmp_path: Path, control_plane_binaries: Binaries
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    argv = ("dev", "--control-plane", "real", "--kubeconfig", str(kubeconfig))
+    async with running("fluvial_cli", *argv, until=b"ready") as process:
+        started = children_of(process.pid)
+        client = await config.load_client(kubeconfig=kubeconfig, user_agent="test")
+        async with client:
+            served = await client.request("GET", "/version")
+            page = await client.list_all(kinds.KUSTOMIZATION)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            code = await process.wait()
+
+    assert served["gitVersion"] == control_plane_binaries.version
+    assert page.items == []
     assert code == 0
     assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
 
