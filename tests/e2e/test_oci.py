@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.build import Binaries
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.resource import Resource
@@ -47,6 +48,18 @@ async def _applied(client: KubeClient, revision: str) -> JsonObject:
 
 @pytest.mark.slow
 async def test_a_push_becomes_objects(tmp_path: Path) -> None:
+    await _a_push_becomes_objects(tmp_path, dev.DevOptions())
+
+
+@pytest.mark.slow
+async def test_a_push_becomes_objects_on_the_real_control_plane(
+    tmp_path: Path, control_plane_binaries: Binaries
+) -> None:
+    assert control_plane_binaries.version
+    await _a_push_becomes_objects(tmp_path, dev.DevOptions(control_plane="real"))
+
+
+async def _a_push_becomes_objects(tmp_path: Path, options: dev.DevOptions) -> None:
     """A new tag wakes the source by request, and the source wakes the Kustomization."""
     if not registry_path():
         missing = "docker-registry is not installed: bash tests/setup.sh"
@@ -55,7 +68,7 @@ async def test_a_push_becomes_objects(tmp_path: Path) -> None:
         pytest.skip(missing)
     async with (
         RealRegistry(tmp_path / "registry") as registry,
-        dev.dev_environment(dev.DevOptions()) as environment,
+        dev.dev_environment(options) as environment,
     ):
         client = environment.client
         notes = {"org.opencontainers.image.revision": "main@sha1:abc"}
