@@ -10,11 +10,14 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from devcluster import clock
 from fluvial.log import Logger
 
 __all__ = ["Worker"]
 
 K = TypeVar("K", bound=Hashable)
+_TURN = 0.003  # seconds of work between requests
+_MOST = 64  # keys in one turn
 
 
 class Worker(Generic[K]):
@@ -68,6 +71,7 @@ class Worker(Generic[K]):
             self._timers.clear()
 
     async def _drain(self) -> None:
+        handled, until = 0, clock.loop_time() + _TURN
         while self._pending:
             key = next(iter(self._pending))
             del self._pending[key]
@@ -80,6 +84,10 @@ class Worker(Generic[K]):
                 again = 1.0
             if again is not None:
                 self.add_after(key, again)
-            # Requests go first: a long cascade must not hold the loop.
-            await asyncio.sleep(0)
+            handled += 1
+            # Requests have their turn: a long cascade must not hold the loop. But they do not
+            # always go first: under load the cluster's own work would never be done.
+            if handled % _MOST == 0 or clock.loop_time() >= until:
+                await asyncio.sleep(0)
+                until = clock.loop_time() + _TURN
         self.idle.set()
