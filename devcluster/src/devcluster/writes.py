@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from devcluster import clock, errors, naming, strategies
+from devcluster import clock, errors, locks, naming, strategies
 from devcluster.conversion import from_stored, to_stored
 from devcluster.gate import Gate, Strictness, Written
 from devcluster.identity import ADMIN, User
@@ -182,13 +182,13 @@ class Writer:
         if old is None:
             if not target.subresource and strategies.may_create_on_update(kind):
                 self.may_create(target, options.user)
-                self._check_uid(target, obj, {"metadata": {"uid": ""}})
+                locks.check_uid(target, obj, "")
                 obj["metadata"].pop("resourceVersion", None)
                 return self.create(target, obj, options)
             raise errors.not_found(group=kind.group, plural=kind.plural, name=target.name)
         if not obj["metadata"].get("resourceVersion") and not strategies.is_unconditional(kind):
-            raise _version_required(target)
-        self._check_uid(target, obj, old)
+            raise locks.version_required(target)
+        locks.check_uid(target, obj, old["metadata"]["uid"])
         return self._replace(target, obj, old, options)
 
     def patch(
@@ -220,8 +220,8 @@ class Writer:
         self, target: Target, new: JsonObject, old: JsonObject, options: WriteOptions
     ) -> Outcome:
         kind = target.kind
-        self._check_version(target, new, old)
-        self._check_deletion_time(target, new, old)
+        locks.check_version(target, new, old)
+        locks.check_deletion_time(target, new, old)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -262,12 +262,12 @@ class Writer:
         by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
         if old is None:
             return self._apply_new(target, applied, options, by)
-        self._check_version(target, applied, old)
+        locks.check_version(target, applied, old)
         new = self._gate.apply(kind, old, applied, by=by, force=options.force)
         if new is old:
             return Outcome(old)
         new = _shallow(new)
-        self._check_deletion_time(target, new, old)
+        locks.check_deletion_time(target, new, old)
         self._keep_meta(new, old)
         new = strategies.merge_for(kind, new, old, target.subresource)
         new = self._gate.default(kind, new)
@@ -300,48 +300,6 @@ class Writer:
         return self._insert(target, obj, options)
 
     @staticmethod
-    def _check_version(target: Target, new: JsonObject, old: JsonObject) -> None:
-        wanted = (new.get("metadata") or {}).get("resourceVersion")
-        if wanted and wanted != old["metadata"]["resourceVersion"] and wanted != "0":
-            kind = target.kind
-            if not str(wanted).isdigit():
-                text = f'strconv.ParseUint: parsing "{wanted}": invalid syntax'
-                raise errors.ApiFailure(500, "", text)
-            raise errors.conflict(group=kind.group, plural=kind.plural, name=target.name)
-
-    @staticmethod
-    def _check_uid(target: Target, new: JsonObject, old: JsonObject) -> None:
-        """A PUT for another incarnation of the object."""
-        wanted, found = new["metadata"].get("uid"), old["metadata"]["uid"]
-        if wanted and wanted != found:
-            kind = target.kind
-            group = f"{kind.group}/" if kind.crd else ""
-            where = f"{target.namespace}/" if target.namespace else ""
-            raise errors.conflict(
-                group=kind.group,
-                plural=kind.plural,
-                name=target.name,
-                why="StorageError: invalid object, Code: 4, Key: /registry/"
-                f"{group}{kind.plural}/{where}{target.name}, ResourceVersion: 0,"
-                f" AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted},"
-                f" UID in object meta: {found}",
-            )
-
-    @staticmethod
-    def _check_deletion_time(target: Target, new: JsonObject, old: JsonObject) -> None:
-        """Nobody but a delete sets the time of deletion."""
-        given = new["metadata"].get("deletionTimestamp")
-        if not given or given == old["metadata"].get("deletionTimestamp"):
-            return
-        kind = target.kind
-        cause = {
-            "reason": "FieldValueInvalid",
-            "message": f'Invalid value: "{given}": field is immutable',
-            "field": "metadata.deletionTimestamp",
-        }
-        raise errors.invalid(group=kind.group, kind=kind.kind, name=target.name, causes=[cause])
-
-    @staticmethod
     def _keep_meta(new: JsonObject, old: JsonObject) -> None:
         meta, live = new["metadata"], old["metadata"]
         meta["resourceVersion"] = live["resourceVersion"]
@@ -365,7 +323,12 @@ class Writer:
             new["metadata"]["generation"] = generation
         for hook in self._hooks:
             hook(target, new, old, options)
-        self._gate.validate(kind, new, old)
+        try:
+            self._gate.validate(kind, new, old)
+        except errors.ApiFailure as failure:
+            if kind.crd and target.subresource == "status":
+                raise _as_of_status(target, failure) from None
+            raise
         if _same(new, old):
             return Outcome(old)
         if options.dry_run:
@@ -383,14 +346,16 @@ class Writer:
         return Outcome(obj, created=created, row=row)
 
 
-def _version_required(target: Target) -> errors.ApiFailure:
+def _as_of_status(target: Target, failure: errors.ApiFailure) -> errors.ApiFailure:
+    """A refusal in whose texts paths begin at the status, as its own validation has it."""
+    causes = [
+        {**cause, "message": cause["message"].replace("status.", "", 1)}
+        if f"{cause['field']} in body" in cause["message"]
+        else cause
+        for cause in (failure.details or {}).get("causes", ())
+    ]
     kind = target.kind
-    cause = {
-        "reason": "FieldValueInvalid",
-        "message": "Invalid value: 0: must be specified for an update",
-        "field": "metadata.resourceVersion",
-    }
-    return errors.invalid(group=kind.group, kind=kind.plural, name=target.name, causes=[cause])
+    return errors.invalid(group=kind.group, kind=kind.kind, name=target.name, causes=causes)
 
 
 def _shallow(obj: JsonObject) -> JsonObject:

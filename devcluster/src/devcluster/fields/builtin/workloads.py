@@ -8,6 +8,7 @@ from typing import Any
 
 from devcluster.fields.builtin import names
 from devcluster.fields.builtin.checker import Checker
+from devcluster.fields.builtin.claims import internal_templates
 from devcluster.fields.builtin.core import check_claim_spec
 from devcluster.fields.builtin.meta import check_selector
 from devcluster.fields.builtin.pods import check_template
@@ -273,7 +274,10 @@ def update_stateful_set(checker: Checker, new: JsonObject, old: JsonObject) -> N
     """Little may change."""
     stateful_set(checker, new)
     for field in _SET_FROZEN:
-        checker.unchanged(f"spec.{field}", new["spec"].get(field), old["spec"].get(field))
+        left, right = new["spec"].get(field), old["spec"].get(field)
+        if field == "volumeClaimTemplates" and left != right:
+            left, right = internal_templates(left or []), None
+        checker.unchanged(f"spec.{field}", left, right)
     known = _SET_MUTABLE.union(_SET_FROZEN)
     left = {key: value for key, value in new["spec"].items() if key not in known}
     right = {key: value for key, value in old["spec"].items() if key not in known}
