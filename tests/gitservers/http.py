@@ -37,6 +37,7 @@ class GitHttpServer:
         basic: ``(username, password)`` that is required, or ``None``.
         bearer: token that is required, or ``""``.
         redirect_to: base URL that every request is sent to, or ``""``.
+        moved: where repositories have gone, from path to path or URL.
         status: answered to every request if not 0.
         hold: while it is not set, requests wait.
         requests: ``METHOD path?query`` of every request, in order.
@@ -49,6 +50,7 @@ class GitHttpServer:
         self.basic: tuple[str, str] | None = None
         self.bearer = ""
         self.redirect_to = ""
+        self.moved: dict[str, str] = {}
         self.status = 0
         self.hold = asyncio.Event()
         self.hold.set()
@@ -87,6 +89,9 @@ class GitHttpServer:
             return web.Response(status=self.status)
         if self.redirect_to:
             raise web.HTTPFound(self.redirect_to + request.path_qs)
+        for old, new in self.moved.items():
+            if request.path.startswith(f"{old}/"):
+                raise web.HTTPMovedPermanently(request.path_qs.replace(old, new, 1))
         if not self._is_allowed(request):
             return web.Response(
                 status=401, headers={"WWW-Authenticate": 'Basic realm="git"'}, text="who are you?"

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import signal
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -286,7 +287,7 @@ async def test_tls_with_an_own_ca_that_the_next_tenant_does_not_know(
         for auth in (Auth(), Auth(ca=TestCA("other").pem)):
             with pytest.raises(GitError, match=r"certificate of 127.0.0.1 is not trusted"):
                 await run(url, reference=branch(), auth=auth)
-        with pytest.raises(GitError, match="no usable certificate"):
+        with pytest.raises(GitError, match="holds no certificate that can be used"):
             await run(url, reference=branch(), auth=Auth(ca="nonsense"))
 
 
@@ -295,10 +296,56 @@ async def test_redirects_to_another_host_are_refused(
 ) -> None:
     async with GitHttpServer(tmp_path / "repos") as other:
         http_server.redirect_to = other.url.replace("127.0.0.1", "localhost")
-        with pytest.raises(GitError, match="redirects to another address, which is refused"):
+        with pytest.raises(GitError, match=r"redirects to http://localhost, which is refused"):
             await run(f"{http_server.url}/app.git", reference=branch(), auth=Auth(bearer="t0ken"))
 
         assert other.requests == []
+
+
+async def test_redirects_within_the_host_are_followed(
+    run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
+) -> None:
+    http_server.moved = {"/old.git": "/app.git"}
+    relative = await run(f"{http_server.url}/old.git", reference=branch())
+    ca = TestCA()
+    async with GitHttpServer(tmp_path / "repos", tls=ca.server_context(tmp_path)) as server:
+        server.moved = {"/old.git": f"{server.url}/app.git"}
+        absolute = await run(f"{server.url}/old.git", reference=branch(), auth=Auth(ca=ca.pem))
+
+    assert relative.commit == absolute.commit == git(repo.work, "rev-parse", "HEAD")
+
+
+async def test_a_client_certificate_is_shown_to_the_own_host_alone(
+    run: Runner, repo: Repo, tmp_path: Path
+) -> None:
+    ca = TestCA()
+    certificate, key = ca.pair("team-a")
+    with_certificate = Auth(ca=ca.pem, certificate=certificate, certificate_key=key)
+    context = ca.server_context(tmp_path)
+    context.load_verify_locations(cadata=ca.pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    inner = Repo(tmp_path / "repos", "inner.git")
+    inner.commit({"a": "b"})
+    async with (
+        GitHttpServer(tmp_path / "repos", tls=context) as server,
+        GitHttpServer(tmp_path / "repos", tls=context) as other,
+    ):
+        with pytest.raises(GitError, match="may want a client certificate"):
+            await run(f"{server.url}/app.git", reference=branch(), auth=Auth(ca=ca.pem))
+        good = await run(f"{server.url}/app.git", reference=branch(), auth=with_certificate)
+        repo.add_submodule(inner, "lib", f"{other.url}/inner.git")
+        with pytest.raises(GitError, match="may want a client certificate"):
+            await run(
+                f"{server.url}/app.git", reference=branch(), auth=with_certificate, submodules=True
+            )
+        with pytest.raises(GitError, match="no certificate and key that belong together"):
+            await run(
+                f"{server.url}/app.git",
+                reference=branch(),
+                auth=Auth(ca=ca.pem, certificate=certificate, certificate_key=ca.pem),
+            )
+
+    assert good.commit
 
 
 async def test_a_redirect_does_not_take_credentials_from_https_to_http(

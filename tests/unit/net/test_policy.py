@@ -101,7 +101,7 @@ def test_the_message_names_what_was_asked_and_what_to_do() -> None:
         STRICT.check("169.254.169.254", 80, host="metadata.example")
 
     text = str(caught.value)
-    assert "'metadata.example' resolves to 169.254.169.254" in text
+    assert "metadata.example (169.254.169.254)" in text
     assert "--allow-outbound" in text
 
 

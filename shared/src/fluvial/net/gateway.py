@@ -16,11 +16,11 @@ import base64
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from fluvial.log import Logger
@@ -55,7 +55,7 @@ class Route:
     password: str = field(repr=False)
     proxy: ProxyServer | None = field(default=None, repr=False)
     problem: NetError | None = None
-    tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set, repr=False)
 
     @property
     def url(self) -> str:
@@ -81,7 +81,7 @@ class Gateway:
         self._address = ""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, _LOOPBACK, 0, limit=_MAX_HEAD)
+        self._server = await asyncio.start_server(self._accept, _LOOPBACK, 0, limit=_MAX_HEAD)
         port = self._server.sockets[0].getsockname()[1]
         self._address = f"{_LOOPBACK}:{port}"
         return self
@@ -112,23 +112,39 @@ class Gateway:
             del self._routes[route.username]
             await _cancel(route.tasks)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name="gateway-connection")
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with self._connection((reader, writer), self._connections):
+        try:
             async with asyncio.timeout(_HEAD_SECONDS):
                 asked = await self._authenticated(reader, writer)
-            if asked is None:
+            if asked is not None:
+                await self._pass_on((reader, writer), *asked)
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            self._log.debug("a connection through the gateway broke off")
+        finally:
+            writer.close()
+
+    async def _pass_on(self, near: Stream, request: _Request, route: Route) -> None:
+        """Connect and carry bytes, for as long as the route lives."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # ``_accept`` made it
+        route.tasks.add(task)
+        try:
+            upstream = await self._dial(route, request.host, request.port)
+            if upstream is None:
+                await _answer(near[1], f"502 {_one_line(route.problem)}")
                 return
-            request, route = asked
-            async with self._connection((reader, writer), route.tasks):
-                upstream = await self._dial(route, request.host, request.port)
-                if upstream is None:
-                    await _answer(writer, f"502 {_one_line(route.problem)}")
-                    return
-                if request.forward:
-                    upstream[1].write(request.forward)
-                else:
-                    await _answer(writer, "200 Connection established")
-                await _join((reader, writer), upstream)
+            if request.forward:
+                upstream[1].write(request.forward)
+            else:
+                await _answer(near[1], "200 Connection established")
+            await _join(near, upstream)
+        finally:
+            route.tasks.discard(task)
 
     async def _authenticated(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -155,22 +171,6 @@ class Gateway:
             return None
         route.problem = None
         return upstream
-
-    @asynccontextmanager
-    async def _connection(
-        self, stream: Stream, tasks: set[asyncio.Task[None]]
-    ) -> AsyncIterator[None]:
-        """Own the task of a connection, and end both quietly."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # a server's callback runs in a task
-        tasks.add(task)
-        try:
-            yield
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            self._log.debug("a connection through the gateway broke off")
-        finally:
-            tasks.discard(task)
-            stream[1].close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.write_eof()
 
 
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
     running = list(tasks)
     for task in running:
         task.cancel()

@@ -96,7 +96,7 @@ class AddressPolicy:
         reason = self._reason(_effective(parse_address(address)), port)
         if not reason:
             return
-        name = f"{host!r} resolves to {address}" if host and host != address else f"{address}"
+        name = f"{host} ({address})" if host and host != address else address
         raise AddressDenied(
             f"connections to {name}, {reason}, are not allowed"
             " (an operator can allow networks with --allow-outbound)"

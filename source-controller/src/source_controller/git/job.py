@@ -8,6 +8,7 @@ last commit where that is enough.
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
 from source_controller.git import library, refs, submodules
 from source_controller.git import remote as remotes
-from source_controller.git.model import Checkout, CheckoutRequest, Verification, revision_of
+from source_controller.git.model import Auth, Checkout, CheckoutRequest, Verification, revision_of
 from source_controller.git.relay import Relay
 from source_controller.git.signatures import SignatureInvalid, split_tag, verify
 from source_controller.git.tree import Gitlink, TreeWriter
+from source_controller.web.access import Tls
+from source_controller.web.tls import InvalidTls, tls_context
 
 __all__ = ["run"]
 
@@ -42,7 +45,7 @@ def run(method: str, payload: JsonObject) -> JsonObject:
         WorkerError: codes ``EmptyRepository``, ``ReferenceNotFound``, ``InvalidReference``,
             ``SparseCheckout``, ``AuthenticationRefused``, ``CertificateRefused``,
             ``RemoteFailed``, ``RepositoryTooLarge``, ``UnsafeRepository``, ``UnsafeSubmodule``,
-            ``InvalidURL``, ``InvalidCA``, ``Timeout``, ``TrustDomain``, ``InvalidGitObject``,
+            ``InvalidURL``, ``InvalidTLS``, ``Timeout``, ``InvalidGitObject``,
             ``InvalidCommitSignature``, ``InvalidTagSignature``.
 
     """
@@ -86,14 +89,12 @@ class _Job:
         self._request = request
         self._work = Path(request.work)
         self._deadline = remotes.Deadline(request.timeout)
-        self._way = remotes.Way(request.gateway, _process[0])
         self._repositories = 0
 
     def checkout(self) -> Checkout:
         request = self._request
         for leftover in self._work.iterdir():  # of an attempt whose worker was lost
             remove_tree(leftover)
-        library.trust_ca(request.auth.ca, self._work)
         target = self._target(request.url, request.user, request.auth)
         fetched = self._fetch(target)
         if isinstance(fetched, Checkout):
@@ -113,7 +114,7 @@ class _Job:
             auth=auth,
             deadline=self._deadline,
             limits=self._request.limits,
-            way=self._way,
+            way=remotes.Way(self._request.gateway, _process[0], _tls(auth)),
         )
 
     def _fetch(self, target: remotes.Target) -> _Fetched | Checkout:
@@ -223,6 +224,13 @@ class _Job:
         # libgit2 still follows within the same host, also from http to https.
         repo.config["http.followRedirects"] = "false"
         return repo
+
+
+def _tls(auth: Auth) -> ssl.SSLContext:
+    try:
+        return tls_context(Tls(auth.ca, auth.certificate, auth.certificate_key))
+    except InvalidTls as error:
+        raise WorkerError("InvalidTLS", str(error)) from error
 
 
 def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:

@@ -7,8 +7,6 @@ wrong in it: an exception that escapes a callback would otherwise count as 0, wh
 
 from __future__ import annotations
 
-import signal
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pygit2
@@ -17,15 +15,12 @@ from pygit2.ffi import C, ffi
 
 from fluvial.workers.errors import WorkerError
 
-__all__ = ["CertificateChecker", "configure", "set_timeouts", "stop_interrupting", "trust_ca"]
+__all__ = ["CertificateChecker", "configure", "set_timeouts"]
 
 _REFUSED = -17  # GIT_ECERTIFICATE
 _RAW_KEY = 1 << 3  # GIT_CERT_SSH_RAW
 _MAPPED_BYTES = 256 << 20
 _CONNECT_SECONDS = 30.0
-_INTERRUPT_SECONDS = 0.05
-
-_state: dict[str, str] = {}
 
 
 class CertificateChecker(Protocol):
@@ -33,10 +28,6 @@ class CertificateChecker(Protocol):
 
     def check_host(self, host: str) -> None:
         """Raise unless this is the host that was asked for."""
-        ...
-
-    def check_x509(self, *, valid: bool) -> None:
-        """Raise unless the server's TLS certificate is good."""
         ...
 
     def check_host_key(self, blob: bytes) -> None:
@@ -59,65 +50,24 @@ def set_timeouts(seconds: float) -> None:
     pygit2.settings.server_timeout = int(seconds * 1000)
 
 
-def trust_ca(ca: str, folder: Path) -> None:
-    """Trust the certificates of ``ca`` (PEM) beside the system's, until this process ends.
-
-    Raises:
-        WorkerError: code ``TrustDomain`` if this process trusts another CA already; such a call
-            must go to another process.
-
-    """
-    if _state.setdefault("ca", ca) != ca:
-        raise WorkerError("TrustDomain", "this worker serves another certificate authority")
-    if not ca or _state.get("ca-loaded"):
-        return
-    path = folder / "ca.pem"
-    path.write_text(ca)
-    try:
-        pygit2.settings.set_ssl_cert_locations(str(path), None)
-    except pygit2.GitError as error:
-        raise WorkerError("InvalidCA", "ca.crt holds no usable certificate") from error
-    _state["ca-loaded"] = "yes"
-
-
-def stop_interrupting() -> None:
-    """Let waits be again, once a refused connection is closed."""
-    signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _interrupt_waits() -> None:
-    """End the waits of this thread by a signal.
-
-    Behind a proxy libgit2 closes a refused connection's socket first and then waits for it, to
-    the time limit.
-    """
-    signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, _INTERRUPT_SECONDS, _INTERRUPT_SECONDS)
-
-
 def _register_certificate_check() -> None:
-    def callback(certificate: Any, valid: int, host: Any, payload: Any) -> int:
+    def callback(certificate: Any, _valid: int, host: Any, payload: Any) -> int:
         checker = ffi.from_handle(payload)
         try:
             checker.check_host(ffi.string(host).decode())
-            _check(cast("CertificateChecker", checker), certificate, valid=bool(valid))
+            _check(cast("CertificateChecker", checker), certificate)
         except Exception as error:  # noqa: BLE001  # raised again by pygit2 after the C call
             checker._stored_exception = error  # noqa: SLF001  # pygit2's own protocol
-            _interrupt_waits()
             return _REFUSED
         return 0
 
     ffi.def_extern(name="_certificate_check_cb", error=_REFUSED)(callback)
 
 
-def _check(checker: CertificateChecker, certificate: Any, *, valid: bool) -> None:
-    kind = int(certificate.cert_type)
-    if kind == C.GIT_CERT_X509:
-        checker.check_x509(valid=valid)
-    elif kind == C.GIT_CERT_HOSTKEY_LIBSSH2:
-        checker.check_host_key(_raw_host_key(certificate))
-    else:
-        raise WorkerError("CertificateRefused", "the server shows no certificate")
+def _check(checker: CertificateChecker, certificate: Any) -> None:
+    if int(certificate.cert_type) != C.GIT_CERT_HOSTKEY_LIBSSH2:
+        raise WorkerError("CertificateRefused", "TLS is the relay's, not the library's")
+    checker.check_host_key(_raw_host_key(certificate))
 
 
 def _raw_host_key(certificate: Any) -> bytes:

@@ -34,6 +34,8 @@ class Auth(msgspec.Struct, frozen=True):
     password: str = ""
     bearer: str = ""
     ca: str = ""
+    certificate: str = ""
+    certificate_key: str = ""
     identity: str = ""
     identity_password: str = ""
     known_hosts: str = ""
@@ -48,7 +50,13 @@ class Auth(msgspec.Struct, frozen=True):
 
     def secrets(self) -> tuple[str, ...]:
         """The strings that must not appear in any text."""
-        values = (self.password, self.bearer, self.identity, self.identity_password)
+        values = (
+            self.password,
+            self.bearer,
+            self.identity,
+            self.identity_password,
+            self.certificate_key,
+        )
         return tuple(value for value in values if value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +18,8 @@ from pygit2.enums import CredentialType
 
 from fluvial.workers.errors import WorkerError
 from source_controller.git import hostkeys
-from source_controller.git.library import stop_interrupting
 from source_controller.git.model import Auth, Limits
-from source_controller.git.relay import Relay
+from source_controller.git.relay import Destination, Relay
 from source_controller.hosts import is_plain_host
 
 __all__ = ["Deadline", "Target", "Way", "connected", "fetch", "list_heads"]
@@ -58,12 +58,14 @@ class Way:
 
     Attributes:
         gateway: URL of the parent's gateway with the job's password.
-        relay: the process's own, for all but https.
+        relay: the process's own.
+        tls: trust and client certificate of https.
 
     """
 
     gateway: str = field(repr=False)
     relay: Relay
+    tls: ssl.SSLContext = field(repr=False)
 
 
 class Target:
@@ -95,27 +97,24 @@ class Target:
 
     @property
     def library_url(self) -> str:
-        """The URL for libgit2; but for https it leads to the relay, and has the user for SSH."""
-        if self.scheme == "https":
-            return self.url
-        user = quote(self.user or "git", safe="") + "@" if self.scheme == "ssh" else ""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=f"{user}{_LOOPBACK}:{self.way.relay.port}"))
-
-    @property
-    def library_host(self) -> str:
-        """The host that libgit2 believes to be connected to."""
-        return self.host if self.scheme == "https" else _LOOPBACK
-
-    @property
-    def library_proxy(self) -> str | None:
-        """The proxy for libgit2, which it uses for https alone."""
-        return self.way.gateway if self.scheme == "https" else None
+        """The URL for libgit2: it leads to the relay, and has the user for SSH."""
+        parts, address = urlsplit(self.url), f"{_LOOPBACK}:{self.way.relay.port}"
+        if self.scheme == "ssh":
+            address = f"{quote(self.user or 'git', safe='')}@{address}"
+            return urlunsplit(parts._replace(netloc=address))
+        return urlunsplit(parts._replace(scheme="http", netloc=address))
 
     def aim_relay(self) -> None:
         """Let the relay lead to this host."""
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        self.way.relay.aim(self.way.gateway, f"{name}:{self.port}", http=self.scheme == "http")
+        destination = Destination(
+            self.scheme,
+            self.host,
+            self.port,
+            self.way.gateway,
+            self.way.tls if self.scheme == "https" else None,
+            timeout=self.deadline.left,
+        )
+        self.way.relay.aim(destination)
 
 
 class _Callbacks(pygit2.RemoteCallbacks):
@@ -159,16 +158,8 @@ class _Callbacks(pygit2.RemoteCallbacks):
     def sideband_progress(self, _text: str) -> None:
         self._target.deadline.check()
 
-    def check_x509(self, *, valid: bool) -> None:
-        if not valid:
-            raise WorkerError(
-                "CertificateRefused",
-                f"the TLS certificate of {self._target.host} is not trusted: check the host name,"
-                " or put the issuing CA into ca.crt of the referenced Secret",
-            )
-
     def check_host(self, host: str) -> None:
-        if host.strip("[]").lower() != self._target.library_host.lower():
+        if host != _LOOPBACK:
             raise WorkerError("CertificateRefused", f"connected to {host!r}, which was not asked")
 
     def check_host_key(self, blob: bytes) -> None:
@@ -198,7 +189,7 @@ def connected(repo: Any, target: Target, home: Path) -> Iterator[tuple[Any, _Cal
         _prefer_known_keys(target, home)
     with _translated(target):
         remote = repo.remotes.create_anonymous(target.library_url)
-        remote.connect(callbacks=callbacks, proxy=target.library_proxy)
+        remote.connect(callbacks=callbacks, proxy=None)
     yield remote, callbacks
 
 
@@ -219,7 +210,7 @@ def fetch(
         remote.fetch(
             [f"+{ref}:{ref}" for ref in refs],
             callbacks=callbacks,
-            proxy=target.library_proxy,
+            proxy=None,
             depth=0 if deep else 1,
         )
 
@@ -248,18 +239,11 @@ def _translated(target: Target) -> Iterator[None]:
         text = str(error.args[0]) if error.args else type(error).__name__
         if text.lower() == "out of memory":
             raise MemoryError from error  # this process is not fit for another job
-        text = text.replace(target.way.gateway, "the gateway")
-        raise WorkerError("RemoteFailed", _clean(_explain(text), target.auth)) from error
-    finally:
-        stop_interrupting()
+        text = target.way.relay.problem or _explain(text)
+        raise WorkerError("RemoteFailed", _clean(text, target.auth)) from error
 
 
 def _explain(text: str) -> str:
-    if "redirect" in text:
-        return (
-            "the server redirects to another address, which is refused:"
-            " set spec.url to the final one"
-        )
     if "status code: 404" in text:
         return "repository not found (404): check spec.url and the credentials"
     if re.search(r"status code: 40[13]", text):

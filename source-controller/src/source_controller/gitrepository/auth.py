@@ -7,10 +7,11 @@ import binascii
 from collections.abc import Mapping
 
 from source_controller.git.model import Auth
-from source_controller.source import reasons
 from source_controller.source.address import Address
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed
+from source_controller.web.access import Tls
+from source_controller.web.tls import InvalidTls, tls_from_secret
 
 __all__ = ["SCHEMES", "auth_from_secret"]
 
@@ -18,7 +19,6 @@ SCHEMES = ("http", "https", "ssh")
 """Of the addresses that are understood."""
 
 _OPENSSH = b"openssh-key-v1\0"
-_CLIENT_CERTIFICATE = ("tls.crt", "tls.key", "certFile", "keyFile")
 
 
 def auth_from_secret(address: Address, secret: Mapping[str, bytes]) -> Auth:
@@ -29,8 +29,7 @@ def auth_from_secret(address: Address, secret: Mapping[str, bytes]) -> Auth:
         secret: decoded values; empty if the object names no Secret.
 
     Raises:
-        StepFailed: ``AuthenticationFailed`` with what is missing or contradictory, or
-            ``UnsupportedField`` for a client certificate.
+        StepFailed: ``AuthenticationFailed`` with what is missing or contradictory.
 
     """
     try:
@@ -43,30 +42,35 @@ def auth_from_secret(address: Address, secret: Mapping[str, bytes]) -> Auth:
 
 
 def _http(address: Address, values: Mapping[str, str]) -> Auth:
-    certificate = next((key for key in _CLIENT_CERTIFICATE if values.get(key)), None)
-    if certificate is not None:
-        raise StepFailed(
-            reasons.FETCH_FAILED,
-            reasons.UNSUPPORTED_FIELD,
-            f"{certificate!r} in the Secret of spec.secretRef is not supported yet:"
-            " client certificates cannot be used",
-            kind="stalled",
-        )
-    ca = values.get("ca.crt") or values.get("caFile") or ""
+    try:
+        tls = tls_from_secret({key: value.encode() for key, value in values.items()})
+    except InvalidTls as error:
+        raise _failed(str(error)) from error
     bearer = values.get("bearerToken", "").strip()
     if bearer:
         if address.user or address.password:
             raise _failed("a bearer token and user information in spec.url exclude each other")
         if not bearer.isprintable():
             raise _failed("the bearerToken contains characters that cannot be sent")
-        return Auth(bearer=bearer, ca=ca)
+        return _auth(tls, bearer=bearer)
     username = values.get("username", "")
     password = values.get("password", "")
     if not username and not password:
         username, password = address.user, address.password
     if password and not username:
         raise _failed("'password' is set without 'username'")
-    return Auth(username=username, password=password, ca=ca)
+    return _auth(tls, username=username, password=password)
+
+
+def _auth(tls: Tls, *, bearer: str = "", username: str = "", password: str = "") -> Auth:
+    return Auth(
+        username=username,
+        password=password,
+        bearer=bearer,
+        ca=tls.ca,
+        certificate=tls.certificate,
+        certificate_key=tls.key,
+    )
 
 
 def _ssh(values: Mapping[str, str]) -> Auth:
