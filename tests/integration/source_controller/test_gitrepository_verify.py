@@ -40,8 +40,8 @@ def _author(folder: Path, name: str) -> Author:
     return Author(folder / name, public)
 
 
-def _verify(mode: str = "HEAD", secret: str = "keys") -> dict[str, Any]:
-    return {"mode": mode, "secretRef": {"name": secret}}
+def _verify(mode: str = "HEAD") -> dict[str, Any]:
+    return {"mode": mode, "secretRef": {"name": "keys"}}
 
 
 # --- what must not pass ---------------------------------------------------------------------------
@@ -183,6 +183,7 @@ async def test_signatures_that_hold(
     repo: Repo,
     http_server: GitHttpServer,
     author: Author,
+    *,
     mode: str,
     ref: dict[str, str],
     signed: tuple[str, ...],
