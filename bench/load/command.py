@@ -2,6 +2,7 @@
 
     python -m bench load --n 100 --plane devcluster
     python -m bench load --n 100,1000 --plane devcluster,real --report docs/performance.md
+    python -m bench load --figures a.json,b.json --report docs/performance.md
 
 Every combination of workload, size, control plane and set of controllers is a run of its own on a
 fresh control plane. Figures are those of one machine at one time; compare ratios.
@@ -19,7 +20,7 @@ from pathlib import Path
 from bench.load import report
 from bench.load.phases import PHASES, Scale
 from bench.load.plane import PLANES
-from bench.load.results import RunResult, to_json
+from bench.load.results import RunResult, from_json, to_json
 from bench.load.run import RunOptions, run
 from fluvial.errors import FluvialError
 from fluvial.log import setup_logging
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str]) -> int:
     setup_logging(level="error", encoding="console")
     runs: list[RunResult] = []
     try:
+        if given.figures:
+            runs = [one for file in given.figures for one in from_json(file.read_bytes())]
+            _write(given, runs)
+            return 0
         for options in read_options(given):
             _say(
                 f"{options.workload}, N={options.scale.count}, {options.controllers}"
@@ -43,12 +48,8 @@ def main(arguments: Sequence[str]) -> int:
             runs.append(asyncio.run(run(options, say=lambda line: _say(f"  {line}"))))
             sys.stdout.write(report.text(runs[-1]) + "\n\n")
             sys.stdout.flush()
-            # After each: what was measured is kept if a later run fails.
-            if given.json:
-                given.json.write_bytes(to_json(runs))
-            if given.report:
-                report.put_into(given.report, report.markdown(runs, remark=given.remark))
-    except FluvialError as error:
+            _write(given, runs)  # after each: what was measured is kept if a later run fails
+    except (FluvialError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return int(any(one.failed for one in runs))
@@ -119,8 +120,21 @@ def parser() -> argparse.ArgumentParser:
     add("--no-floor", action="store_true", help="leave the floor out")
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--report", type=Path, metavar="FILE", help="put the tables between the marks of a page")
+    add(
+        "--figures",
+        type=lambda text: [Path(word) for word in _words(text)],
+        metavar="FILE,...",
+        help="run nothing, take the figures of former runs' JSON",
+    )
     add("--remark", default="", help="stands above the tables")
     return made
+
+
+def _write(given: argparse.Namespace, runs: Sequence[RunResult]) -> None:
+    if given.json:
+        given.json.write_bytes(to_json(runs))
+    if given.report:
+        report.put_into(given.report, report.markdown(runs, remark=given.remark))
 
 
 def _words(text: str) -> list[str]:

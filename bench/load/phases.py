@@ -162,7 +162,8 @@ class Phases:
         work = await self._run(objects, by_hand, [moments], timeout=timeout)
         note = (
             f"found by the timer (interval {self._scale.interval}s): the figures are when in its"
-            " interval each object was changed, not how long a correction takes"
+            " interval each object was changed, not how long a correction takes; requests are those"
+            " of all timers"
         )
         return replace(work, objects=len(keys), notes=(note,))
 

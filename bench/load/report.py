@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.load.audit import Counted
+from bench.load.lag import Lag
 from bench.load.placeholders import BadData
 from bench.load.results import FloorResult, PhaseResult, RunResult
+from bench.load.sampling import GroupUse
 
 __all__ = ["BEGIN", "END", "markdown", "put_into", "text"]
 
@@ -44,6 +46,7 @@ def _phase_text(phase: PhaseResult, floor: FloorResult | None) -> list[str]:
     lines += [
         f"  {kind}: p50 {one.p50:.2f} s, p95 {one.p95:.2f} s, max {one.max:.2f} s"
         for kind, one in phase.latency.items()
+        if one.count
     ]
     if phase.settled >= 0.05:
         lines.append(f"  quiet {phase.settled:.1f} s later")
@@ -72,7 +75,7 @@ def markdown(runs: Sequence[RunResult], *, remark: str = "") -> str:
     """The tables of several runs; ``remark`` stands above them."""
     if not runs:
         return remark
-    lines = [f"Taken {runs[-1].date[:10]} on {_machine(runs[0])}."]
+    lines = [f"Taken {runs[-1].date[:10]} on {_machine(runs[0])}.", *_settings(runs)]
     if remark:
         lines += ["", remark]
     lines += ["", *_times(runs)]
@@ -80,6 +83,19 @@ def markdown(runs: Sequence[RunResult], *, remark: str = "") -> str:
     lines += ["", *_requests(runs)]
     lines += [""] + [f"- {note}" for note in _notes(runs)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _settings(runs: Iterable[RunResult]) -> list[str]:
+    """Versions of the control planes and the concurrency of the controllers."""
+    planes = sorted({f"{run.plane} {run.plane_version}" for run in runs})
+    limits = sorted(
+        {
+            f"{run.controllers} reconciles {limit} {kind} at once"
+            for run in runs
+            for kind, limit in run.concurrency.items()
+        }
+    )
+    return [f"Control planes: {', '.join(planes)}. Concurrency: {', '.join(limits)}."]
 
 
 def _times(runs: Iterable[RunResult]) -> list[str]:
@@ -94,48 +110,50 @@ def _times(runs: Iterable[RunResult]) -> list[str]:
             sources = [one for kind, one in phase.latency.items() if kind not in _OWNERS]
             source = sources[0] if sources else None
             cells = [
-                run.workload,
-                run.controllers,
-                run.plane,
-                str(run.count),
+                *_run_cells(run),
                 phase.phase + (" **failed**" if phase.failures else ""),
                 f"{phase.seconds:.1f}",
                 f"{floor.seconds:.1f}" if floor else "–",  # noqa: RUF001  # a dash in a table
                 _ratio(phase, floor),
-                f"{source.p50:.1f} / {source.p95:.1f}" if source else "",
-                f"{owner.p50:.1f} / {owner.p95:.1f}" if owner else "",
+                f"{source.p50:.1f} / {source.p95:.1f}" if source and source.count else "",
+                f"{owner.p50:.1f} / {owner.p95:.1f}" if owner and owner.count else "",
             ]
             lines.append(_row(cells))
     return lines
 
 
-def _costs(runs: Iterable[RunResult]) -> list[str]:
-    lines = _head(
-        (*_RUN, "process group", "CPU, s", "peak MiB", "event loop p99, ms", "over 5 ms"),
-        numbers=4,
-    )
+def _costs(runs: Sequence[RunResult]) -> list[str]:
+    """CPU and memory of every process group, and event-loop lag where there is one."""
+    groups = dict.fromkeys(use.name for run in runs for one in run.phases for use in one.uses)
+    loops = dict.fromkeys(name for run in runs for one in run.phases for name in one.lag)
+    names = [f"{name}: CPU s / peak MiB" for name in groups]
+    names += [f"{name}: loop p99 ms / over 5 ms" for name in loops]
+    lines = _head((*_RUN, *names), numbers=len(names))
     for run in runs:
         for phase in run.phases:
-            for use in phase.uses:
-                lag = phase.lag.get(use.name)
-                cells = [
-                    run.workload,
-                    run.controllers,
-                    run.plane,
-                    str(run.count),
-                    phase.phase,
-                    use.name,
-                    f"{use.cpu_seconds:.1f}",
-                    f"{use.peak_mib:.0f}{'' if use.exact else ' (resident)'}",
-                    f"<= {lag.p99_ms:g}" if lag else "",
-                    f"{lag.late:.0%}" if lag else "",
-                ]
-                lines.append(_row(cells))
+            uses = {use.name: use for use in phase.uses}
+            cells = [*_run_cells(run), phase.phase]
+            cells += [_use(uses[name]) if name in uses else "" for name in groups]
+            cells += [_lag(phase.lag[name]) if name in phase.lag else "" for name in loops]
+            lines.append(_row(cells))
     return lines
 
 
+def _use(use: GroupUse) -> str:
+    return f"{use.cpu_seconds:.1f} / {use.peak_mib:.0f}{'' if use.exact else ' (resident)'}"
+
+
+def _lag(lag: Lag) -> str:
+    return f"<= {lag.p99_ms:g} / {lag.late:.0%}"
+
+
 def _requests(runs: Iterable[RunResult]) -> list[str]:
-    """Requests an object, of each run."""
+    """Requests an object, of the largest run of each sort."""
+    runs = list(runs)
+    largest = {
+        _sort(run): max(one.count for one in runs if _sort(one) == _sort(run)) for run in runs
+    }
+    runs = [run for run in runs if run.count == largest[_sort(run)]]
     what = "requests an object, by verb and resource (T: as the tenant)"
     lines = _head((*_RUN, "controller", what, "sum"), numbers=1)
     for run in runs:
@@ -153,14 +171,7 @@ def _requests(runs: Iterable[RunResult]) -> list[str]:
                     if one.count / phase.objects >= 0.01
                 )
                 total = phase.requests_of(controller) / phase.objects
-                cells = [
-                    run.workload,
-                    run.controllers,
-                    run.plane,
-                    str(run.count),
-                    phase.phase,
-                    controller,
-                ]
+                cells = [*_run_cells(run), phase.phase, controller]
                 lines.append(_row([*cells, shown, f"{total:.2f}"]))
     return lines
 
@@ -176,6 +187,14 @@ def _notes(runs: Iterable[RunResult]) -> list[str]:
                 for failure in phase.failures
             )
     return list(notes)
+
+
+def _sort(run: RunResult) -> tuple[str, str, str]:
+    return run.workload, run.controllers, run.plane
+
+
+def _run_cells(run: RunResult) -> list[str]:
+    return [*_sort(run), str(run.count)]
 
 
 def _ratio(phase: PhaseResult, floor: FloorResult | None) -> str:

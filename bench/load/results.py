@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from bench.load.audit import Counted
 from bench.load.lag import Lag
+from bench.load.placeholders import BadData
 from bench.load.sampling import GroupUse
 from bench.load.spread import Spread
 
-__all__ = ["FloorResult", "Machine", "PhaseResult", "RunResult", "to_json"]
+__all__ = ["FloorResult", "Machine", "PhaseResult", "RunResult", "from_json", "to_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,28 @@ class RunResult:
 def to_json(runs: Sequence[RunResult]) -> bytes:
     """All figures; what is infinite becomes null."""
     return orjson.dumps([_finite(asdict(run)) for run in runs], option=orjson.OPT_INDENT_2)
+
+
+def from_json(text: bytes) -> list[RunResult]:
+    """What ``to_json`` wrote.
+
+    Raises:
+        BadData: it is something else.
+
+    """
+    try:
+        return msgspec.convert(_numbers(orjson.loads(text)), list[RunResult])
+    except (orjson.JSONDecodeError, msgspec.ValidationError) as error:
+        raise BadData(f"these are no figures of the harness: {error}") from error
+
+
+def _numbers(value: Any) -> Any:
+    """The reverse of ``_finite``; what was infinite or nothing at all is no number."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return math.nan if value is None else value
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,14 @@ from bench.load import command, report
 from bench.load.audit import Counted
 from bench.load.lag import Lag
 from bench.load.placeholders import BadData
-from bench.load.results import FloorResult, Machine, PhaseResult, RunResult, to_json
+from bench.load.results import (
+    FloorResult,
+    Machine,
+    PhaseResult,
+    RunResult,
+    from_json,
+    to_json,
+)
 from bench.load.sampling import GroupUse
 from bench.load.spread import Spread
 
@@ -73,14 +80,28 @@ def test_the_tables_have_a_row_for_each_phase_and_group() -> None:
     tables = report.markdown([RUN], remark="Preliminary.")
 
     assert "Taken 2026-01-02 on 2 cores" in tables
+    assert "Control planes: devcluster v1." in tables
+    assert "fluvial reconciles 20 Kustomization at once" in tables
     assert "Preliminary." in tables
     assert (
         "| kustomizations | fluvial | devcluster | 4 | install | 6.0 | 3.0 | 2.0 | 1.0 / 2.0 | 4.0 / 5.0 |"
         in tables
     )
-    assert "| kustomize-controller | 2.2 | 80 (resident) | <= 5 | 10% |" in tables
+    assert "| install | 2.2 / 80 (resident) | <= 5 / 10% |" in tables
     assert "1.00 apply services T, 0.50 get services | 1.50 |" in tables
     assert "- install: a remark" in tables
+
+
+def test_requests_are_shown_for_the_largest_run_only() -> None:
+    larger = replace(RUN, count=40)
+    elsewhere = replace(RUN, plane="real")
+    rows = [
+        line.split(" | ")[2:4]
+        for line in report.markdown([RUN, larger, elsewhere]).splitlines()
+        if line.endswith("| 1.50 |")
+    ]
+
+    assert rows == [["devcluster", "40"], ["real", "4"]]
 
 
 def test_a_phase_that_failed_has_no_ratio_and_says_why() -> None:
@@ -117,6 +138,25 @@ def test_json_has_all_figures_and_null_for_what_is_infinite() -> None:
     assert run["phases"][0]["latency"]["Kustomization"]["p95"] == 5
     assert run["phases"][0]["lag"]["kustomize-controller"]["max_ms"] is None
     assert run["floor"][0]["requests"] == 76
+
+
+def test_figures_are_read_again_as_they_were_written() -> None:
+    (run,) = from_json(to_json([RUN]))
+
+    assert report.markdown([run]) == report.markdown([RUN])
+    with pytest.raises(BadData, match="no figures of the harness"):
+        from_json(b'[{"workload": 1}]')
+
+
+def test_tables_are_made_of_former_figures(tmp_path: Path) -> None:
+    page, figures = tmp_path / "page.md", tmp_path / "a.json"
+    page.write_text(f"{report.BEGIN}\n{report.END}\n")
+    figures.write_bytes(to_json([RUN]))
+
+    code = command.main(["--figures", f"{figures},{figures}", "--report", str(page)])
+
+    assert code == 0
+    assert page.read_text().count("| devcluster | 4 | install | 6.0 |") == 2
 
 
 def parse(*arguments: str) -> argparse.Namespace:
