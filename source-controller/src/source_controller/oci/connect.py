@@ -25,7 +25,7 @@ from source_controller.oci.errors import InvalidCredentials
 
 __all__ = ["open_session", "tls_context"]
 
-_CONNECTIONS = 8
+_CONNECTIONS = 100
 _MAX_LINE = 16 << 10
 _MAX_HEADERS = 32 << 10  # addresses of blobs carry signatures of several KiB
 _READ_BUFFER = 1 << 18

@@ -114,9 +114,12 @@ class Registries:
 
     async def _tidy(self) -> None:
         now = self._clock.monotonic()
-        idle = [(key, entry) for key, entry in self._open.items() if not entry.users]
+        idle = [key for key, entry in self._open.items() if not entry.users]
         surplus = len(idle) - _MAX_IDLE
-        for place, (key, entry) in enumerate(idle):
-            if place < surplus or now - entry.used > _IDLE_SECONDS:
-                del self._open[key]
-                await entry.http.close()
+        old = [
+            self._open.pop(key)
+            for place, key in enumerate(idle)
+            if place < surplus or now - self._open[key].used > _IDLE_SECONDS
+        ]
+        for entry in old:  # nobody finds them any more
+            await entry.http.close()

@@ -122,6 +122,7 @@ class RegistrySession:
                     if isinstance(error, RegistryUnreachable)
                     else error.status in _AGAIN
                 )
+                self._pinged = None  # it may have moved from http to https, or log in otherwise
                 if not (left and passing):
                     raise
             else:

@@ -6,6 +6,7 @@ thousand equal objects cost one pull and the disk space of one.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import weakref
 from collections.abc import Mapping
@@ -154,6 +155,9 @@ class Pulls:
             packed = await in_thread(lambda stop: publishing.publish(archive, write, stop))
         except ArtifactTooLarge as error:
             raise ContentTooLarge(str(error)) from error
+        except asyncio.CancelledError:  # it may have been finished nevertheless
+            archive.unlink(missing_ok=True)
+            raise
         written = archive.stat().st_mtime_ns
         content = Content(archive, packed, manifest.annotations, written)
         weakref.finalize(content, archive.unlink, missing_ok=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fluvial.api.source_oci import DEFAULT_TAG, OCIRepositoryRef
 from fluvial.artifact.digest import Digest
+from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from source_controller.oci.reference import check_tag, parse_digest
 from source_controller.oci.registry import RepositoryClient
@@ -86,11 +87,15 @@ class Resolver:
             return check_tag(ref.tag or DEFAULT_TAG)
 
         async def choose() -> str:
-            return choose_version(
-                await client.tags(),
-                ref.semver,
-                pattern=ref.semver_filter,
-                plus_as_underscore=media_type == HELM_CHART_LAYER,
+            tags = await client.tags()
+            # A repository may have a hundred thousand of them.
+            return await in_thread(
+                lambda _: choose_version(
+                    tags,
+                    ref.semver,
+                    pattern=ref.semver_filter,
+                    plus_as_underscore=media_type == HELM_CHART_LAYER,
+                )
             )
 
         question = (domain, client.repository, ref.semver, ref.semver_filter, media_type)
