@@ -23,7 +23,9 @@ _IPV4 = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 _ENDPOINT = re.compile(r"\d{1,3}(\.\d{1,3}){3}:\d+")
 _TOO_OLD = re.compile(r"(too old resource version: )\d+( \()\d+(\))")
 _TOO_NEW = re.compile(r"(Too large resource version: )(\d+)(, current: )\d+")
-_VERSION_IN_TEXT = re.compile(r'(ResourceVersion in [a-z ]+(?:\(|: )|resourceVersion\\*":\\*")(\d+)')
+_VERSION_IN_TEXT = re.compile(
+    r'(ResourceVersion in [a-z ]+(?:\(|: )|resourceVersion\\*":\\*")(\d+)'
+)
 _AGE = re.compile(r"(\d+[smhdy])+")
 _SOME_VERSION = "<rv>"
 _ABSENT = ""
