@@ -123,15 +123,17 @@ class Gate:
         filled: JsonObject = _admit.default(obj, self.schema(kind))
         return filled
 
-    def validate(self, kind: Kind, new: JsonObject, old: JsonObject | None) -> None:
-        """Raises the 422 of the kind."""
+    def validate(self, kind: Kind, new: JsonObject, old: JsonObject | None) -> list[str]:
+        """What to warn of; raises the 422 of the kind."""
+        said: list[str] = []
         if _admit is None:
-            return
+            return said
         with _translated():
             if old is None:
                 _admit.validate_create(new, self.schema(kind))
             else:
-                _admit.validate_update(new, old, self.schema(kind))
+                said = _admit.validate_update(new, old, self.schema(kind))
+        return said
 
     def track(
         self, kind: Kind, live: JsonObject | None, new: JsonObject, *, by: Written

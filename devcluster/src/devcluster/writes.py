@@ -140,6 +140,7 @@ class Writer:
                 plural=kind.plural,
                 name=target.name,
                 going=bool(existing["metadata"].get("deletionTimestamp")),
+                generated=bool(obj["metadata"].get("generateName")),
             )
         if options.dry_run:
             return Outcome(obj, created=True)
@@ -324,7 +325,7 @@ class Writer:
         for hook in self._hooks:
             hook(target, new, old, options)
         try:
-            self._gate.validate(kind, new, old)
+            options.warnings += self._gate.validate(kind, new, old)
         except errors.ApiFailure as failure:
             if kind.crd and target.subresource == "status":
                 raise _as_of_status(target, failure) from None

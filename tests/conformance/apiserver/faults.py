@@ -165,9 +165,8 @@ def _without_defaults(original: Any) -> Any:
 
 
 def _changes_unchecked(original: Any) -> Any:
-    def validate(self: Gate, kind: Any, new: Json, old: Json | None) -> None:
-        if old is None:
-            original(self, kind, new, old)
+    def validate(self: Gate, kind: Any, new: Json, old: Json | None) -> Any:
+        return original(self, kind, new, old) if old is None else []
 
     return validate
 

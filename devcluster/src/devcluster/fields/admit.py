@@ -233,25 +233,34 @@ def validate_create(obj: JsonObject, schema: TypeSchema) -> None:
     _refuse(causes, obj, schema)
 
 
-def validate_update(new: JsonObject, old: JsonObject, schema: TypeSchema) -> None:
+def validate_update(new: JsonObject, old: JsonObject, schema: TypeSchema) -> list[str]:
     """Refuse a change that may not be made.
+
+    Returns:
+        What is wrong and was so before: it is warned of.
 
     Raises:
         FieldsError: 422 with the causes.
 
     """
-    checker = Checker()
+    checker, inherited = Checker(), list[Cause]()
     check_meta_update(checker, new["metadata"], old["metadata"], schema)
     if schema.openapi is None:
         rules.check_update(checker, new, old, schema)
         causes = checker.causes
     else:
-        causes = _custom_causes(checker.causes, new, schema.openapi, old)
+        causes = _custom_causes(checker.causes, new, schema.openapi, old, inherited=inherited)
     _refuse(causes, new, schema)
+    return [cause.text for cause in inherited]
 
 
 def _custom_causes(
-    causes: list[Cause], obj: JsonObject, openapi: JsonObject, old: Any
+    causes: list[Cause],
+    obj: JsonObject,
+    openapi: JsonObject,
+    old: Any,
+    *,
+    inherited: list[Cause] | None = None,
 ) -> list[Cause]:
     body = _checked_part(obj, openapi)
     out = [*causes, *schema_causes(body, openapi), *list_causes(body, openapi)]
@@ -267,7 +276,7 @@ def _custom_causes(
 
     if any(cause.reason in BLOCKING for cause in out):
         return [*out, NOT_CHECKED]
-    return [*out, *celrules.rule_causes(obj, openapi, old)]
+    return [*out, *celrules.rule_causes(obj, openapi, old, inherited=inherited)]
 
 
 def _checked_part(obj: JsonObject, openapi: JsonObject) -> JsonObject:
