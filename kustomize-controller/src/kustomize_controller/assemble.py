@@ -127,8 +127,8 @@ class KustomizeController:
             else self._own
         )
         self._waiters = (
-            HealthWaiter(done=self.queue.add, clock=parts.clock, informers=parts.informers),
-            HealthWaiter(done=self.queue.add, clock=parts.clock),
+            HealthWaiter(done=self.queue.add_first, clock=parts.clock, informers=parts.informers),
+            HealthWaiter(done=self.queue.add_first, clock=parts.clock),
         )
         self._sources = self._make_sources(parts, settings)
         self._reconciler = self._make_reconciler(parts, settings)

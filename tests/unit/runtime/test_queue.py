@@ -202,6 +202,40 @@ async def test_a_worker_cancelled_while_nothing_came_leaves_no_trace() -> None:
     assert await asyncio.wait_for(queue.get(), 1) == "a"
 
 
+async def test_what_was_begun_comes_before_what_is_new_in_its_own_order() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("settled", low_priority=True)
+    for key in ("new", "begun", "other"):
+        queue.add(key)
+    queue.add_first("begun")
+    queue.add_first("begun too")
+    queue.add_first("settled")
+    queue.add("begun")
+
+    assert len(queue) == 5
+    taken = [await queue.get() for _ in range(5)]
+    assert taken == ["begun", "begun too", "settled", "new", "other"]
+
+
+async def test_first_is_ready_once_without_its_timer_and_not_while_it_is_held() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("a", 5)
+    queue.add_first("a")
+    queue.add_after("a", 5)
+    assert (len(queue), queue.delayed) == (1, 0)
+    assert await queue.get() == "a"
+    queue.add_first("a")
+    assert len(queue) == 0
+
+    queue.done("a")
+    assert await queue.get() == "a"
+    queue.done("a")
+    queue.add_first("b")
+    queue.shut_down(drain=False)
+    queue.add_first("c")
+    assert len(queue) == 0
+
+
 async def test_low_priority_waits_for_the_rest() -> None:
     queue: WorkQueue[str] = WorkQueue()
     queue.add("settled", low_priority=True)

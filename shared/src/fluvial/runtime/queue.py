@@ -8,6 +8,8 @@ with ``done``. One event loop, no locks. The invariants, which everything above 
 - A key waits at most once: either ready or under one timer, the earliest that was asked for. A
   plain add cancels the timer, since the run it causes will set its own.
 - All timers together cost one timer of the event loop.
+- Keys added by ``add_first`` come before all others: what was begun is ended before more is begun,
+  so that a burst does not end for everybody at its very end.
 - Keys added with ``low_priority`` come after all others (after a start: what was already settled),
   but one in eight keys is taken from them, so that they never starve.
 - After ``shut_down`` nothing is accepted any more, and ``get`` raises once nothing is left.
@@ -74,6 +76,7 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._backoff: Backoff[K] = backoff or Backoff()
         self._observer = observer
+        self._first: OrderedDict[K, None] = OrderedDict()
         self._high: OrderedDict[K, None] = OrderedDict()
         self._low: OrderedDict[K, None] = OrderedDict()
         self._since_low = 0
@@ -89,7 +92,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Keys that are ready; neither those being processed nor those under a timer."""
-        return len(self._high) + len(self._low)
+        return len(self._first) + len(self._high) + len(self._low)
 
     @property
     def processing(self) -> int:
@@ -118,14 +121,26 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._again[key] = self._again.get(key, True) and low_priority
             return
-        self._enqueue(key, low_priority=low_priority)
+        self._enqueue(key, self._low if low_priority else self._high)
+
+    def add_first(self, key: K) -> None:
+        """Make ``key`` ready before those that ``add`` made so; its timer is cancelled."""
+        if self._down or key in self._processing:
+            self.add(key)
+            return
+        self._due.pop(key, None)
+        if key in self._high:
+            del self._high[key]
+            self._first[key] = None
+        else:
+            self._enqueue(key, self._first)
 
     def add_after(self, key: K, delay: float, *, low_priority: bool = False) -> None:
         """Make ``key`` ready in ``delay`` seconds, unless it already is or will be earlier."""
         if delay <= 0:
             self.add(key, low_priority=low_priority)
             return
-        if self._down or key in self._high or key in self._low or key in self._again:
+        if self._down or self._is_ready(key) or key in self._again:
             return
         when = asyncio.get_running_loop().time() + delay
         current = self._due.get(key)
@@ -183,7 +198,7 @@ class WorkQueue(Generic[K]):
         if low_priority is not None and not self._down:
             # The new run supersedes the timer that the last one may have set before the add.
             self._due.pop(key, None)
-            self._enqueue(key, low_priority=low_priority)
+            self._enqueue(key, self._low if low_priority else self._high)
         self._notify_idle()
 
     def shut_down(self, *, drain: bool = True) -> None:
@@ -214,24 +229,30 @@ class WorkQueue(Generic[K]):
             self._idlers.append(idler)
             await idler
 
-    def _enqueue(self, key: K, *, low_priority: bool) -> None:
-        if key in self._high or (low_priority and key in self._low):
+    def _is_ready(self, key: K) -> bool:
+        return key in self._first or key in self._high or key in self._low
+
+    def _enqueue(self, key: K, line: OrderedDict[K, None]) -> None:
+        """Put a key in line; one that stands in a better line stays there."""
+        if key in self._first or key in self._high or key in line:
             return
         if key in self._low:
             del self._low[key]
         elif self._observer:
             self._observer.added(key)
-        (self._low if low_priority else self._high)[key] = None
+        line[key] = None
         self._wake_one()
 
     def _pop(self) -> K:
-        take_low = self._low and (not self._high or self._since_low >= _LOW_SHARE - 1)
-        self._since_low = 0 if take_low else self._since_low + 1
-        key, _ = (self._low if take_low else self._high).popitem(last=False)
+        line = self._first or self._high
+        if self._low and (not line or self._since_low >= _LOW_SHARE - 1):
+            line = self._low
+        self._since_low = 0 if line is self._low else self._since_low + 1
+        key, _ = line.popitem(last=False)
         return key
 
     def _drop_ready(self) -> None:
-        for ready in (self._high, self._low):
+        for ready in (self._first, self._high, self._low):
             while ready:
                 key, _ = ready.popitem()
                 if self._observer:
