@@ -113,15 +113,27 @@ def resource_not_found() -> ApiFailure:
     )
 
 
-def already_exists(*, group: str, plural: str, name: str, going: bool = False) -> ApiFailure:
-    """409 on create; ``going`` when what is there is being deleted."""
-    return ApiFailure(
-        409,
-        "AlreadyExists",
-        ("object is being deleted: " if going else "")
-        + f'{qualified(plural, group)} "{name}" already exists',
-        details=_details(name, group, plural),
-    )
+def already_exists(
+    *, group: str, plural: str, name: str, going: bool = False, generated: bool = False
+) -> ApiFailure:
+    """409 on create.
+
+    Args:
+        group: of the kind.
+        plural: of the kind.
+        name: of the object.
+        going: what is there is being deleted.
+        generated: the name was, or could have been, made by the server; another try may do.
+
+    """
+    text = f'{qualified(plural, group)} "{name}" already exists'
+    details = _details(name, group, plural)
+    if generated:
+        text += ", the server was not able to generate a unique name for the object"
+        details["retryAfterSeconds"] = 1
+    elif going:
+        text = f"object is being deleted: {text}"
+    return ApiFailure(409, "AlreadyExists", text, details=details)
 
 
 def conflict(*, group: str, plural: str, name: str, why: str = "") -> ApiFailure:

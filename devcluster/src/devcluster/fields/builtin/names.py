@@ -224,6 +224,7 @@ def prefixed(syntax: Syntax) -> Syntax:
     """The same syntax for a name to which a suffix will be added."""
 
     def check(value: str) -> list[str]:
-        return syntax(value[:-1] + "a" if value.endswith("-") else value)
+        masked = len(value) > 1 and value.endswith("-")
+        return syntax(value[:-2] + "a" if masked else value)
 
     return check

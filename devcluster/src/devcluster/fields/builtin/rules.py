@@ -109,6 +109,7 @@ _UPDATE: dict[tuple[str, str], Update] = {
     ("apps", "ReplicaSet"): _unless_same_spec(workloads.update_replica_set),
     ("apps", "StatefulSet"): _unless_same_spec(workloads.update_stateful_set),
     ("apps", "DaemonSet"): _unless_same_spec(workloads.update_daemon_set),
+    ("apps", "ControllerRevision"): workloads.update_revision,
     ("batch", "Job"): _unless_same_spec(workloads.update_job),
     (_RBAC, "RoleBinding"): access.update_role_binding,
     (_RBAC, "ClusterRoleBinding"): access.update_cluster_role_binding,

@@ -27,6 +27,7 @@ __all__ = [
     "update_deployment",
     "update_job",
     "update_replica_set",
+    "update_revision",
     "update_replication_controller",
     "update_stateful_set",
 ]
@@ -288,6 +289,11 @@ def update_stateful_set(checker: Checker, new: JsonObject, old: JsonObject) -> N
             " 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and"
             " 'minReadySeconds' are forbidden",
         )
+
+
+def update_revision(checker: Checker, new: JsonObject, old: JsonObject) -> None:
+    """A controller's revision keeps its data."""
+    checker.unchanged("data", new.get("data"), old.get("data"))
 
 
 # --- daemon sets ---------------------------------------------------------------------------------
