@@ -27,8 +27,8 @@ __all__ = [
     "update_deployment",
     "update_job",
     "update_replica_set",
-    "update_revision",
     "update_replication_controller",
+    "update_revision",
     "update_stateful_set",
 ]
 
