@@ -168,6 +168,8 @@ class Api:
         check_write("UpdateOptions", call.query)
         options = call.write_options()
         if target.subresource == "scale":
+            if target.kind.crd:
+                scaling.check_kind(call.decoded("Scale"))
             scale = call.object(scaling.SCALE)
             naming.must_be_named(target, scale)
             naming.check(target, scale)

@@ -10,7 +10,7 @@ from devcluster.kinds import Kind
 from devcluster.show.core_cells import born, selector_text
 from devcluster.show.jsonpath import find
 
-__all__ = ["SCALE", "check", "scale_of", "table_of", "with_scale"]
+__all__ = ["SCALE", "check", "check_kind", "scale_of", "table_of", "with_scale"]
 
 JsonObject = dict[str, Any]
 SCALE = Kind(
@@ -77,11 +77,15 @@ def table_of(scale: JsonObject, version: str) -> JsonObject:
     }
 
 
-def check(kind: Kind, name: str, scale: Mapping[str, Any]) -> None:
-    """400 for what is no Scale of this object, 422 for one that no workload can have."""
-    if kind.crd and scale.get("kind") != "Scale":
+def check_kind(scale: Mapping[str, Any]) -> None:
+    """400 for what is sent as the Scale of a custom resource, and says to be something else."""
+    if scale.get("kind") != "Scale":
         text = 'no kind is registered for the type v1.Scale in scheme "pkg/runtime/scheme.go:111"'
         raise errors.bad_request(text)
+
+
+def check(kind: Kind, name: str, scale: Mapping[str, Any]) -> None:
+    """400 for what is no Scale of this object, 422 for one that no workload can have."""
     given = (scale.get("metadata") or {}).get("name")
     if given and given != name:
         raise errors.bad_request(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from devcluster import reading, strategies, writes
+from devcluster import locks, reading, strategies, writes
 from devcluster.auth import rbac
 from devcluster.auth.authenticate import Authenticator
 from devcluster.auth.escalation import EscalationCheck
@@ -290,7 +290,7 @@ FAULTS: dict[str, Fault] = {
         "a write that names an old resourceVersion overwrites what came since",
         ("crud", "patch"),
         "the object has been modified",
-        _one(writes.Writer, "_check_version", lambda _: lambda _target, _new, _old: None),
+        _one(locks, "check_version", lambda _: lambda _target, _new, _old: None),
     ),
     "list ignores labels": Fault(
         "a label selector selects everything",
