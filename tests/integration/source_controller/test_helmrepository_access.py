@@ -41,33 +41,30 @@ async def test_user_and_password_of_a_secret(helm: SourceWorld, charts: Path) ->
 
 
 @pytest.mark.shows("HelmRepository/FetchFailed/AuthenticationFailed")
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (None, "secret 'apps/creds' not found"),
+async def test_secrets_that_do_not_do(helm: SourceWorld, charts: Path) -> None:
+    cases: list[tuple[dict[str, str] | None, str]] = [
+        (None, "secret 'apps/creds-0' not found"),
         ({"username": "dev"}, "has no 'password'"),
         ({"password": "s3cret"}, "has no 'username'"),
         ({"username": "", "password": "s3cret"}, "has no 'username'"),
         ({"tls.crt": "s3cret"}, "'tls.crt' is set without 'tls.key'"),
         ({"ca.crt": "s3cret"}, "'ca.crt' holds no certificate"),
         ({"tls.crt": "s3cret", "tls.key": "s3cret"}, "belong together"),
-    ],
-)
-async def test_secrets_that_do_not_do(
-    helm: SourceWorld, charts: Path, *, values: dict[str, str] | None, message: str
-) -> None:
+    ]
     async with FileHost(charts) as host:
-        if values is not None:
-            await helm.secret("creds", values)
-        await helm.make(url=host.url, secretRef={"name": "creds"})
-        obj = await helm.until_failed("AuthenticationFailed")
-        told = condition(obj, "FetchFailed")["message"]
-
-        assert message in told
-        assert "s3cret" not in told
+        for number, (values, _) in enumerate(cases):
+            secret = f"creds-{number}"
+            if values is not None:
+                await helm.secret(secret, values)
+            await helm.make(f"app-{number}", url=host.url, secretRef={"name": secret})
+        for number, (_, message) in enumerate(cases):
+            obj = await helm.until_failed("AuthenticationFailed", f"app-{number}")
+            told = condition(obj, "FetchFailed")["message"]
+            assert message in told
+            assert "s3cret" not in told
         assert host.requests == []
-        await helm.secret("creds", {"username": "dev", "password": "s3cret"})
-        await helm.until_ready()  # tried again under backoff
+        await helm.secret("creds-0", {"username": "dev", "password": "s3cret"})
+        await helm.until_ready("app-0")  # tried again under backoff
 
 
 async def test_a_secret_without_any_of_it_changes_nothing(helm: SourceWorld, charts: Path) -> None:
@@ -79,16 +76,14 @@ async def test_a_secret_without_any_of_it_changes_nothing(helm: SourceWorld, cha
     assert host.authorizations == [""]
 
 
-@pytest.mark.parametrize("field", ["secretRef", "certSecretRef"])
-async def test_a_name_cannot_leave_the_namespace(
-    helm: SourceWorld, charts: Path, field: str
-) -> None:
+async def test_a_name_cannot_leave_the_namespace(helm: SourceWorld, charts: Path) -> None:
     async with FileHost(charts) as host:
-        reference: dict[str, Any] = {field: {"name": "../../kube-system/secrets/x"}}
-        await helm.make(url=host.url, **reference)
-        obj = await helm.until_failed("AuthenticationFailed")
+        for field in ("secretRef", "certSecretRef"):
+            reference: dict[str, Any] = {field: {"name": "../../kube-system/secrets/x"}}
+            await helm.make(field.lower(), url=host.url, **reference)
+            obj = await helm.until_failed("AuthenticationFailed", field.lower())
+            assert "invalid name" in condition(obj, "FetchFailed")["message"]
 
-    assert "invalid name" in condition(obj, "FetchFailed")["message"]
     assert host.requests == []
 
 
@@ -110,22 +105,24 @@ async def test_the_authority_of_a_secret_is_trusted(
     assert len(host.requests) >= 1, "one trusts it, and nobody else does"
 
 
-@pytest.mark.parametrize("field", ["certSecretRef", "secretRef"])
-@pytest.mark.parametrize(
-    "names", [("ca.crt", "tls.crt", "tls.key"), ("caFile", "certFile", "keyFile")]
-)
 async def test_a_client_certificate_opens_the_host(
-    helm: SourceWorld, charts: Path, tmp_path: Path, *, field: str, names: tuple[str, ...]
+    helm: SourceWorld, charts: Path, tmp_path: Path
 ) -> None:
+    """In either Secret, by new and by old names."""
     ca = TestCA()
     strict = requiring_certificate(ca.server_context(tmp_path), ca.pem)
-    await helm.secret("tls", dict(zip(names, (ca.pem, *ca.pair()), strict=True)))
+    values = (ca.pem, *ca.pair())
+    await helm.secret("new", dict(zip(("ca.crt", "tls.crt", "tls.key"), values, strict=True)))
+    await helm.secret("old", dict(zip(("caFile", "certFile", "keyFile"), values, strict=True)))
     async with FileHost(charts, tls=strict) as host:
-        reference: dict[str, Any] = {field: {"name": "tls"}}
-        await helm.make(url=host.url, **reference)
-        await helm.until_ready()
+        for field in ("certSecretRef", "secretRef"):
+            for secret in ("new", "old"):
+                name = f"{field.lower()}-{secret}"
+                reference: dict[str, Any] = {field: {"name": secret}}
+                await helm.make(name, url=host.url, **reference)
+                await helm.until_ready(name)
 
-    assert host.certified == [True]
+    assert host.certified == [True] * 4
 
 
 async def test_the_certificate_secret_wins(helm: SourceWorld, charts: Path, tmp_path: Path) -> None:
