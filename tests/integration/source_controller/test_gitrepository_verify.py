@@ -166,7 +166,6 @@ async def test_tags_that_are_light_or_not_signed(
     "event:GitRepository/signature verified",
     "field:GitRepository/spec.verify.mode",
     "field:GitRepository/spec.verify.secretRef.name",
-    "field:GitRepository/status.sourceVerificationMode",
 )
 @pytest.mark.parametrize(
     ("mode", "ref", "signed"),
