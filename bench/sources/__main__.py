@@ -19,6 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from bench.load.sampling import GroupUse, Sampler
+from bench.sources import ocirepositories
 from bench.sources.helmindex import write_index
 from bench.stats import Table
 from fluvial.api.meta import RECONCILE_REQUEST
@@ -38,9 +39,17 @@ _MEMORY_TARGET = 400.0
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.sources", description=__doc__)
-    parser.add_argument("--index-mib", type=float, default=50.0, help="size of the Helm index")
+    parser.add_argument(
+        "--index-mib", type=float, default=50.0, help="size of the Helm index; 0 for none"
+    )
+    parser.add_argument(
+        "--oci-objects", type=int, default=1000, help="equal OCIRepositories; 0 for none"
+    )
     given = parser.parse_args(argv)
-    asyncio.run(_helm_index(int(given.index_mib * 2**20)))
+    if given.index_mib:
+        asyncio.run(_helm_index(int(given.index_mib * 2**20)))
+    if given.oci_objects:
+        asyncio.run(ocirepositories.measure(given.oci_objects))
     return 0
 
 
