@@ -26,7 +26,7 @@ from gitservers.repos import Repo
 __all__ = ["MANAGER", "SETTLED", "Cases", "GitSide", "owned_by", "poll"]
 
 MANAGER = "test"
-SETTLED = 45.0
+SETTLED = 90.0
 """Seconds until what must come has come."""
 _BINDINGS = Resource(
     "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False

@@ -26,7 +26,7 @@ async def on_devcluster(
 ) -> AsyncIterator[FaultyWorld]:
     """To inject faults in."""
     folder = tmp_path_factory.mktemp("faulty")
-    async with DevPlane.run() as plane, FaultyWorld.start(folder, plane) as world:
+    async with DevPlane.run(folder) as plane, FaultyWorld.start(folder, plane) as world:
         yield world
 
 
@@ -37,7 +37,7 @@ async def on_real(
     """The same on the real control plane."""
     folder = tmp_path_factory.mktemp("faulty-real")
     async with (
-        RealPlane.run(control_plane_binaries) as plane,
+        RealPlane.run(folder, control_plane_binaries) as plane,
         FaultyWorld.start(folder, plane) as world,
     ):
         yield world

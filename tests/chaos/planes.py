@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from controlplane.build import Binaries
@@ -38,6 +41,14 @@ class Plane(Protocol):
         """Come back with the data there was, or with none."""
         ...
 
+    async def backup(self) -> None:
+        """Keep what there is now."""
+        ...
+
+    async def restore(self) -> None:
+        """Fall, and come back as it was at the backup."""
+        ...
+
     async def halt_controllers(self) -> None:
         """Let nobody collect garbage, empty namespaces or look after workloads."""
         ...
@@ -52,14 +63,17 @@ class DevPlane:
 
     name = "devcluster"
 
-    def __init__(self) -> None:
-        self.cluster = DevCluster(Options())
+    def __init__(self, folder: Path) -> None:
+        self._state = folder / "devcluster.state"
+        self._backup = folder / "devcluster.backup"
+        self._options = Options(state=self._state, state_interval=3600.0)
+        self.cluster = DevCluster(self._options)
 
     @classmethod
     @asynccontextmanager
-    async def run(cls) -> AsyncIterator[DevPlane]:
+    async def run(cls, folder: Path) -> AsyncIterator[DevPlane]:
         """One, for as long as the context lasts."""
-        plane = cls()
+        plane = cls(folder)
         await plane.cluster.start()
         try:
             yield plane
@@ -82,8 +96,22 @@ class DevPlane:
         """As ``Plane``."""
         if not keep:
             port = int(self.cluster.url.rpartition(":")[2])
-            options = Options(port=port, admin_token=self.cluster.admin_token)
-            self.cluster = DevCluster(options)
+            self._state.unlink()
+            self.cluster = DevCluster(
+                replace(self._options, port=port, admin_token=self.cluster.admin_token)
+            )
+        await self.cluster.start()
+
+    async def backup(self) -> None:
+        """As ``Plane``."""
+        await self.cluster.save()
+        shutil.copyfile(self._state, self._backup)
+
+    async def restore(self) -> None:
+        """As ``Plane``; versions go on further ahead, as after a restore that bumps them."""
+        await self.cluster.stop()
+        shutil.copyfile(self._backup, self._state)
+        self.cluster = DevCluster(self._options)
         await self.cluster.start()
 
     async def halt_controllers(self) -> None:
@@ -100,15 +128,16 @@ class RealPlane:
 
     name = "real"
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, folder: Path, plane: ControlPlane) -> None:
+        self._backup = folder / "etcd"
         self.plane = plane
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, binaries: Binaries) -> AsyncIterator[RealPlane]:
+    async def run(cls, folder: Path, binaries: Binaries) -> AsyncIterator[RealPlane]:
         """One with the stand-in for workloads, for as long as the context lasts."""
         async with ControlPlane(binaries=binaries, members=3) as plane, workloads(plane):
-            yield cls(plane)
+            yield cls(folder, plane)
 
     def kubeconfig(self) -> JsonObject:
         """The admin's."""
@@ -128,6 +157,14 @@ class RealPlane:
             await self.plane.launch("kube-apiserver")
         else:
             await self.plane.restart(keep=False)
+
+    async def backup(self) -> None:
+        """As ``Plane``."""
+        await self.plane.backup(self._backup)
+
+    async def restore(self) -> None:
+        """As ``Plane``; versions go back."""
+        await self.plane.restart(keep=False, backup=self._backup)
 
     async def halt_controllers(self) -> None:
         """As ``Plane``."""

@@ -29,7 +29,11 @@ from faultproxy.faults import (
     watch,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),  # several lives side by side
+]
 
 REQUESTS = Match(
     agent=BOTH,

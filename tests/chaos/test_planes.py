@@ -19,7 +19,11 @@ from fluvial.kube import kinds
 from fluvial.objects import ObjectKey
 from fluvial_cli import dev
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),  # several lives side by side
+]
 
 WATCHES = Match(agent=BOTH, verb="watch")
 
@@ -183,6 +187,48 @@ async def _restart_without_data(world: FaultyWorld, folder: Path) -> None:
     assert asked == frozenset()
     assert wrong == frozenset()
     assert not found, "\n".join(found)
+
+
+async def _restored_from_a_backup(world: FaultyWorld, folder: Path) -> None:
+    """The cluster is as it was before an upgrade: that state is kept, and the next commit applied."""
+    clean = await world.clean()
+    case = await world.new_case()
+    await world.first_apply(case)
+    await world.plane.backup()
+    await world.upgrade(case)
+    position = world.proxy.position
+    await world.plane.restore()
+    await world.renew_client(folder)
+    await world.request(kinds.KUSTOMIZATION, case, "restored")
+    await world.settled(kinds.KUSTOMIZATION, case, "v1")
+    await world.answered(kinds.KUSTOMIZATION, case, "restored")
+    found = await world.comes_to(case, clean.ends["first apply"])
+    asked = world.deletions(case, after=position)
+    await world.hand_over(case)
+    await world.request(kinds.GIT_REPOSITORY, case, "new commit, again")
+    await world.settled(kinds.KUSTOMIZATION, case, "v2")
+    found += await world.comes_to(case, clean.ends["upgrade"])
+    await world.delete_all(case)
+    found += await world.comes_to(case, clean.ends["deletion"])
+    wrong = world.deletions(case, after=position) - clean.deletions
+    await world.remove(case)
+    world.check_controllers()
+
+    assert asked == frozenset()
+    assert wrong == frozenset()
+    assert not found, "\n".join(found)
+
+
+async def test_restored_from_a_backup_on_devcluster(
+    on_devcluster: FaultyWorld, tmp_path: Path
+) -> None:
+    await _restored_from_a_backup(on_devcluster, tmp_path)
+
+
+async def test_restored_from_a_backup_on_the_real_control_plane(
+    on_real: FaultyWorld, tmp_path: Path
+) -> None:
+    await _restored_from_a_backup(on_real, tmp_path)
 
 
 async def test_no_controllers_in_a_deletion_on_devcluster(on_devcluster: FaultyWorld) -> None:

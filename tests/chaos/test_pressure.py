@@ -13,7 +13,11 @@ from faultproxy import Asked, Match, Rule
 from faultproxy.faults import answer, hang
 from fluvial.kube import kinds
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),  # several lives side by side
+]
 
 RETRY_AFTER = 2
 REFUSED = 8

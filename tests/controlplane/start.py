@@ -226,15 +226,33 @@ class ControlPlane:
             for name in names:
                 await self._serves(name)
 
-    async def restart(self, *, keep: bool) -> None:
-        """Kill what runs and start all programs again, with the data there was or with none."""
+    async def restart(self, *, keep: bool, backup: Path | None = None) -> None:
+        """Kill what runs and start all programs again.
+
+        Args:
+            keep: with the data there was; otherwise with that of the backup, or none.
+            backup: a folder that ``backup`` has filled.
+
+        """
         for name in list(reversed(self._children)):
             await self.halt(name)
-        if not keep:
-            for member in range(self._members):
-                folder = self._started().etcd_folder(member)
-                await asyncio.to_thread(shutil.rmtree, folder)
+        for folder in () if keep else self._etcd_folders():
+            await asyncio.to_thread(shutil.rmtree, folder)
+            if backup is not None:
+                await asyncio.to_thread(shutil.copytree, backup / folder.name, folder)
         await self._launch_all()
+
+    async def backup(self, to: Path) -> None:
+        """Copy what etcd has into a folder; it is away for that moment."""
+        etcd = [name for name in self.programs if name.startswith("etcd")]
+        for name in etcd:
+            await self.halt(name)
+        for folder in self._etcd_folders():
+            await asyncio.to_thread(shutil.copytree, folder, to / folder.name)
+        await self.launch(*etcd)
+
+    def _etcd_folders(self) -> list[Path]:
+        return [self._started().etcd_folder(member) for member in range(self._members)]
 
     async def etcd_leader(self) -> str:
         """Name of the member that leads, once one does."""
