@@ -149,6 +149,10 @@ class FaultProxy:
             stream.end(then)
         return len(chosen)
 
+    def running(self, match: Match = _ANY) -> int:
+        """How many such watches run now."""
+        return sum(match.matches(stream.asked) for stream in self._streams)
+
     async def away(self) -> None:
         """Refuse connections, and reset those that are there."""
         if self._site is not None:
