@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import ssl as tls
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,7 @@ Json = dict[str, Any]
 _WAIT_SECONDS = 20.0
 _POLL_SECONDS = 0.05
 _ANY = "$ANY"
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _QUIET = ("Content-Type", "Accept-Encoding")
 _PATCHES = {
     "apply": "application/apply-patch+yaml",
@@ -89,6 +91,7 @@ class _Run:
         sent = json.dumps([expand(asdict(step), self._variables) for step in scenario.steps])
         self._normaliser = Normaliser(sent=sent, workload=scenario.workload)
         self._watches: dict[str, aiohttp.ClientResponse] = {}
+        self._defined: list[str] = []
 
     async def all_steps(self) -> list[Json]:
         if self._scenario.namespace:
@@ -113,6 +116,9 @@ class _Run:
             if answer.connection is not None and answer.connection.transport is not None:
                 answer.connection.transport.abort()
             answer.close()
+        # Each kind that stays costs every namespace that is deleted later a round of requests.
+        for name in self._defined:
+            await self._send(Request(name="clean up", line=f"DELETE {_DEFINITIONS}/{name}"))
         # An aborted transport closes its socket in the next turn of the loop, which may be the
         # last one.
         for _ in range(2):
@@ -160,12 +166,7 @@ class _Run:
         headers = [(name, value) for name, value in headers if name.lower() not in given]
         for name, value in step.headers.items():
             headers.append((name, expand(value, self._variables)))
-        data: str | None = step.raw if step.raw is None else expand(step.raw, self._variables)
-        if step.body is not None:
-            body = expand(step.body, self._variables)
-            data = json.dumps(body * step.times if step.times > 1 else body)
-        if data is not None and step.fill:
-            data = data.replace("$FILL", "x" * step.fill)
+        data = self._body(step)
         kind = _PATCHES.get(step.content_type, step.content_type or "application/json")
         if data is not None:
             headers.append(("Content-Type", kind))
@@ -173,7 +174,19 @@ class _Run:
             async with self._session.request(
                 method, self._url(path), data=data, headers=headers, skip_auto_headers=_QUIET
             ) as answer:
-                return answer, _parsed(answer, await answer.read())
+                body = _parsed(answer, await answer.read())
+        if path == _DEFINITIONS and answer.status == 201:
+            self._defined.append(body["metadata"]["name"])
+        return answer, body
+
+    def _body(self, step: Request) -> str | io.BytesIO | None:
+        text: str | None = step.raw if step.raw is None else expand(step.raw, self._variables)
+        if step.body is not None:
+            body = expand(step.body, self._variables)
+            text = json.dumps(body * step.times if step.times > 1 else body)
+        if text is None or not step.fill:
+            return text
+        return io.BytesIO(text.replace("$FILL", "x" * step.fill).encode())
 
     def _record(self, step: Request, answer: aiohttp.ClientResponse, body: Any) -> Json:
         normal = self._normaliser.answer(keep_discovery(body, self._scenario.discovery))
