@@ -154,6 +154,54 @@ class OwnSigstore:
             },
         }
 
+    def sign_simple(
+        self,
+        payload: bytes,
+        *,
+        subject: str = "https://ci.example/release",
+        issuer: str = "https://token.example",
+        signed_after: timedelta = timedelta(0),
+        with_sct: bool = True,
+    ) -> dict[str, str]:
+        """What cosign 2 notes beside a payload; arguments as for ``sign``."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certificate(key, subject, issuer, with_sct=with_sct)
+        signature = key.sign(payload, ec.ECDSA(hashes.SHA256()))
+        pem = certificate.public_bytes(serialization.Encoding.PEM)
+        body = orjson.dumps(
+            {
+                "apiVersion": "0.0.1",
+                "kind": "hashedrekord",
+                "spec": {
+                    "data": {
+                        "hash": {
+                            "algorithm": "sha256",
+                            "value": hashlib.sha256(payload).hexdigest(),
+                        }
+                    },
+                    "signature": {
+                        "content": _b64(signature),
+                        "publicKey": {"content": _b64(pem)},
+                    },
+                },
+            }
+        )
+        promised = {
+            "body": _b64(body),
+            "integratedTime": int((self.now + signed_after).timestamp()),
+            "logID": _key_id(self.log_key).hex(),
+            "logIndex": 7,
+        }
+        rekor = {
+            "SignedEntryTimestamp": _b64(self._log_signs(orjson.dumps(promised))),
+            "Payload": promised,
+        }
+        return {
+            "dev.cosignproject.cosign/signature": _b64(signature),
+            "dev.sigstore.cosign/certificate": pem.decode(),
+            "dev.sigstore.cosign/bundle": orjson.dumps(rekor).decode(),
+        }
+
     def _certificate(
         self, key: ec.EllipticCurvePrivateKey, subject: str, issuer: str, *, with_sct: bool
     ) -> x509.Certificate:

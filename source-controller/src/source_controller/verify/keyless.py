@@ -1,15 +1,17 @@
 """Signatures of cosign made without a key: by a certificate that a sigstore gave to an identity.
 
-The work is done by the sigstore package, offline: the bundle brings what the transparency log said,
-and the trusted root says whose word counts. It is large, so it is loaded at the first such signature
-only, in the thread that needs it.
+Nothing is asked over the network: the signature brings what the transparency log said, and the
+trusted root says whose word counts. Bundles (cosign 3) are judged by the sigstore package, which is
+large, and so is loaded at the first one only, in the thread that needs it. It has no way to judge the
+signatures of cosign 2: ``simplekeyless`` does.
 """
 
 from __future__ import annotations
 
 import importlib.resources
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,9 +20,11 @@ from fluvial.artifact.digest import Digest
 from fluvial.artifact.threads import in_thread
 from source_controller.oci.errors import VerificationFailed
 from source_controller.oci.registry import RepositoryClient
-from source_controller.verify.found import find_bundles, find_simple
+from source_controller.verify.found import SimpleSigning, find_bundles, find_simple
 from source_controller.verify.identities import Identity, identity_matches
+from source_controller.verify.simplekeyless import check_simple_keyless
 from source_controller.verify.statement import DSSE_TYPE, check_statement
+from source_controller.verify.trustedroot import TrustedRoot
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier
@@ -53,32 +57,43 @@ async def verify_without_key(
 
     """
     bundles = await find_bundles(client, digest)
-    if not bundles:
-        if any(simple.certificate for simple in await find_simple(client, digest)):
-            raise VerificationFailed(
-                "the signature is in the format of cosign 2, which has no proof that its log entry"
-                " is there: sign with cosign 3"
-            )
+    found = await find_simple(client, digest)
+    simple = [signature for signature in found if signature.certificate]
+    if not bundles and not simple:
         raise VerificationFailed("no signatures found")
-    await in_thread(lambda _: _check(bundles, digest, identities, trusted_root))
+    root = await in_thread(lambda _: _public_root()) if trusted_root is None else trusted_root
+    if len(root) > _MAX_ROOT:
+        raise VerificationFailed("the trusted root is too large")
+    await in_thread(lambda _: _check(bundles, simple, digest, identities, root))
 
 
 def _check(
     bundles: Sequence[bytes],
+    simple: Sequence[SimpleSigning],
     digest: Digest,
     identities: Sequence[Identity],
-    trusted_root: bytes | None,
+    root: bytes,
 ) -> None:
-    verifier = _verifier(trusted_root)
+    """Return once one of them holds; bundles are tried first."""
+    parsed = TrustedRoot.parse(root)
+    checks = [_checked_by(root, bundle, digest, identities) for bundle in bundles] + [
+        partial(check_simple_keyless, one, digest, identities, parsed) for one in simple
+    ]
     problems: list[str] = []
-    for bundle in bundles:
+    for check in checks:
         try:
-            _check_bundle(verifier, bundle, digest, identities)
+            check()
         except VerificationFailed as error:
             problems.append(str(error))
         else:
             return
     raise VerificationFailed(f"no signature counts: {'; '.join(dict.fromkeys(problems))}"[:1000])
+
+
+def _checked_by(
+    root: bytes, bundle: bytes, digest: Digest, identities: Sequence[Identity]
+) -> Callable[[], None]:
+    return lambda: _check_bundle(_verifier(root), bundle, digest, identities)
 
 
 def _check_bundle(
@@ -113,18 +128,15 @@ class _Policy:
             raise VerificationFailed("the signer is none of the identities that may sign")
 
 
-def _verifier(trusted_root: bytes | None) -> Verifier:
-    from sigstore.models import TrustedRoot  # noqa: PLC0415  # as above
+def _verifier(root: bytes) -> Verifier:
+    from sigstore.models import TrustedRoot as PackageRoot  # noqa: PLC0415  # as above
     from sigstore.verify import Verifier  # noqa: PLC0415
 
-    raw = _public_root() if trusted_root is None else trusted_root
-    if len(raw) > _MAX_ROOT:
-        raise VerificationFailed("the trusted root is too large")
     try:
         with tempfile.NamedTemporaryFile() as file:
-            file.write(raw)
+            file.write(root)
             file.flush()
-            return Verifier(trusted_root=TrustedRoot.from_file(file.name))
+            return Verifier(trusted_root=PackageRoot.from_file(file.name))
     except Exception as error:  # pydantic's, sigstore's and cryptography's errors have no root
         raise VerificationFailed("the trusted root cannot be read") from error
 

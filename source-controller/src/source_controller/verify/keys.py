@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from source_controller.oci.errors import VerificationFailed
 from source_controller.verify.ed25519 import verifies_ed25519
 
-__all__ = ["PublicKey", "keys_from_secret", "verifies"]
+__all__ = ["PublicKey", "is_supported", "keys_from_secret", "verifies"]
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | Ed25519PublicKey
 
@@ -49,6 +50,15 @@ def keys_from_secret(data: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
     return found
 
 
+def is_supported(key: object) -> TypeGuard[PublicKey]:
+    """Whether a key is of a kind, curve and length that counts."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.name in _CURVES
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.key_size >= _MIN_RSA_BITS
+    return isinstance(key, Ed25519PublicKey)
+
+
 def verifies(keys: Iterable[PublicKey], signature: bytes, payload: bytes) -> bool:
     """Whether one of the keys made a signature over a payload."""
     return any(_verifies(key, signature, payload) for key in keys)
@@ -59,11 +69,7 @@ def _load(pem: bytes) -> PublicKey | None:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         return None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return key if key.curve.name in _CURVES else None
-    if isinstance(key, rsa.RSAPublicKey):
-        return key if key.key_size >= _MIN_RSA_BITS else None
-    return key if isinstance(key, Ed25519PublicKey) else None
+    return key if is_supported(key) else None
 
 
 def _verifies(key: PublicKey, signature: bytes, payload: bytes) -> bool:

@@ -224,19 +224,6 @@ async def test_nothing_is_signed(fake: FakeRegistry, sigstore: OwnSigstore) -> N
         await verify(fake, sigstore.trusted_root())
 
 
-async def test_the_format_of_cosign_2_is_named(fake: FakeRegistry, sigstore: OwnSigstore) -> None:
-    notes = {
-        "dev.cosignproject.cosign/signature": "AAAA",
-        "dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----",
-    }
-    kind = "application/vnd.dev.cosign.simplesigning.v1+json"
-    image = image_of([(kind, b"{}")], layer_annotations=notes)
-    fake.put("app", f"sha256-{DIGEST.hex}.sig", image)
-
-    with pytest.raises(VerificationFailed, match="format of cosign 2"):
-        await verify(fake, sigstore.trusted_root())
-
-
 @pytest.mark.parametrize(
     "matches", [[], [("", "x")], [("x", "")], [("(", "x")], [("x", "(?=y)")], [("x" * 5000, "x")]]
 )
