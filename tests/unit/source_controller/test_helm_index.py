@@ -249,6 +249,10 @@ def test_what_cannot_be_printed_is_taken_out(tmp_path: Path) -> None:
         ('{"apiVersion": 1}', "apiVersion"),
         (HEAD + f"  app:\n  - {entry(created='yesterday')}\n", "created is not a time"),
         ("apiVersion: v1\ngenerated: 2024\n", "generated"),
+        (
+            '{"apiVersion": "v1", "generated": "x", "entries": {"app": [{"name": "a"}]}}',
+            "generated",
+        ),
         ("apiVersion: v1\nentries: {\n", "line"),
         ('{"apiVersion": "v1", "entries": {"app": [', "line"),
         ("apiVersion: v1\n---\napiVersion: v1\n", "one document"),

@@ -99,15 +99,16 @@ def rewrite(source: Path, target: Path) -> IndexSummary:
 
 def _read(stream: BinaryIO) -> tuple[dict[str, Any], _Entries]:
     if _looks_like_json(stream):
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            try:
-                return _from_json(msgspec.json.decode(content, type=_JsonIndex))
-            except msgspec.ValidationError as error:
-                raise InvalidIndex(_location(error)) from None
-            except RecursionError:
-                raise InvalidIndex("it is nested too deeply") from None
-            except msgspec.DecodeError:
-                stream.seek(0)  # a YAML document may begin like JSON
+        # It is closed when the last entry that lies in it is gone, and not before.
+        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            return _from_json(msgspec.json.decode(content, type=_JsonIndex))
+        except msgspec.ValidationError as error:
+            raise InvalidIndex(_location(error)) from None
+        except RecursionError:
+            raise InvalidIndex("it is nested too deeply") from None
+        except msgspec.DecodeError:
+            stream.seek(0)  # a YAML document may begin like JSON
     return _from_yaml(stream)
 
 
