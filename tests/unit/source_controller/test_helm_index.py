@@ -241,6 +241,7 @@ def test_what_cannot_be_printed_is_taken_out(tmp_path: Path) -> None:
             HEAD + f"  app:\n  - {entry(dependencies=[{'nmae': 1}])}\n",
             "unknown field 'nmae' in dependencies",
         ),
+        (HEAD + f"  app:\n  - {entry(dependencies=1)}\n", r"entries.app\[0\]: dependencies"),
         (HEAD + "  app: []\n  app: []\n", 'key "app" is already set'),
         (HEAD + "  app:\n  - {name: a, name: b}\n", 'key "name" is already set'),
         (HEAD + "  app:\n  - {name: app, version: 1.0.0, appVersion: 1.10}\n", "appVersion"),

@@ -173,7 +173,8 @@ def _read_yaml(value: dict[str, Any]) -> _Read:
     try:
         _refuse_unknown(value, _FIELDS[ChartVersion], "the entry")
         for name, model in (("dependencies", Dependency), ("maintainers", Maintainer)):
-            for part in value.get(name) or ():
+            parts = value.get(name)
+            for part in parts if isinstance(parts, list) else ():
                 if isinstance(part, dict):
                     _refuse_unknown(part, _FIELDS[model], name)
         for name in _NUMBERS_ALLOWED:
