@@ -270,7 +270,7 @@ class _Builder:
         if form == "any":
             return ANY
         if form == "object":
-            return Node(form="object", is_map=True, element=ANY)
+            return Node(form="object", is_map=True, element=ANY, map_atomic=True)
         return Node(form=form, scalar=_SCALARS[form])
 
     def _list(self, form: JsonObject) -> Node:

@@ -192,6 +192,12 @@ def _stateful_set_claims(obj: JsonObject) -> None:
         claim["status"].setdefault("phase", "Pending")
 
 
+def _node(obj: JsonObject) -> None:
+    spec = obj.get("spec") or {}
+    if spec.get("podCIDR") and not spec.get("podCIDRs"):
+        spec["podCIDRs"] = [spec["podCIDR"]]
+
+
 def _condition_pattern(obj: JsonObject) -> None:
     obj["status"] = obj.get("status") or "True"
 
@@ -459,6 +465,7 @@ _KINDS: dict[tuple[str, str], tuple[Default, ...]] = {
     ("", "Service"): (_service_status,),
     ("", "Namespace"): (_namespace,),
     ("", "Secret"): (_secret,),
+    ("", "Node"): (_node,),
     ("", "PersistentVolume"): (_volume_status,),
     ("", "PersistentVolumeClaim"): (_volume_status,),
     ("", "ReplicationController"): (_replication_controller,),
