@@ -235,7 +235,7 @@ class _Builder:
         if scalar:
             return Node(name=short, form=scalar, scalar="untyped")
         if short == "RawExtension":
-            return ANY
+            return ATOMIC_ANY
         if short.startswith("JSONSchemaPropsOr"):
             return Node(
                 name=short,
@@ -270,7 +270,7 @@ class _Builder:
         if form == "any":
             return ANY
         if form == "object":
-            return Node(form="object", is_map=True, element=ANY, map_atomic=True)
+            return Node(form="object", is_map=True, element=ANY)
         return Node(form=form, scalar=_SCALARS[form])
 
     def _list(self, form: JsonObject) -> Node:
