@@ -306,14 +306,16 @@ class RepositoryClient:
         )
 
     async def _next(self, path: str, query: str, link: str) -> str:
-        """The query of the next page, which is on the same path of the same registry."""
+        """The query of the next page: the same path of the same registry, wherever it says it is.
+
+        Registries behind a proxy often do not know their own scheme and host.
+        """
         current = await self._session.url(path, query)
         try:
             target = current.join(URL(link, encoded=True))
         except ValueError:
             raise InvalidContent("the registry's link to the next page is no address") from None
-        same = target.origin() == current.origin() and target.raw_path == current.raw_path
-        if not same or target.raw_query_string == query:
+        if target.raw_path != current.raw_path or target.raw_query_string in {"", query}:
             raise InvalidContent("the registry's link to the next page leads elsewhere")
         return target.raw_query_string
 

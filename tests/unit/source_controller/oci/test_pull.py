@@ -285,6 +285,24 @@ async def test_endless_tags_end(fake: FakeRegistry) -> None:
     assert count == 5 + 3
 
 
+async def test_a_registry_that_does_not_know_its_own_host(
+    fake: FakeRegistry, connect: Connect
+) -> None:
+    """The next page is asked of the registry, not of the host in its link."""
+
+    async def hook(request: web.Request) -> web.Response | None:
+        if not request.path.endswith("/tags/list"):
+            return None
+        if request.query.get("last") == "a":
+            return web.json_response({"tags": ["b"]})
+        link = "<https://internal.example/v2/app/tags/list?last=a>; rel=next"
+        return web.json_response({"tags": ["a"]}, headers={"Link": link})
+
+    fake.hook = hook
+    async with connect(f"{fake.oci}/app") as client:
+        assert await client.tags() == ["a", "b"]
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"tags": 1}', b'{"tags": [1]}'])
 async def test_malformed_tags(body: bytes, fake: FakeRegistry, connect: Connect) -> None:
     await serve(fake, "/v2/app/tags/list", body)
