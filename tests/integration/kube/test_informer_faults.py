@@ -162,6 +162,34 @@ async def test_410_as_an_answer_is_listed_anew(server: Scripted, client: HttpKub
         assert seen.changes == [("added", "a@6")]
 
 
+async def test_a_store_is_behind_until_the_list_after_410_is_there(
+    server: Scripted, client: HttpKubeClient
+) -> None:
+    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    go_on = asyncio.Event()
+
+    async def late(_: web.Request) -> web.StreamResponse:
+        await go_on.wait()
+        return listing(9, obj("a", 8))
+
+    server.will(
+        listing(5),
+        watching(event("ADDED", obj("a", 6)), then="cut"),
+        listing(6, obj("a", 6)),
+        watching(event("ERROR", gone)),
+        late,
+        watching(),
+    )
+    async with running(client) as (informer, _, _):
+        await until(lambda: len(server.asked) == 5)
+        error = informer.error
+        go_on.set()
+        await until(lambda: informer.error is None)
+
+        assert isinstance(error, Gone)
+        assert informer.store.list() == [obj("a", 8)]
+
+
 async def test_a_server_that_always_says_410_is_asked_slowly(
     server: Scripted, client: HttpKubeClient
 ) -> None:

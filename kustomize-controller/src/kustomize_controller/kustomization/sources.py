@@ -154,7 +154,9 @@ class SourceLookup:
 
     async def _read(self, resource: Resource, key: ObjectKey, *, fresh: bool) -> JsonObject:
         informer = self._watch(resource)
-        cached = informer.store.get(key) if informer.synced and not fresh else None
+        # While the watch is broken the cluster may have been restored to an older revision.
+        in_step = informer.synced and informer.error is None
+        cached = informer.store.get(key) if in_step and not fresh else None
         return cached if cached is not None else await self._client.get(resource, key)
 
     def _watch(self, resource: Resource) -> Informer:

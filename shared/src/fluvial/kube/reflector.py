@@ -157,6 +157,7 @@ class Reflector:
                 await self._watch()
             except Gone as error:
                 self._version = ""
+                self.error = error  # until the list is there, the store is behind
                 if not listed:
                     continue  # normal after a long silence
                 failure: Exception = error
@@ -236,6 +237,7 @@ class Reflector:
                 resource=selection.resource.group_resource,
                 namespace=selection.namespace,
             )
+            self.error = Gone("the history of the server began anew")
             self._version = ""
 
     async def _read_all(self) -> tuple[list[JsonObject], str]:
