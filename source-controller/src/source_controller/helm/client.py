@@ -76,5 +76,6 @@ class HelmJobs:
         except WorkerTimeout as error:
             raise InvalidIndex(f"it takes longer than {_SECONDS:g}s to read") from error
         except WorkerError as error:
-            raise InvalidIndex(error.message) from error
+            prefix = "" if error.code == "InvalidIndex" else "the Helm worker failed: "
+            raise InvalidIndex(prefix + error.message) from error
         return msgspec.convert(answer, IndexSummary)
