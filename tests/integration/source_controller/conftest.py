@@ -14,6 +14,7 @@ from fluvial.workers.pool import WorkerPool
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from gitservers.ssh import GitSshServer, sshd_path
+from harness.git import Runner
 from harness.outbound import loopback_gateway
 from harness.source import SourceWorld
 from source_controller.git.client import GitClient, git_pool
@@ -74,3 +75,8 @@ def base(tmp_path: Path) -> Repo:
     base = Repo(tmp_path / "repos", "base.git")
     base.commit({"base.yaml": "b1\n", "sub/deep.yaml": "d1\n"})
     return base
+
+
+@pytest.fixture
+def run(git_client: GitClient, tmp_path: Path) -> Runner:
+    return Runner(git_client, tmp_path)

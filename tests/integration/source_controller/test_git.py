@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import os
 import signal
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,48 +16,15 @@ import pytest
 
 from fluvial.log import get_logger
 from fluvial.workers.pool import WorkerPool
-from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo, git
 from gitservers.ssh import GitSshServer, make_key
+from harness.git import Runner, branch
 from harness.outbound import loopback_gateway
 from source_controller.git.client import EmptyRepository, GitClient, GitError, git_pool
-from source_controller.git.model import Auth, Checkout, CheckoutRequest, Limits, Reference
+from source_controller.git.model import Auth, Checkout, Limits, Reference
 
 Run = Callable[..., Any]
-
-
-class Runner:
-    """Runs checkouts, each into a fresh folder, and remembers the last."""
-
-    def __init__(self, client: GitClient, folder: Path) -> None:
-        self._client = client
-        self._folder = folder
-        self._numbers = itertools.count()
-        self.work = folder
-
-    async def __call__(self, url: str, *, namespace: str = "apps", **fields: Any) -> Checkout:
-        self.work = self._folder / f"work-{next(self._numbers)}"
-        self.work.mkdir()
-        request = CheckoutRequest(url=url, work=str(self.work), timeout=20, **fields)
-        return await self._client.checkout(request, namespace=namespace)
-
-    @property
-    def tree(self) -> Path:
-        return self.work / "tree"
-
-    @property
-    def files(self) -> list[str]:
-        return sorted(str(p.relative_to(self.tree)) for p in self.tree.rglob("*") if not p.is_dir())
-
-
-@pytest.fixture
-def run(git_client: GitClient, tmp_path: Path) -> Runner:
-    return Runner(git_client, tmp_path)
-
-
-def branch(name: str = "main") -> Reference:
-    return Reference(branch=name)
 
 
 async def test_branch_over_http(run: Runner, repo: Repo, http_server: GitHttpServer) -> None:
@@ -256,149 +222,6 @@ async def test_a_lost_worker_costs_one_retry_whatever_it_had_written(
 
     assert (await call).revision.startswith("main@sha1:")
     assert run.files == ["app.yaml", "deploy/run.sh"]
-
-
-# --- HTTP ---------------------------------------------------------------------------------------
-
-
-async def test_basic_and_bearer_credentials(
-    run: Runner, repo: Repo, http_server: GitHttpServer
-) -> None:
-    url = f"{http_server.url}/app.git"
-    http_server.basic = ("dev", "s3cret")
-    await run(url, reference=branch(), auth=Auth(username="dev", password="s3cret"))
-    http_server.basic, http_server.bearer = None, "t0ken"
-    await run(url, reference=branch(), auth=Auth(bearer="t0ken"))
-
-    for auth in (Auth(), Auth(username="dev", password="wr0ng"), Auth(bearer="wr0ng")):
-        with pytest.raises(GitError, match="authentication required") as caught:
-            await run(url, reference=branch(), auth=auth)
-        assert "wr0ng" not in str(caught.value)
-
-
-async def test_tls_with_an_own_ca_that_the_next_tenant_does_not_know(
-    git_client: GitClient, run: Runner, repo: Repo, tmp_path: Path
-) -> None:
-    ca = TestCA()
-    async with GitHttpServer(tmp_path / "repos", tls=ca.server_context(tmp_path)) as server:
-        url = f"{server.url}/app.git"
-        await run(url, reference=branch(), auth=Auth(ca=ca.pem))
-        await run(url, reference=branch(), auth=Auth(ca=ca.pem))
-        for auth in (Auth(), Auth(ca=TestCA("other").pem)):
-            with pytest.raises(GitError, match=r"certificate of 127.0.0.1 is not trusted"):
-                await run(url, reference=branch(), auth=auth)
-        with pytest.raises(GitError, match="holds no certificate that can be used"):
-            await run(url, reference=branch(), auth=Auth(ca="nonsense"))
-
-
-async def test_redirects_to_another_host_are_refused(
-    run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
-) -> None:
-    async with GitHttpServer(tmp_path / "repos") as other:
-        http_server.redirect_to = other.url.replace("127.0.0.1", "localhost")
-        with pytest.raises(GitError, match=r"redirects to http://localhost, which is refused"):
-            await run(f"{http_server.url}/app.git", reference=branch(), auth=Auth(bearer="t0ken"))
-
-        assert other.requests == []
-
-
-async def test_redirects_within_the_host_are_followed(
-    run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
-) -> None:
-    http_server.moved = {"/old.git": "/app.git"}
-    relative = await run(f"{http_server.url}/old.git", reference=branch())
-    ca = TestCA()
-    async with GitHttpServer(tmp_path / "repos", tls=ca.server_context(tmp_path)) as server:
-        server.moved = {"/old.git": f"{server.url}/app.git"}
-        absolute = await run(f"{server.url}/old.git", reference=branch(), auth=Auth(ca=ca.pem))
-
-    assert relative.commit == absolute.commit == git(repo.work, "rev-parse", "HEAD")
-
-
-async def test_a_client_certificate_is_shown_to_the_own_host_alone(
-    run: Runner, repo: Repo, tmp_path: Path
-) -> None:
-    ca = TestCA()
-    certificate, key = ca.pair("team-a")
-    with_certificate = Auth(ca=ca.pem, certificate=certificate, certificate_key=key)
-    context = ca.server_context(tmp_path)
-    context.load_verify_locations(cadata=ca.pem)
-    context.verify_mode = ssl.CERT_REQUIRED
-    inner = Repo(tmp_path / "repos", "inner.git")
-    inner.commit({"a": "b"})
-    async with (
-        GitHttpServer(tmp_path / "repos", tls=context) as server,
-        GitHttpServer(tmp_path / "repos", tls=context) as other,
-    ):
-        with pytest.raises(GitError, match="may want a client certificate"):
-            await run(f"{server.url}/app.git", reference=branch(), auth=Auth(ca=ca.pem))
-        good = await run(f"{server.url}/app.git", reference=branch(), auth=with_certificate)
-        repo.add_submodule(inner, "lib", f"{other.url}/inner.git")
-        with pytest.raises(GitError, match="may want a client certificate"):
-            await run(
-                f"{server.url}/app.git", reference=branch(), auth=with_certificate, submodules=True
-            )
-        with pytest.raises(GitError, match="no certificate and key that belong together"):
-            await run(
-                f"{server.url}/app.git",
-                reference=branch(),
-                auth=Auth(ca=ca.pem, certificate=certificate, certificate_key=ca.pem),
-            )
-
-    assert good.commit
-
-
-async def test_a_redirect_does_not_take_credentials_from_https_to_http(
-    run: Runner, repo: Repo, http_server: GitHttpServer, tmp_path: Path
-) -> None:
-    ca = TestCA()
-    async with GitHttpServer(tmp_path / "repos", tls=ca.server_context(tmp_path)) as server:
-        server.redirect_to = http_server.url
-        with pytest.raises(GitError, match="redirect"):
-            await run(
-                f"{server.url}/app.git", reference=branch(), auth=Auth(bearer="t0ken", ca=ca.pem)
-            )
-
-    assert http_server.requests == []
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://good.example@evil.example/x",
-        "https://good.example\\@evil.example/x",
-        "https://good.example#@evil.example/x",
-        "http://a b/x",
-        "http:///x",
-        "ssh://-oProxyCommand=id/x",
-    ],
-)
-async def test_hosts_that_could_be_read_in_two_ways_are_refused(run: Runner, url: str) -> None:
-    with pytest.raises(GitError, match=r"not valid|resolve"):
-        await run(url, reference=branch())
-
-
-@pytest.mark.parametrize(
-    "url", ["file:///etc", "/etc", "git://127.0.0.1/x", "ext::sh -c id", "ftp://x/"]
-)
-async def test_other_transports_are_refused(run: Runner, url: str) -> None:
-    with pytest.raises(GitError, match="unsupported URL scheme"):
-        await run(url)
-
-
-async def test_server_errors_are_told(
-    run: Runner, repo: Repo, http_server: GitHttpServer, unused_tcp_port: int
-) -> None:
-    http_server.status = 503
-    with pytest.raises(GitError, match="503"):
-        await run(f"{http_server.url}/app.git", reference=branch())
-    http_server.status = 404
-    with pytest.raises(GitError, match="repository not found"):
-        await run(f"{http_server.url}/app.git", reference=branch())
-    with pytest.raises(GitError, match="connect"):
-        await run(f"http://127.0.0.1:{unused_tcp_port}/x", reference=branch())
-    with pytest.raises(GitError, match="resolve"):
-        await run("http://no-such-host.invalid/x", reference=branch())
 
 
 # --- SSH ----------------------------------------------------------------------------------------
