@@ -10,6 +10,7 @@ import asyncio
 import functools
 import os
 import ssl
+from dataclasses import replace
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -23,7 +24,7 @@ from fluvial.net.proxy import ProxyServer
 from source_controller.oci.access import Access
 from source_controller.oci.errors import InvalidCredentials
 
-__all__ = ["open_session", "tls_context"]
+__all__ = ["foreign_context", "open_session", "tls_context"]
 
 _CONNECTIONS = 100
 _MAX_LINE = 16 << 10
@@ -59,6 +60,16 @@ async def open_session(access: Access, dialer: Dialer) -> aiohttp.ClientSession:
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=30),
         headers={"User-Agent": "fluvial-source-controller", "Accept-Encoding": "identity"},
     )
+
+
+def foreign_context(access: Access) -> ssl.SSLContext | None:
+    """How TLS is spoken with hosts that the registry redirects to: without its certificate.
+
+    Returns:
+        ``None`` if there is no client certificate, so that nothing is different. Blocks.
+
+    """
+    return tls_context(replace(access, certificate="", key="")) if access.certificate else None
 
 
 def tls_context(access: Access) -> ssl.SSLContext:
@@ -142,7 +153,10 @@ class _ProxyConnector(aiohttp.BaseConnector):
         if req.url.scheme == "https":
             try:
                 transport = await self._loop.start_tls(
-                    writer.transport, protocol, self._context, server_hostname=host
+                    writer.transport,
+                    protocol,
+                    req.ssl if isinstance(req.ssl, ssl.SSLContext) else self._context,
+                    server_hostname=host,
                 )
             except (ssl.SSLError, OSError) as error:
                 writer.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
 
 import aiohttp
@@ -41,6 +42,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     authorization: str = "",
     data: Mapping[str, str] | None = None,
+    foreign: ssl.SSLContext | None = None,
     limits: Limits,
 ) -> aiohttp.ClientResponse:
     """The answer to a request, redirects followed, whatever its status; its body is yet to read.
@@ -52,6 +54,7 @@ async def ask(
         headers: sent to every origin.
         authorization: sent to the origin of ``url`` only; ``""`` for none.
         data: form of a POST.
+        foreign: how TLS is spoken with other origins, if it is not as with the first.
         limits: number of redirects, seconds until the head is there.
 
     Returns:
@@ -63,10 +66,14 @@ async def ask(
     """
     origin = url.origin()
     for _ in range(limits.max_redirects + 1):
-        sent = dict(headers or {})
-        if authorization and url.origin() == origin:
-            sent["Authorization"] = authorization
-        response = await _request(http, method, url, headers=sent, data=data, limits=limits)
+        sent, tls = dict(headers or {}), foreign
+        if url.origin() == origin:
+            tls = None
+            if authorization:
+                sent["Authorization"] = authorization
+        response = await _request(
+            http, method, url, headers=sent, data=data, tls=tls, limits=limits
+        )
         if response.status not in _REDIRECTS or method not in {"GET", "HEAD"}:
             return response
         location = response.headers.get("Location", "")
@@ -99,12 +106,18 @@ async def _request(
     *,
     headers: Mapping[str, str],
     data: Mapping[str, str] | None,
+    tls: ssl.SSLContext | None,
     limits: Limits,
 ) -> aiohttp.ClientResponse:
     try:
         async with asyncio.timeout(limits.answer_seconds):
             return await http.request(
-                method, url, headers=headers, data=data, allow_redirects=False
+                method,
+                url,
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                ssl=True if tls is None else tls,
             )
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         lasting = isinstance(error, aiohttp.ClientConnectorCertificateError) or isinstance(

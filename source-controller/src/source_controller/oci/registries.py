@@ -17,10 +17,11 @@ from typing import Self
 
 import aiohttp
 
+from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.net.dialer import Dialer
 from source_controller.oci.access import Access
-from source_controller.oci.connect import open_session
+from source_controller.oci.connect import foreign_context, open_session
 from source_controller.oci.limits import Limits
 from source_controller.oci.reference import Repository
 from source_controller.oci.registry import RepositoryClient
@@ -104,8 +105,9 @@ class Registries:
             entry = self._open.get(key)
             if entry is None:
                 http = await open_session(access, self._dialer)
+                foreign = await in_thread(lambda _: foreign_context(access))
                 session = RegistrySession(
-                    repository, access, http, clock=self._clock, limits=self.limits
+                    repository, access, http, clock=self._clock, limits=self.limits, foreign=foreign
                 )
                 entry = self._open[key] = _Open(http, session)
             entry.users += 1

@@ -9,6 +9,7 @@ expects TLS.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class RegistrySession:
         http: made for that access.
         clock: for waits and expiry.
         limits: of every request.
+        foreign: see ``connect.foreign_context``.
 
     """
 
@@ -58,7 +60,9 @@ class RegistrySession:
         *,
         clock: Clock,
         limits: Limits,
+        foreign: ssl.SSLContext | None = None,
     ) -> None:
+        self._foreign = foreign
         self._repository = repository
         self._access = access
         self._http = http
@@ -164,6 +168,7 @@ class RegistrySession:
             url,
             headers=headers,
             authorization=authorization,
+            foreign=self._foreign,
             limits=self.limits,
         )
 
@@ -203,7 +208,9 @@ class RegistrySession:
         return access.insecure or (self._repository.is_local and not wants_tls)
 
     async def _look_at(self, base: URL) -> _Ping:
-        async with await ask(self._http, "GET", base, limits=self.limits) as response:
+        async with await ask(
+            self._http, "GET", base, foreign=self._foreign, limits=self.limits
+        ) as response:
             if response.status in {401, 403}:
                 offered = response.headers.getall("WWW-Authenticate", [])
                 return _Ping(base, choose(parse_challenges(offered)))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from fluvial.artifact.digest import Digest
 from fluvial.net.proxy import ProxyServer
 from gitservers.certs import TestCA
 from registries.clients import Connect
@@ -73,6 +76,41 @@ async def test_a_client_certificate(ca: TestCA, connect: Connect, tmp_path: Path
             async with connect(f"{registry.oci}/app", access) as client:
                 with pytest.raises(RegistryUnreachable):
                     await client.tags()
+
+
+@pytest.mark.parametrize("by_proxy", [False, True], ids=["direct", "proxy"])
+async def test_a_client_certificate_is_not_shown_to_the_host_of_a_redirect(
+    ca: TestCA, connect: Connect, tmp_path: Path, *, by_proxy: bool
+) -> None:
+    context = ca.server_context(tmp_path)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=ca.pem)
+    certificate, key = ca.pair()
+    shown: dict[str, list[bool]] = {"registry": [], "elsewhere": []}
+    async with (
+        FakeRegistry(tls=context) as registry,
+        FakeRegistry(tls=context) as elsewhere,
+        ConnectProxy() as proxy,
+    ):
+        image = registry.put("app", "v1", image_of({"a": "x"}))
+        elsewhere.put("app", "v1", image)
+        registry.blobs_at = f"{elsewhere.url}/v2/app/blobs"
+
+        def note(name: str) -> Callable[[web.Request], Awaitable[None]]:
+            async def hook(request: web.Request) -> None:
+                shown[name].append(bool(request.get_extra_info("peercert")))
+
+            return hook
+
+        registry.hook, elsewhere.hook = note("registry"), note("elsewhere")
+        server = ProxyServer.parse(proxy.url) if by_proxy else None
+        access = Access(ca=ca.pem, certificate=certificate, key=key, proxy=server)
+        async with connect(f"{registry.oci}/app", access) as client:
+            manifest = await client.manifest(Digest.parse(image.digest))
+            await client.blob(manifest.layers[0])
+
+    assert set(shown["registry"]) == {True}
+    assert shown["elsewhere"] == [False]
 
 
 @pytest.mark.parametrize(
