@@ -365,8 +365,19 @@ def _shallow(obj: JsonObject) -> JsonObject:
 
 
 def _same(new: JsonObject, old: JsonObject) -> bool:
-    """Equal but for kind and apiVersion."""
-    outside = {"kind", "apiVersion"}
-    return {k: v for k, v in new.items() if k not in outside} == {
+    """Equal but for kind, apiVersion and the times of managedFields."""
+    outside = {"kind", "apiVersion", "metadata"}
+    if {k: v for k, v in new.items() if k not in outside} != {
         k: v for k, v in old.items() if k not in outside
+    }:
+        return False
+    left, right = new["metadata"], old["metadata"]
+    return left == right or _timeless(left) == _timeless(right)
+
+
+def _timeless(meta: JsonObject) -> JsonObject:
+    entries = meta.get("managedFields") or ()
+    return {
+        **meta,
+        "managedFields": [{k: v for k, v in entry.items() if k != "time"} for entry in entries],
     }

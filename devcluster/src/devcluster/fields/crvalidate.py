@@ -7,17 +7,14 @@ be, when an error makes them pointless (``blocking``).
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
-import ipaddress
 import re
-import uuid
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import re2
 
+from devcluster.fields.crformats import FORMATS
 from devcluster.fields.errors import Cause
 from devcluster.fields.gotext import go_quote
 from devcluster.fields.schema import JsonObject
@@ -174,7 +171,7 @@ def _text_causes(value: str, schema: JsonObject, path: str) -> list[Cause]:
     if pattern and not _matches(pattern, value):
         out.append(_invalid(path, shown, f"should match '{pattern}'"))
     name = schema.get("format", "")
-    check = _FORMATS.get(name)
+    check = FORMATS.get(name)
     if check is not None and not check(value):
         text = f"Invalid value: {shown}: {path} in body must be of type {name}: {shown}"
         out.append(Cause(field=path, message=text, reason=_TYPE))
@@ -365,76 +362,3 @@ def _duplicates(value: list[Any], schema: JsonObject, path: str) -> list[Cause]:
             out.append(Cause(field=f"{path}[{at}]", message=message, reason="FieldValueDuplicate"))
         seen.add(text)
     return out
-
-
-# --- formats -------------------------------------------------------------------------------------
-
-_DURATION = re.compile(
-    r"^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)?"
-    r"((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))*$"
-)
-_IN_WORDS = re.compile(r"\d+\s*([A-Za-zµ]+)")
-_UNITS = frozenset(
-    {
-        *("n", "nano", "nanosecond", "u", "µ", "micro", "microsecond", "m", "milli", "millisecond"),
-        *("", "sec", "second", "min", "minute", "h", "hr", "hour", "d", "day", "w", "wk", "week"),
-    }
-)
-_EMAIL = re.compile(r"^[^@\s]+@[^@\s]+$")
-_DATE_TIME = re.compile(r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:?\d\d)$")
-_MAC = re.compile(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$")
-_BASE64 = re.compile(r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")
-_HOSTNAME = re.compile(
-    r"^([a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?)*$"
-)
-
-
-def _accepts(parse: Any) -> Any:
-    def check(text: str) -> bool:
-        try:
-            parse(text)
-        except ValueError:
-            return False
-        return True
-
-    return check
-
-
-def _duration(text: str) -> bool:
-    if text == "0" or (_DURATION.match(text) is not None and not text[-1].isdigit()):
-        return True
-    said = _IN_WORDS.findall(text)
-    return bool(said) and all(unit.lower().removesuffix("s") in _UNITS for unit in said)
-
-
-def _uri(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return bool(parts.scheme) or text.startswith("/")
-
-
-def _cidr(text: str) -> bool:
-    return "/" in text and _accepts(functools.partial(ipaddress.ip_network, strict=False))(text)
-
-
-def _moment(text: str) -> bool:
-    return _DATE_TIME.match(text) is not None and _accepts(dt.datetime.fromisoformat)(text)
-
-
-_FORMATS: dict[str, Any] = {
-    "date-time": _moment,
-    "datetime": _moment,
-    "date": _accepts(dt.date.fromisoformat),
-    "duration": _duration,
-    "uri": _uri,
-    "email": lambda text: _EMAIL.match(text) is not None,
-    "hostname": lambda text: _HOSTNAME.match(text) is not None,
-    "ipv4": _accepts(ipaddress.IPv4Address),
-    "ipv6": _accepts(ipaddress.IPv6Address),
-    "cidr": _cidr,
-    "uuid": _accepts(uuid.UUID),
-    "mac": lambda text: _MAC.match(text) is not None,
-    "byte": lambda text: _BASE64.match(text) is not None,
-}
