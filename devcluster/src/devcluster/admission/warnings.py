@@ -33,6 +33,7 @@ _LABELS = {
     "failure-domain.beta.kubernetes.io/region": 'v1.17; use "topology.kubernetes.io/region" instead',
     "failure-domain.beta.kubernetes.io/zone": 'v1.17; use "topology.kubernetes.io/zone" instead',
 }
+_BYTES = frozenset({"memory", "ephemeral-storage", "storage"})
 _SURPRISING = (
     "which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"
 )
@@ -116,9 +117,9 @@ def _of_containers(spec: JsonObject, path: str) -> Texts:
 
 def _fractions(resources: JsonObject, path: str) -> Texts:
     for field in ("limits", "requests"):
-        for name in ("memory", "ephemeral-storage", "storage"):
-            amount = (resources.get(field) or {}).get(name)
-            if amount is None:
+        for name, amount in (resources.get(field) or {}).items():
+            # A canonical amount has a fraction only with one of these endings.
+            if name not in _BYTES or str(amount)[-1:] not in "mun":
                 continue
             value = quantity.parse(str(amount))
             if value != value.to_integral_value():
