@@ -6,11 +6,13 @@ What each plane can do to itself is done to both; a change of etcd's leader only
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chaos.cases import poll
+from chaos.endstate import EndState
 from chaos.faulty import BOTH, KUSTOMIZE, FaultyWorld
 from chaos.planes import RealPlane
 from faultproxy import Match
@@ -190,12 +192,16 @@ async def _restart_without_data(world: FaultyWorld, folder: Path) -> None:
 
 
 async def _restored_from_a_backup(world: FaultyWorld, folder: Path) -> None:
-    """The cluster is as it was before an upgrade: that state is kept, and the next commit applied."""
+    """The cluster is as it was before an upgrade: that state is kept, and the next commit applied.
+
+    Nobody has taken the object ``handed`` over there, so it is pruned in the end.
+    """
     clean = await world.clean()
     case = await world.new_case()
     await world.first_apply(case)
     await world.plane.backup()
     await world.upgrade(case)
+    world.push(case, "v1")
     position = world.proxy.position
     await world.plane.restore()
     await world.renew_client(folder)
@@ -204,19 +210,24 @@ async def _restored_from_a_backup(world: FaultyWorld, folder: Path) -> None:
     await world.answered(kinds.KUSTOMIZATION, case, "restored")
     found = await world.comes_to(case, clean.ends["first apply"])
     asked = world.deletions(case, after=position)
-    await world.hand_over(case)
+    world.push(case, "v2")
     await world.request(kinds.GIT_REPOSITORY, case, "new commit, again")
     await world.settled(kinds.KUSTOMIZATION, case, "v2")
-    found += await world.comes_to(case, clean.ends["upgrade"])
+    found += await world.comes_to(case, _without_handed(clean.ends["upgrade"]))
     await world.delete_all(case)
-    found += await world.comes_to(case, clean.ends["deletion"])
+    found += await world.comes_to(case, _without_handed(clean.ends["deletion"]))
     wrong = world.deletions(case, after=position) - clean.deletions
     await world.remove(case)
     world.check_controllers()
 
     assert asked == frozenset()
-    assert wrong == frozenset()
+    assert wrong == {"/api/v1/namespaces/CASE/configmaps/handed"}
     assert not found, "\n".join(found)
+
+
+def _without_handed(end: EndState) -> EndState:
+    objects = {name: obj for name, obj in end.objects.items() if not name.endswith("/handed")}
+    return replace(end, objects=objects)
 
 
 async def test_restored_from_a_backup_on_devcluster(
