@@ -104,8 +104,8 @@ class Registries:
         async with self._opening:
             entry = self._open.get(key)
             if entry is None:
-                http = await open_session(access, self._dialer)
                 foreign = await in_thread(lambda _: foreign_context(access))
+                http = await open_session(access, self._dialer)  # nothing is awaited after it
                 session = RegistrySession(
                     repository, access, http, clock=self._clock, limits=self.limits, foreign=foreign
                 )
