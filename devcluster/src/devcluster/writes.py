@@ -238,12 +238,16 @@ class Writer:
     def write_status(
         self, target: Target, live: JsonObject, status: JsonObject, options: WriteOptions
     ) -> Outcome:
-        """Give a built-in object another status, on behalf of a controller inside.
+        """Give a workload another status, on behalf of a controller inside.
+
+        The rest of the object is neither decoded, defaulted nor checked again: it is what is
+        stored.
 
         Args:
-            target: the object, with the subresource ``status``.
+            target: the object, with the subresource ``status``, of a built-in kind whose status
+                has no defaults.
             live: the object as ``live`` read it in this very turn of the loop, unchanged.
-            status: the new status; the rest is not decoded and checked again.
+            status: the new status.
             options: who writes.
 
         """
@@ -253,7 +257,10 @@ class Writer:
         new = {key: value for key, value in _shallow(live).items() if key != "status"}
         if "status" in checked:
             new["status"] = checked["status"]
-        return self._replace(target, new, live, options)
+        new = strategies.merge_for(kind, new, live, target.subresource)
+        by = Written(options.manager, subresource=target.subresource, now=clock.stamp())
+        new = self._gate.track(kind, live, new, by=by)
+        return Outcome(live) if new is live else self._store_changed(target, new, live, options)
 
     def apply(self, target: Target, applied: JsonObject, options: WriteOptions) -> Outcome:
         """Server-side apply; creates the object when there is none."""

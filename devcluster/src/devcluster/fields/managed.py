@@ -299,6 +299,8 @@ def _shared(new: JsonObject, old: JsonObject) -> JsonObject:
     out = dict(new)
     for key, value in new.items():
         before = old.get(key)
+        if value is before:
+            continue
         if isinstance(value, dict) and isinstance(before, dict) and len(value) == len(before):
             out[key] = before if orjson.dumps(value) == orjson.dumps(before) else value
     return out
