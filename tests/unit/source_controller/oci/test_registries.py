@@ -83,10 +83,9 @@ async def test_a_registry_that_comes_back_is_looked_at_anew(fake: FakeRegistry) 
 async def test_who_gives_up_while_a_session_is_opened_leaves_none(fake: FakeRegistry) -> None:
     """At whatever point: a session that nobody closes would be reported as unraisable."""
     fake.put("app", "v1", image_of({}))
-    access = Access(insecure=True)
-    for steps in range(30):
+    for steps in range(20):
         async with Registries(Dialer(LOOPBACK), clock=FakeClock()) as registries:
-            task = asyncio.create_task(use(registries, fake, access))
+            task = asyncio.create_task(use(registries, fake))
             for _ in range(steps):
                 await asyncio.sleep(0.0005)
             task.cancel()
