@@ -38,6 +38,7 @@ from kustomize_controller.kustomization.tenant import TenantRules, Tenants
 
 __all__ = ["KustomizeController", "Parts", "Settings"]
 
+_HEALTH_READERS = 8
 _OWNED_CONDITIONS = frozenset({"Ready", "Healthy", "Reconciling", "Stalled"})
 
 
@@ -126,9 +127,16 @@ class KustomizeController:
             if settings.label_selector
             else self._own
         )
-        self._waiters = (
-            HealthWaiter(done=self.queue.add_first, clock=parts.clock, informers=parts.informers),
-            HealthWaiter(done=self.queue.add_first, clock=parts.clock),
+        # Health is read by nobody's worker, and must keep up with all of them.
+        readers = max(_HEALTH_READERS, 2 * settings.concurrency)
+        self._waiters = tuple(
+            HealthWaiter(
+                done=self.queue.add_first,
+                clock=parts.clock,
+                informers=informers,
+                concurrency=readers,
+            )
+            for informers in (parts.informers, None)
         )
         self._sources = self._make_sources(parts, settings)
         self._reconciler = self._make_reconciler(parts, settings)

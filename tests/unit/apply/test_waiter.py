@@ -34,6 +34,7 @@ class Cluster:
         self.reads: list[tuple[float, str]] = []
         self.hears: list[Callable[[Any, Any], None]] = []
         self.forbidden = False
+        self.seconds = 0.0  # that a read takes
         self.watched = True
         self.used: list[Resource] = []
         self.released: list[Any] = []
@@ -56,6 +57,8 @@ class Cluster:
 
     async def get(self, resource: Resource, key: ObjectKey, **_: Any) -> JsonObject:
         self.reads.append((asyncio.get_running_loop().time(), key.name))
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
         if self.forbidden:
             raise Forbidden("no", status=403)
         if key not in self.objects:
@@ -391,3 +394,24 @@ def _with_refs(
         started=base.started,
         jobs_with_ttl=ttl,
     )
+
+
+async def test_no_wait_is_given_up_before_anybody_has_looked() -> None:
+    """Where the API server is slow and many wait, reads queue up longer than timeouts last."""
+    cluster = Cluster()
+    cluster.seconds = 1.0
+    for number in range(100):
+        cluster.condition(f"good-{number}", "Ready", "True")
+    cluster.condition("bad", "Ready", "False")
+    async with running(cluster) as (waiter, ended):
+        for number in range(100):
+            waiter.start(request(cluster, f"good-{number}", seconds=5, key=f"k{number}"))
+        waiter.start(request(cluster, "bad", seconds=5, key="bad"))
+        await asyncio.sleep(60)
+
+        assert len(ended) == 101
+        results = [waiter.result(f"k{number}", "1") for number in range(100)]
+        assert all(result is not None and result.healthy for result in results)
+        late = waiter.result("bad", "1")
+        assert late is not None
+        assert late.message.startswith("timeout waiting for: [Widget/n/bad status: 'InProgress'")

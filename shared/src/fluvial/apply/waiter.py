@@ -65,7 +65,13 @@ class _Wait:
     request: WaitRequest
     members: dict[ObjectRef, _Member]
     closed: bool = False
+    overdue: bool = False
     rotation: int = 0
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether something that is awaited is being read, or is next in line for it."""
+        return any(one.pending and one.reading for one in self.members.values())
 
 
 @dataclass(order=True, slots=True)
@@ -212,6 +218,12 @@ class HealthWaiter:
         elif timer.tick:
             self._tick(wait)
         else:
+            wait.overdue = True
+            self._give_up(wait)
+
+    def _give_up(self, wait: _Wait) -> None:
+        """End an overdue wait, on what was seen: where reads queue up, not before they were made."""
+        if not wait.is_looking:
             self._finish(wait, timed_out=True)
 
     def _tick(self, wait: _Wait) -> None:
@@ -285,7 +297,9 @@ class HealthWaiter:
             self._judge(wait)
         if wait.closed:
             return
-        if member.due is not None:  # woken while it was being read
+        if wait.overdue:
+            self._give_up(wait)
+        elif member.due is not None:  # woken while it was being read
             due, member.due = member.due, None
             self._schedule(wait, member, max(0.0, due - self._clock.monotonic()))
         elif member.pending:
