@@ -231,3 +231,25 @@ async def test_one_objects_verification_is_not_anothers(
     await world.oci("bad", **spec(fake, verify=verify))
     obj = await world.until_failed("VerificationError", "bad")
     assert "artifact" not in obj["status"]
+
+
+async def test_a_signature_of_what_was_never_pulled_is_none_of_what_is_stored(
+    world: OciWorld, fake: FakeRegistry
+) -> None:
+    """The registry shows something signed, keeps its layer back, and takes the tag back."""
+    unsigned = fake.put("app", "v1", image_of({"evil": "x"}))
+    await world.oci(**spec(fake, verify=None))
+    await world.until_ready()
+
+    await keys(world, sign(fake, "ecdsa-p256-bundle"))
+    fake.put("app", "v1", SIGNED)
+    layer = fake.blobs.pop(_layer())
+    await world.oci(**spec(fake))
+    await world.until_failed("OCIArtifactPullFailed")
+
+    fake.blobs[_layer()] = layer
+    fake.put("app", "v1", unsigned)
+    await world.request("back")
+    obj = await world.until_handled("back")
+    assert condition(obj, "SourceVerified")["status"] == "False"
+    assert condition(obj, "Ready")["reason"] == "VerificationError"

@@ -10,7 +10,7 @@ from fluvial.runtime import conditions
 from source_controller.source import reasons
 from source_controller.source.run import Run
 
-__all__ = ["OCIRun"]
+__all__ = ["OCIRun", "verified_message"]
 
 
 @dataclass(slots=True)
@@ -50,4 +50,11 @@ class OCIRun(Run[OCIRepository]):
             or verified is None
             or verified.status != "True"
             or verified.observed_generation != self.generation
+            # It may be about one that was verified and could then not be pulled.
+            or verified.message != verified_message(revision)
         )
+
+
+def verified_message(revision: str) -> str:
+    """What ``SourceVerified`` says, and by which its revision is known again."""
+    return f"verified signature of revision {revision}"

@@ -11,7 +11,7 @@ from source_controller.oci.errors import VerificationFailed
 from source_controller.oci.registry import RepositoryClient
 from source_controller.ocirepository import reasons
 from source_controller.ocirepository.resolving import Resolved
-from source_controller.ocirepository.run import OCIRun
+from source_controller.ocirepository.run import OCIRun, verified_message
 from source_controller.source import reasons as common
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import read_secret
@@ -62,11 +62,8 @@ class VerifyStep:
         if not is_verified:  # the trust policy lets it pass, and that is no verification
             run.clear(common.SOURCE_VERIFIED)
             return
-        run.set_true(
-            common.SOURCE_VERIFIED,
-            common.SUCCEEDED,
-            f"verified signature of revision {resolved.revision}",
-        )
+        message = verified_message(resolved.revision)
+        run.set_true(common.SOURCE_VERIFIED, common.SUCCEEDED, message)
 
     async def _verify(
         self,
