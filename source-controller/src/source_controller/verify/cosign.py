@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
 from fluvial.artifact.digest import Digest
+from fluvial.artifact.threads import StopFlag, in_thread
 from source_controller.oci.errors import VerificationFailed
 from source_controller.oci.registry import RepositoryClient
 from source_controller.verify.found import SimpleSigning, find_bundles, find_simple
+from source_controller.verify.guard import only_refusals
 from source_controller.verify.keys import PublicKey, verifies
 from source_controller.verify.statement import (
     DSSE_TYPE,
@@ -38,24 +41,34 @@ async def verify_with_keys(
 
     """
     problems: list[str] = []
-    for bundle in await find_bundles(client, digest):
-        try:
-            _check_bundle(bundle, digest, keys)
-        except VerificationFailed as error:
-            problems.append(str(error))
-        else:
-            return
-    for simple in await find_simple(client, digest):
-        try:
-            _check_simple(simple, digest, keys)
-        except VerificationFailed as error:
-            problems.append(str(error))
-        else:
-            return
+    bundles = await find_bundles(client, digest)
+    if await _one_holds([partial(_check_bundle, one, digest, keys) for one in bundles], problems):
+        return
+    simple = await find_simple(client, digest)
+    if await _one_holds([partial(_check_simple, one, digest, keys) for one in simple], problems):
+        return
     if not problems:
         raise VerificationFailed("no signatures found")
     unique = list(dict.fromkeys(problems))
     raise VerificationFailed(f"no signature counts: {'; '.join(unique[:3])}")
+
+
+async def _one_holds(checks: Sequence[Callable[[], None]], problems: list[str]) -> bool:
+    """Whether one check passes; in a thread: a hundred keys and signatures take their time."""
+
+    def run(stop: StopFlag) -> bool:
+        for check in checks:
+            stop.check()
+            try:
+                with only_refusals("a signature"):
+                    check()
+            except VerificationFailed as error:
+                problems.append(str(error))
+            else:
+                return True
+        return False
+
+    return bool(checks) and await in_thread(run)
 
 
 def _check_simple(simple: SimpleSigning, digest: Digest, keys: Sequence[PublicKey]) -> None:

@@ -29,6 +29,8 @@ _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
 _REKOR = "dev.sigstore.cosign/bundle"
 _MAX_SIGNATURES = 50
+_MAX_BYTES = 16 << 20
+"""Of all signatures of one digest together: they are in memory at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ async def find_bundles(client: RepositoryClient, digest: Digest) -> list[bytes]:
         try:
             manifest = parse_manifest(await client.document(item.digest))
             layers = [one for one in manifest.layers if one.media_type.startswith(BUNDLE_TYPE)]
+            _check_bytes(found, layers[:1])
             found += [await client.blob(layer) for layer in layers[:1]]
         except (NotFound, InvalidContent, ContentTooLarge):
             continue  # a broken one does not hide the next
@@ -96,6 +99,7 @@ async def find_simple(client: RepositoryClient, digest: Digest) -> list[SimpleSi
     found: list[SimpleSigning] = []
     for layer in wanted:
         try:
+            _check_bytes([one.payload for one in found], [layer])
             found.append(await _simple(client, layer))
         except (NotFound, InvalidContent, ContentTooLarge, ValueError):
             continue
@@ -114,6 +118,11 @@ async def _simple(client: RepositoryClient, layer: Descriptor) -> SimpleSigning:
         chain=layer.annotations.get(_CHAIN, ""),
         rekor=layer.annotations.get(_REKOR, ""),
     )
+
+
+def _check_bytes(found: list[bytes], more: list[Descriptor]) -> None:
+    if sum(map(len, found)) + sum(layer.size for layer in more) > _MAX_BYTES:
+        raise VerificationFailed(f"the signatures have more than {_MAX_BYTES} bytes")
 
 
 def _check_count(count: int) -> None:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from fluvial.artifact.digest import Digest
-from fluvial.artifact.threads import in_thread
+from fluvial.artifact.threads import StopFlag, in_thread
 from source_controller.oci.errors import VerificationFailed
 from source_controller.oci.registry import RepositoryClient
 from source_controller.verify.found import SimpleSigning, find_bundles, find_simple
+from source_controller.verify.guard import only_refusals
 from source_controller.verify.identities import Identity, identity_matches
 from source_controller.verify.simplekeyless import check_simple_keyless
 from source_controller.verify.statement import DSSE_TYPE, check_statement
@@ -64,7 +65,7 @@ async def verify_without_key(
     root = await in_thread(lambda _: _public_root()) if trusted_root is None else trusted_root
     if len(root) > _MAX_ROOT:
         raise VerificationFailed("the trusted root is too large")
-    await in_thread(lambda _: _check(bundles, simple, digest, identities, root))
+    await in_thread(lambda stop: _check(bundles, simple, digest, identities, root, stop=stop))
 
 
 def _check(
@@ -73,6 +74,8 @@ def _check(
     digest: Digest,
     identities: Sequence[Identity],
     root: bytes,
+    *,
+    stop: StopFlag,
 ) -> None:
     """Return once one of them holds; bundles are tried first."""
     parsed = TrustedRoot.parse(root)
@@ -81,8 +84,10 @@ def _check(
     ]
     problems: list[str] = []
     for check in checks:
+        stop.check()
         try:
-            check()
+            with only_refusals("a signature"):
+                check()
         except VerificationFailed as error:
             problems.append(str(error))
         else:

@@ -27,6 +27,7 @@ from source_controller.verify.chain import (
     is_valid_at,
     load_certificates,
 )
+from source_controller.verify.guard import only_refusals
 from source_controller.verify.jws import Envelope, open_envelope
 from source_controller.verify.trustpolicy import Check, TrustPolicy, choose_policy, subject_matches
 
@@ -62,16 +63,18 @@ async def verify_with_notation(
     """
     if _POLICY not in data:
         raise VerificationFailed(f"the Secret of spec.verify has no {_POLICY!r}")
-    policy = choose_policy(data[_POLICY], str(client.repository))
+    with only_refusals("the trust policy"):
+        policy = choose_policy(data[_POLICY], str(client.repository))
     trusted = load_certificates(data[name] for name in sorted(data) if name.endswith(_SUFFIXES))
     if policy.skip:
         return False
     problems: list[str] = []
     for raw in await _envelopes(client, digest, problems):
         try:
-            envelope = open_envelope(raw)
-            await _check_target(client, envelope, digest)
-            return _judge(envelope, policy, trusted, now)
+            with only_refusals("a signature"):
+                envelope = open_envelope(raw)
+                await _check_target(client, envelope, digest)
+                return _judge(envelope, policy, trusted, now)
         except VerificationFailed as error:
             problems.append(str(error))
     if not problems:

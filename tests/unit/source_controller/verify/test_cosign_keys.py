@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -299,3 +300,29 @@ def test_a_broken_key_does_not_hide_a_good_one() -> None:
     pem = Signer().pem.encode()
 
     assert len(keys_from_secret({"a.pub": b"x", "b.pub": pem, "c.txt": pem})) == 1
+
+
+async def test_many_keys_and_signatures_leave_the_loop_free(fake: FakeRegistry) -> None:
+    """Ed25519 in its pre-hashed form takes milliseconds, and a tenant may have a hundred keys."""
+    put(fake, load("ecdsa-p256-bundle")[1])
+    main, used = threading.get_ident(), set[int]()
+
+    def spy(*_args: object, **_more: object) -> bool:
+        used.add(threading.get_ident())
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("source_controller.verify.cosign.verifies", spy)
+        with pytest.raises(VerificationFailed):
+            await verify(fake, load("ed25519-bundle")[0])
+    assert used
+    assert main not in used
+
+
+async def test_signatures_that_are_too_large_together(fake: FakeRegistry) -> None:
+    fake.referrers_api = True
+    for number in range(6):
+        body = b"%d" % number + b" " * (3 << 20)
+        fake.put("app", "", image_of([(BUNDLE, body)], subject=SIGNED, artifact_type=BUNDLE))
+    with pytest.raises(VerificationFailed, match="more than 16777216 bytes"):
+        await verify(fake, Signer().pem)

@@ -228,6 +228,7 @@ async def test_another_target(target: Any, fake: FakeRegistry, signer: Signer) -
         {"cty": "text/plain"},
         {"crit": None},
         {"crit": []},
+        {"crit": ["io.cncf.notary.signingScheme", ["x"]]},
         {"crit": ["io.cncf.notary.signingScheme", "io.cncf.notary.verificationPlugin"]},
         {"io.cncf.notary.signingScheme": "notary.x509.signingAuthority"},
         {"io.cncf.notary.expiry": "2000-01-01T00:00:00Z"},
@@ -404,3 +405,8 @@ async def test_no_more_than_three_are_tried(fake: FakeRegistry, signer: Signer) 
 
     with pytest.raises(VerificationFailed):
         await verify(fake, signer.root_pem)
+
+
+async def test_a_policy_that_nobody_foresaw(fake: FakeRegistry, signer: Signer) -> None:
+    with pytest.raises(VerificationFailed, match="the trust policy cannot be read"):
+        await verify(fake, signer.root_pem, policy(signatureVerification={"level": ["strict"]}))

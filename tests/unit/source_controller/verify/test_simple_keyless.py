@@ -199,9 +199,16 @@ def _malformed_promise(notes: dict[str, str], other: dict[str, str]) -> None:
     notes[BUNDLE] = '{"SignedEntryTimestamp": "?", "Payload": {"logIndex": "x"}}'
 
 
+def _absurd_promise(notes: dict[str, str], other: dict[str, str]) -> None:
+    promise = orjson.loads(notes[BUNDLE])
+    promise["Payload"]["logIndex"] = 1e30
+    notes[BUNDLE] = orjson.dumps(promise).decode()
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        _absurd_promise,
         _without_promise,
         _anothers_promise,
         _anothers_certificate,
