@@ -149,6 +149,7 @@ async def test_a_bomb_is_cut_at_the_limit(client: WebClient, tmp_path: Path) -> 
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "no address"),
         (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n", "no address"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n", "no address"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://xn--/\r\n\r\n", "no address"),
         (b"HTTP/1.1 302 Found\r\nLocation: /again?a\r\n\r\n", "more than 10 redirects"),
     ],
 )

@@ -118,6 +118,13 @@ def test_a_bomb_comes_in_small_pieces() -> None:
     assert max(len(next(pieces)) for _ in range(20)) <= 1 << 18
 
 
+def test_endless_empty_streams_end() -> None:
+    gunzip, block = Gunzip(), packed(b"") * 1000
+    with pytest.raises(zlib.error, match="too many"):
+        for _ in range(20):
+            list(gunzip.feed(block))
+
+
 def test_what_ends_early_or_is_no_gzip_is_noticed() -> None:
     gunzip = Gunzip()
     list(gunzip.feed(packed(b"x" * 1000)[:-4]))

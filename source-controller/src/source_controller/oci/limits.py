@@ -18,6 +18,7 @@ class Limits:
         max_blob: one layer, compressed.
         max_small_blob: a signature's payload or bundle.
         max_answer: token, error or page of tags.
+        max_list: all pages of one list.
         max_tags: of one repository.
         max_pages: of one list.
         max_redirects: of one request.
@@ -33,6 +34,7 @@ class Limits:
     max_blob: int = 512 * _MIB
     max_small_blob: int = 4 * _MIB
     max_answer: int = 4 * _MIB
+    max_list: int = 16 * _MIB
     max_tags: int = 100_000
     max_pages: int = 1000
     max_redirects: int = 5

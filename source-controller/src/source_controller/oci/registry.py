@@ -282,7 +282,7 @@ class RepositoryClient:
         return f"{self.repository.name}/{quote(rest, safe='/:._-~')}"
 
     async def _pages(self, rest: str, query: str, *, what: str) -> AsyncIterator[dict[str, object]]:
-        path = self._path(rest)
+        path, size = self._path(rest), 0
         for _ in range(self._limits.max_pages):
             async with self._session.request(
                 "GET", path, scope=self._scope, what=what, query=query
@@ -291,6 +291,9 @@ class RepositoryClient:
                     response, limit=self._limits.max_answer, what=what, limits=self._limits
                 )
                 link = _LINK.search(",".join(response.headers.getall("Link", [])))
+            size += len(body)
+            if size > self._limits.max_list:
+                raise ContentTooLarge(f"{what} have more than {self._limits.max_list} bytes")
             try:
                 page = orjson.loads(body)
             except ValueError:

@@ -226,4 +226,4 @@ class RegistrySession:
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() and len(value) < 5 else 0.0
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 5 else 0.0

@@ -192,8 +192,10 @@ async def _receive(response: aiohttp.ClientResponse, url: yarl.URL, sink: _Sink)
         async for block in response.content.iter_chunked(_BLOCK):
             sink.write(block)
         return sink.finish()
-    gunzip = Gunzip()
+    gunzip, received = Gunzip(), 0
     async for block in response.content.iter_chunked(_BLOCK):
+        received += len(block)
+        sink.check(received - received // 64 - _BLOCK)  # what gzip adds where it cannot compress
         for piece in gunzip.feed(block):
             sink.write(piece)
             await asyncio.sleep(0)  # a block can stand for a thousand times its size
@@ -205,9 +207,10 @@ async def _receive(response: aiohttp.ClientResponse, url: yarl.URL, sink: _Sink)
 def _next_hop(url: yarl.URL, location: str) -> yarl.URL:
     try:
         target = url.join(yarl.URL(location)).with_user(None)
-    except ValueError:
+        valid = bool(location) and target.scheme in {"http", "https"} and bool(target.host)
+    except ValueError:  # the host is decoded only when somebody looks at it
         raise WebError(f"{shown(url)} redirects to what is no address") from None
-    if not location or target.scheme not in {"http", "https"} or not target.host:
+    if not valid:
         raise WebError(f"{shown(url)} redirects to what is no address")
     if url.scheme == "https" and target.scheme == "http":
         raise WebError(f"{shown(url)} redirects from https to http")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 __all__ = ["Gunzip"]
 
 _PIECE = 1 << 18
+_MAX_STREAMS = 10_000
 
 
 class Gunzip:
@@ -20,6 +21,7 @@ class Gunzip:
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         self._any = False
+        self._streams = 1
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """The next pieces of content.
@@ -31,6 +33,9 @@ class Gunzip:
         while block:
             self._any = True
             if self._stream.eof:
+                self._streams += 1
+                if self._streams > _MAX_STREAMS:
+                    raise zlib.error("too many streams")  # empty ones cost time and no byte
                 self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
             piece = self._stream.decompress(block, _PIECE)
             block = self._stream.unconsumed_tail or self._stream.unused_data

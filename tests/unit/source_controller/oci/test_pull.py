@@ -278,11 +278,11 @@ async def test_endless_tags_end(fake: FakeRegistry) -> None:
         return web.json_response({"tags": ["a", "b"]}, headers={"Link": link})
 
     fake.hook = hook
-    for limits in (Limits(max_pages=5), Limits(max_tags=5)):
+    for limits in (Limits(max_pages=5), Limits(max_tags=5), Limits(max_list=50)):
         async with limited(limits, f"{fake.oci}/app") as client:
             with pytest.raises(ContentTooLarge):
                 await client.tags()
-    assert count == 5 + 3
+    assert count == 5 + 3 + 3
 
 
 async def test_a_registry_that_does_not_know_its_own_host(
@@ -397,9 +397,9 @@ async def test_an_answer_that_never_comes(fake: FakeRegistry) -> None:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(("status", "after"), [(429, "1"), (500, "\u00b2"), (503, "-1")])
 async def test_passing_errors_are_tried_again(
-    status: int, fake: FakeRegistry, connect: Connect
+    status: int, after: str, fake: FakeRegistry, connect: Connect
 ) -> None:
     fake.put("app", "v1", image_of({}))
     left = 2
@@ -409,7 +409,7 @@ async def test_passing_errors_are_tried_again(
         if request.path == "/v2/" or not left:
             return None
         left -= 1
-        return web.Response(status=status, headers={"Retry-After": "1"})
+        return web.Response(status=status, headers={"Retry-After": after})
 
     fake.hook = hook
     async with connect(f"{fake.oci}/app") as client:
