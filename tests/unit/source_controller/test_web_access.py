@@ -119,10 +119,9 @@ def test_a_bomb_comes_in_small_pieces() -> None:
 
 
 def test_endless_empty_streams_end() -> None:
-    gunzip, block = Gunzip(), packed(b"") * 1000
+    pieces = Gunzip().feed(packed(b"") * 20_000)
     with pytest.raises(zlib.error, match="too many"):
-        for _ in range(20):
-            list(gunzip.feed(block))
+        list(pieces)
 
 
 def test_what_ends_early_or_is_no_gzip_is_noticed() -> None:
