@@ -16,13 +16,20 @@ jsonschema = pytest.importorskip("jsonschema")
 
 _KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 
-_ACCEPTED = {"GitRepository": 19, "Kustomization": 266}
+_ACCEPTED = {
+    "GitRepository": 19,
+    "HelmRepository": 8,
+    "Kustomization": 266,
+    "OCIRepository": 18,
+}
 # One repository has an scp-like address, which Flux does not take either.
 _REFUSED = {
     "GitRepository": [
         "invalid GitRepository flux-system/home-kubernetes: spec.url: Expected `str` matching regex '^(http|https|ssh)://.*$'"
     ],
+    "HelmRepository": [],
     "Kustomization": [],
+    "OCIRepository": [],
 }
 
 
