@@ -158,6 +158,23 @@ async def test_tags_that_are_light_or_not_signed(
     assert "artifact" not in unsigned["status"]
 
 
+async def test_an_old_signed_tag_is_no_newer_version(
+    world: SourceWorld, repo: Repo, http_server: GitHttpServer, author: Author
+) -> None:
+    author.signs(repo)
+    repo.commit({"app.yaml": "old\n"})
+    git(repo.work, "tag", "--sign", "v1.0.0", "-m", "Release")
+    repo.push()
+    repo.set_ref("refs/tags/v9.0.0", git(repo.work, "rev-parse", "v1.0.0"))
+    await world.secret("keys", {"author.sshpub": author.public})
+    await world.repository(
+        url=f"{http_server.url}/app.git", ref={"semver": "*"}, verify=_verify("Tag")
+    )
+    obj = await world.until_failed("InvalidTagSignature")
+
+    assert "'v9.0.0' is of another tag" in condition(obj, "SourceVerified")["message"]
+
+
 # --- what must pass -------------------------------------------------------------------------------
 
 

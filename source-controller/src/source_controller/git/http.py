@@ -6,8 +6,8 @@ next one. What is malformed or too long ends the connection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from io import BufferedReader
 from typing import Protocol
 
 __all__ = ["BadMessage", "Head", "read_head", "write_body"]
@@ -15,10 +15,24 @@ __all__ = ["BadMessage", "Head", "read_head", "write_body"]
 _MAX_LINE = 16 << 10
 _MAX_LINES = 200
 _CHUNK = 64 << 10
+_STATUS = re.compile(rb"[1-5][0-9]{2}")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class BadMessage(OSError):
     """The other side does not speak HTTP/1.1 as it should."""
+
+
+class Source(Protocol):
+    """Where messages come from; a socket's file is one."""
+
+    def readline(self, limit: int, /) -> bytes:
+        """The next line with its end, cut at the limit."""
+        ...
+
+    def read1(self, limit: int, /) -> bytes:
+        """What there is, at least a byte; none at the end."""
+        ...
 
 
 class Sink(Protocol):
@@ -59,7 +73,7 @@ class Head:
 
         """
         parts = self.first.split(b" ", 2)
-        if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+        if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(parts[1]):
             raise BadMessage("the server does not answer with HTTP")
         return int(parts[1])
 
@@ -74,7 +88,7 @@ class Head:
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def read_head(source: BufferedReader) -> Head | None:
+def read_head(source: Source) -> Head | None:
     """The next head, or ``None`` where the connection ended before one.
 
     Raises:
@@ -93,7 +107,7 @@ def read_head(source: BufferedReader) -> Head | None:
     return Head(lines[0], fields)
 
 
-def write_body(source: BufferedReader, target: Sink, head: Head, *, response: bool) -> bool:
+def write_body(source: Source, target: Sink, head: Head, *, response: bool) -> bool:
     """Pass on the body that follows a head.
 
     Args:
@@ -117,7 +131,7 @@ def write_body(source: BufferedReader, target: Sink, head: Head, *, response: bo
             raise BadMessage("the length of a message is ambiguous")
         _write_chunks(source, target)
     elif length:
-        if not length.isdigit():
+        if not _LENGTH.fullmatch(length):
             raise BadMessage("the length of a message cannot be read")
         _write_exactly(source, target, int(length))
     elif response:
@@ -127,7 +141,7 @@ def write_body(source: BufferedReader, target: Sink, head: Head, *, response: bo
     return True
 
 
-def _lines(source: BufferedReader) -> Iterator[bytes]:
+def _lines(source: Source) -> Iterator[bytes]:
     for number in range(_MAX_LINES):
         line = source.readline(_MAX_LINE)
         if not line and number == 0:
@@ -141,7 +155,7 @@ def _lines(source: BufferedReader) -> Iterator[bytes]:
     raise BadMessage("there are too many header lines")
 
 
-def _write_exactly(source: BufferedReader, target: Sink, count: int) -> None:
+def _write_exactly(source: Source, target: Sink, count: int) -> None:
     while count:
         data = source.read1(min(count, _CHUNK))
         if not data:
@@ -150,7 +164,7 @@ def _write_exactly(source: BufferedReader, target: Sink, count: int) -> None:
         count -= len(data)
 
 
-def _write_chunks(source: BufferedReader, target: Sink) -> None:
+def _write_chunks(source: Source, target: Sink) -> None:
     while True:
         line = source.readline(_MAX_LINE)
         try:

@@ -244,6 +244,10 @@ def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:
                 "InvalidGitObject",
                 f"tag {name!r} is a lightweight tag, which cannot be signed: use git tag --sign",
             )
+        if tag.name != name:  # a signed tag under another name, such as a newer version's
+            raise WorkerError(
+                "InvalidTagSignature", f"the tag object of {name!r} is of another tag"
+            )
         signature, payload = split_tag(tag.read_raw())
         key = _signer("Tag", f"tag {name!r}", signature, payload, wanted.keys)
         found.append(f"tag '{name}' with key '{key}'")

@@ -161,8 +161,11 @@ class _Exchange:
         """
         to = self._destination
         base = f"{to.scheme}://{to.authority.decode()}{path}"
-        target = urlsplit(urljoin(base, response.get(b"location").decode("latin-1")))
-        origin = (target.scheme, target.hostname, target.port or _usual_port(target.scheme))
+        try:
+            target = urlsplit(urljoin(base, response.get(b"location").decode("latin-1")))
+            origin = (target.scheme, target.hostname, target.port or _usual_port(target.scheme))
+        except ValueError:
+            raise BadMessage("the server redirects to an address that cannot be read") from None
         if origin != (to.scheme, to.host.lower(), to.port) or target.username is not None:
             raise _Refused(
                 f"the server redirects to {target.scheme}://{target.hostname or ''}, which is"
