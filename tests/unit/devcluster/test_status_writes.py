@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from devcluster import clock
 from devcluster.engine import Engine
 from devcluster.errors import ApiFailure
 from devcluster.kinds import Target
@@ -27,6 +28,12 @@ _SPECS: dict[str, tuple[str, dict[str, Any]]] = {
     "Pod": ("", _POD),
     "PodDisruptionBudget": ("policy", {"maxUnavailable": 1, "selector": {}}),
 }
+
+
+@pytest.fixture(autouse=True)
+def one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of ``managedFields`` are ordered by their times: let there be one."""
+    monkeypatch.setattr(clock, "stamp", lambda: _NOW)
 
 
 def _with_object(kind: str) -> tuple[Engine, dict[str, Any]]:
