@@ -272,6 +272,9 @@ def check_resources(checker: Checker, resources: JsonObject, path: str) -> None:
         elif quantity.parse(str(requests[name])) > quantity.parse(str(limit)):
             detail = f"must be less than or equal to {name} limit of {limit}"
             checker.invalid(f"{path}.requests", requests[name], detail)
+    named = {*limits, *requests}
+    if any(name.startswith("hugepages-") for name in named) and not named & {"cpu", "memory"}:
+        checker.forbidden(path, "HugePages require cpu or memory")
 
 
 def _check_amount(checker: Checker, name: str, amount: str, path: str) -> None:
