@@ -5,6 +5,7 @@ The controllers reach the control plane through the proxy alone; the test asks i
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -30,6 +31,9 @@ BOTH = "^(source|kustomize)-controller/"
 SOURCE = "^source-controller/"
 KUSTOMIZE = "^kustomize-controller/"
 # Made by controllers of the cluster at times of their own.
+_QUIET = 0.4
+"""Seconds without a request after which a controller is taken to be done; longer than any delay of
+an event here."""
 _NOT_COMPARED = ("/kube-root-ca.crt", "/default")
 
 
@@ -121,6 +125,24 @@ class FaultyWorld(Cases):
         self.push(case, "v2")
         await self.request(kinds.GIT_REPOSITORY, case, "new commit")
         await self.settled(kinds.KUSTOMIZATION, case, "v2")
+
+    async def hand_over(self, case: str) -> None:
+        """Somebody gives an object of the set to another owner, when nothing is under way.
+
+        Another run of the first commit, for an event that came late, would rightly take it back.
+        """
+        await self._quiet(case)
+        await super().hand_over(case)
+
+    async def _quiet(self, case: str) -> None:
+        """Wait until nothing about a case has been asked for a while."""
+        position = -1
+        while position != (position := self._last_request(case)):
+            await asyncio.sleep(_QUIET)
+
+    def _last_request(self, case: str) -> int:
+        asked = self.proxy.requests(Match(agent=BOTH, path=case))
+        return asked[-1].seq if asked else 0
 
     async def delete_all(self, case: str) -> None:
         """Both objects, until they are gone."""
