@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kustomize_controller.kustomization.unsupported import REFUSED_FIELDS
+from source_controller.bucket.unsupported import REFUSED as BUCKET_REFUSED
 from source_controller.gitrepository.unsupported import REFUSED
 from source_controller.helmrepository.unsupported import REFUSED as HELM_REPOSITORY_REFUSED
 from source_controller.ocirepository.unsupported import REFUSED as OCI_REFUSED
@@ -21,6 +22,7 @@ _REFUSED = {
     "GitRepository": REFUSED,
     "HelmRepository": HELM_REPOSITORY_REFUSED,
     "OCIRepository": OCI_REFUSED,
+    "Bucket": BUCKET_REFUSED,
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from fluvial.api import kustomize, source, source_oci
+from fluvial.api import kustomize, source, source_bucket, source_oci
 from fluvial.objects import JsonObject
 
 __all__ = ["KINDS", "Column", "CrdKind", "crd", "schema_of"]
@@ -92,6 +92,15 @@ KINDS: tuple[CrdKind, ...] = (
         short_names=("ocirepo",),
         categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(Column("URL", ".spec.url"), _READY, _STATUS, _AGE),
+    ),
+    CrdKind(
+        model=source_bucket.Bucket,
+        group=source.GROUP,
+        plural="buckets",
+        description="A bucket of object storage whose objects become an artifact.",
+        component="source-controller",
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(Column("Endpoint", ".spec.endpoint"), _AGE, _READY, _STATUS),
     ),
     CrdKind(
         model=kustomize.Kustomization,

@@ -1,0 +1,1 @@
+"""Bucket: the objects of a bucket of object storage become an artifact."""
