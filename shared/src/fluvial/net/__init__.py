@@ -3,6 +3,7 @@
     policy ... which addresses may be connected to
     dialer ... connects, having checked the address that is connected to, after DNS
     proxy .... a user's own HTTP, HTTPS or SOCKS5 proxy
+    tunnel ... HTTP sessions through such a proxy
     gateway .. a proxy on loopback, through which child processes reach the dialer
 
 Only connections to the API servers of clusters are made elsewhere (``fluvial.kube``), and the
