@@ -14,7 +14,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from fluvial.api import kustomize, source, source_bucket, source_oci
+from fluvial.api import (
+    kustomize,
+    source,
+    source_bucket,
+    source_extensions,
+    source_external,
+    source_oci,
+)
 from fluvial.objects import JsonObject
 
 __all__ = ["KINDS", "Column", "CrdKind", "crd", "schema_of"]
@@ -101,6 +108,30 @@ KINDS: tuple[CrdKind, ...] = (
         component="source-controller",
         categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(Column("Endpoint", ".spec.endpoint"), _AGE, _READY, _STATUS),
+    ),
+    CrdKind(
+        model=source_external.ExternalArtifact,
+        group=source.GROUP,
+        plural="externalartifacts",
+        description="An artifact that was made by something else than a source.",
+        component="source-controller",
+        short_names=("ea",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(_AGE, _READY, _STATUS, Column("Source", ".spec.sourceRef.name")),
+        default_status=False,
+    ),
+    CrdKind(
+        model=source_extensions.ArtifactGenerator,
+        group=source_extensions.GROUP,
+        plural="artifactgenerators",
+        description="Artifacts that are made of other artifacts.",
+        component="source-controller",
+        short_names=("ag",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(_AGE, _READY, _STATUS),
+        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        default_status=False,
+        version="v1beta1",
     ),
     CrdKind(
         model=kustomize.Kustomization,
@@ -225,6 +256,8 @@ def _by_type(info: inspect.Type) -> JsonObject:
             schema = {"type": "object", "additionalProperties": _schema(info.value_type)}
         case inspect.ListType() | inspect.VarTupleType():
             schema = {"type": "array", "items": _schema(info.item_type)}
+        case inspect.AnyType():
+            schema = {"x-kubernetes-preserve-unknown-fields": True}
         case _:
             raise TypeError(f"no CRD schema for {info!r}")
     return schema
