@@ -46,8 +46,10 @@ def test_tools_of_flux_find_the_definition(definition: dict[str, Any]) -> None:
 def test_a_new_object_is_in_progress_until_its_first_reconcile(definition: dict[str, Any]) -> None:
     version = definition["spec"]["versions"][0]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    # The statuses of these have no generation.
+    without = definition["spec"]["names"]["kind"] in {"ArtifactGenerator", "ExternalArtifact"}
 
-    assert status["default"] == {"observedGeneration": -1}
+    assert status.get("default") == (None if without else {"observedGeneration": -1})
     assert version["subresources"] == {"status": {}}
 
 
@@ -68,8 +70,22 @@ def test_a_new_object_is_in_progress_until_its_first_reconcile(definition: dict[
             ["all", "fluxcd", "fluxcd-appliers"],
             ["Age", "Ready", "Status"],
         ),
+        (
+            "ExternalArtifact",
+            kinds.EXTERNAL_ARTIFACT,
+            ["ea"],
+            ["all", "fluxcd", "fluxcd-sources"],
+            ["Age", "Ready", "Status", "Source"],
+        ),
+        (
+            "ArtifactGenerator",
+            kinds.ARTIFACT_GENERATOR,
+            ["ag"],
+            ["all", "fluxcd", "fluxcd-sources"],
+            ["Age", "Ready", "Status"],
+        ),
     ],
-    ids=["GitRepository", "Kustomization"],
+    ids=["GitRepository", "Kustomization", "ExternalArtifact", "ArtifactGenerator"],
 )
 def test_names_and_columns(
     kind: str,

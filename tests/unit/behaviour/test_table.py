@@ -23,6 +23,8 @@ _REFUSED = {
     "HelmRepository": HELM_REPOSITORY_REFUSED,
     "OCIRepository": OCI_REFUSED,
     "Bucket": BUCKET_REFUSED,
+    "ExternalArtifact": (),
+    "ArtifactGenerator": (),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fluvial.kube.resource import Resource
 
 __all__ = [
+    "ARTIFACT_GENERATOR",
     "BUCKET",
     "CONFIG_MAP",
     "CRD",
@@ -24,6 +25,13 @@ __all__ = [
 
 _SOURCE = "source.toolkit.fluxcd.io"
 
+ARTIFACT_GENERATOR = Resource(
+    "source.extensions.fluxcd.io",
+    "v1beta1",
+    "artifactgenerators",
+    "ArtifactGenerator",
+    namespaced=True,
+)
 BUCKET = Resource(_SOURCE, "v1", "buckets", "Bucket", namespaced=True)
 EXTERNAL_ARTIFACT = Resource(
     _SOURCE, "v1", "externalartifacts", "ExternalArtifact", namespaced=True
