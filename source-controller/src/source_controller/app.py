@@ -12,6 +12,7 @@ from fluvial.artifact.errors import InvalidDigest
 from fluvial.artifact.server import FileServer
 from fluvial.artifact.storage import Retention, Storage
 from fluvial.log import get_logger, setup_logging
+from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.runtime.flags import FlagError, FlagSet
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
@@ -63,6 +64,7 @@ class Options:
         retention: of old artifacts.
         limits: of one Git repository.
         max_index_bytes: of the index of one Helm repository.
+        proxies: for connections of objects that name none.
 
     """
 
@@ -75,6 +77,7 @@ class Options:
     retention: Retention
     limits: Limits
     max_index_bytes: int
+    proxies: EnvironmentProxies = NO_PROXIES
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -112,6 +115,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         ),
         limits=Limits(max_transfer_bytes=size, max_tree_bytes=size),
         max_index_bytes=parsed["helm-index-max-size"],
+        proxies=_proxies(environ),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -141,7 +145,7 @@ async def main(options: Options) -> int:
             events=manager.events,
             metrics=manager.metrics,
             storage=storage,
-            dialer=await manager.dialer(),
+            dialer=await manager.dialer(proxies=options.proxies),
             clock=manager.clock,
             log=log,
             storage_address=lambda: advertised_address(options, manager.addresses[_SERVER]),
@@ -184,6 +188,13 @@ def advertised_address(options: Options, bound: str) -> str:
     elif host == "0.0.0.0":  # noqa: S104  # compared, not bound
         host = options.hostname or "localhost"
     return f"{host}:{port}"
+
+
+def _proxies(environ: Mapping[str, str]) -> EnvironmentProxies:
+    try:
+        return EnvironmentProxies.read(environ)
+    except ValueError as error:
+        raise FlagError(str(error)) from error
 
 
 def _declare_storage(flags: FlagSet, environ: Mapping[str, str]) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from fluvial.net.dialer import Dialer
-from fluvial.net.errors import AddressDenied, DialFailed, net_error
+from fluvial.net.errors import AddressDenied, DialFailed, NetError, ProxyFailed, net_error
 from fluvial.net.policy import AddressPolicy, parse_networks
+from fluvial.net.proxy import ProxyServer
+from gitservers.certs import TestCA
 
 ALLOWED, DENIED = "127.0.0.2", "127.0.0.1"
 POLICY = AddressPolicy.build(allowed=parse_networks(ALLOWED))
@@ -148,3 +151,46 @@ async def test_a_name_server_that_never_answers_costs_the_time_limit() -> None:
 
     with pytest.raises(DialFailed, match="did not answer within 5s"):
         await Dialer(POLICY, resolve=resolve, connect_timeout=5).connect("slow.example", 443)
+
+
+BAD_NAMES = ["a\0b.example", "two words.example", "a\r\nHost: b", "", "ä" * 64 + ".example"]
+BAD_NAMES += [f"{'a' * 63}." * 5 + "example"]
+
+
+@pytest.mark.parametrize("proxied", ["", "http", "socks5"])
+@pytest.mark.parametrize("host", BAD_NAMES, ids=[ascii(name)[:20] for name in BAD_NAMES])
+async def test_a_host_that_is_no_name_is_an_error_of_this_room(host: str, proxied: str) -> None:
+    """Nothing of it reaches a proxy either: a line break would be a header of its own."""
+    async with _server(ALLOWED) as (port, seen):
+        proxy = ProxyServer.parse(f"{proxied}://{ALLOWED}:{port}") if proxied else None
+        with pytest.raises(NetError):
+            await Dialer(POLICY).connect(host, 443, proxy=proxy)
+        with pytest.raises((NetError, aiohttp.ClientError, ValueError)):
+            await _get(Dialer(POLICY), f"http://{host}:9/")
+
+    assert seen == []
+
+
+async def test_a_zone_that_does_not_exist_is_an_error_of_this_room() -> None:
+    policy = AddressPolicy.build(allowed=parse_networks("fe80::/10"))
+    with pytest.raises(NetError):
+        await Dialer(policy).connect("fe80::1%nosuch0", 443)
+
+
+async def test_a_proxy_whose_certificate_is_not_trusted_is_an_error_of_this_room(
+    tmp_path: Path,
+) -> None:
+    context = TestCA().server_context(tmp_path)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), ALLOWED, 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        proxy = ProxyServer.parse(f"https://proxy.example:{port}")
+        with pytest.raises(ProxyFailed, match="certificate is not trusted"):
+            await Dialer(POLICY, resolve=Names([ALLOWED])).connect("a.example", 443, proxy=proxy)
+
+
+async def test_a_proxy_that_speaks_no_tls_is_an_error_of_this_room() -> None:
+    async with _server(ALLOWED) as (port, _):
+        proxy = ProxyServer.parse(f"https://proxy.example:{port}")
+        with pytest.raises(ProxyFailed, match="TLS"):
+            await Dialer(POLICY, resolve=Names([ALLOWED])).connect("a.example", 443, proxy=proxy)

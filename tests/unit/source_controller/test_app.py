@@ -84,3 +84,19 @@ def test_the_interval_is_spread_by_the_percentage() -> None:
     assert all(90 <= value <= 110 for value in values)
     assert len(set(values)) > 100
     assert settings_of(options("--interval-jitter-percentage=0")).jitter(100.0) == 100.0
+
+
+def test_the_operators_proxies_are_read_from_the_environment() -> None:
+    read = options(HTTPS_PROXY="http://proxy.example:3128", NO_PROXY=".cluster.local")
+    found = read.proxies.choose("https", "git.example", 443)
+
+    assert found is not None
+    assert found.host == "proxy.example"
+    assert read.proxies.choose("https", "registry.default.svc.cluster.local", 443) is None
+
+
+def test_a_proxy_that_cannot_be_used_ends_the_start_without_its_password() -> None:
+    with pytest.raises(FlagError, match="HTTPS_PROXY") as caught:
+        options(HTTPS_PROXY="ftp://me:topsecret@proxy.example")
+
+    assert "topsecret" not in str(caught.value)

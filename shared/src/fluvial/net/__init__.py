@@ -2,7 +2,9 @@
 
     policy ... which addresses may be connected to
     dialer ... connects, having checked the address that is connected to, after DNS
-    proxy .... a user's own HTTP, HTTPS or SOCKS5 proxy
+    proxy .... an HTTP, HTTPS or SOCKS5 proxy, mostly a user's own
+    environment  the operator's proxies, from HTTPS_PROXY and its kin
+    hosts .... what may be a host at all
     tunnel ... HTTP sessions through such a proxy
     gateway .. a proxy on loopback, through which child processes reach the dialer
 

@@ -6,7 +6,8 @@ ends with it; what a route may use as a further proxy is fixed by the parent. A 
 its last connection failed, since libraries tell little of it.
 
 Spoken: CONNECT, and requests in absolute form for plain http (RFC 9112 §3.2), one request for
-each connection.
+each connection. Beside CONNECT the field ``SCHEME_FIELD`` may say what will be spoken, where that
+is not https: the operator's proxies differ by that.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from urllib.parse import urlsplit
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer, Stream
 from fluvial.net.errors import NetError
-from fluvial.net.proxy import ProxyServer
+from fluvial.net.proxy import SCHEME_FIELD, ProxyServer
 
 __all__ = ["Gateway", "Route"]
 
@@ -134,7 +135,7 @@ class Gateway:
         assert task is not None  # noqa: S101  # ``_accept`` made it
         route.tasks.add(task)
         try:
-            upstream = await self._dial(route, request.host, request.port)
+            upstream = await self._dial(route, request)
             if upstream is None:
                 await _answer(near[1], f"502 {_one_line(route.problem)}")
                 return
@@ -163,9 +164,11 @@ class Gateway:
             await _answer(writer, "407 Proxy authentication required")
         return None
 
-    async def _dial(self, route: Route, host: str, port: int) -> Stream | None:
+    async def _dial(self, route: Route, request: _Request) -> Stream | None:
         try:
-            upstream = await self._dialer.connect(host, port, proxy=route.proxy)
+            upstream = await self._dialer.connect(
+                request.host, request.port, proxy=route.proxy, scheme=request.scheme
+            )
         except NetError as error:
             route.problem = error
             return None
@@ -179,6 +182,7 @@ class _Request:
     port: int
     username: str
     password: str = field(repr=False)
+    scheme: str
     forward: bytes = field(default=b"", repr=False)
 
 
@@ -199,23 +203,26 @@ def _parse(head: bytes) -> _Request | None:
     if not host:
         return None
     if method == b"CONNECT":
-        return _Request(host, port, username, password) if port else None
+        scheme = _field(headers, SCHEME_FIELD.lower().encode()).decode("latin-1") or "https"
+        return _Request(host, port, username, password, scheme) if port else None
     if url.scheme != "http":
         return None
     path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     kept = [b"%s:%s" % (n, v) for n, _, v in headers if n.strip().lower() not in _NOT_FORWARDED]
     first = b"%s %s %s" % (method, path.encode(), parts[2])
     forward = b"\r\n".join([first, *kept, b"Connection: close", b"", b""])
-    return _Request(host, port or 80, username, password, forward)
+    return _Request(host, port or 80, username, password, "http", forward)
+
+
+def _field(headers: list[tuple[bytes, bytes, bytes]], wanted: bytes) -> bytes:
+    return next(
+        (value.strip() for name, _, value in headers if name.strip().lower() == wanted), b""
+    )
 
 
 def _credentials(headers: list[tuple[bytes, bytes, bytes]]) -> tuple[str, str]:
-    for name, _, value in headers:
-        if name.strip().lower() != b"proxy-authorization":
-            continue
-        scheme, _, encoded = value.strip().partition(b" ")
-        if scheme.lower() != b"basic":
-            break
+    scheme, _, encoded = _field(headers, b"proxy-authorization").partition(b" ")
+    if scheme.lower() == b"basic":
         with contextlib.suppress(ValueError):
             pair = base64.b64decode(encoded, validate=True).decode()
             username, _, password = pair.partition(":")

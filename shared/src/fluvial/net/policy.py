@@ -35,8 +35,14 @@ _METADATA = {
         ("fd00:ec2::23", "Amazon EKS"),
         ("fd20:ce::254", "Google Cloud"),
         ("100.100.100.200", "Alibaba Cloud"),
+        ("fd00:100::100:200", "Alibaba Cloud"),
         ("168.63.129.16", "Azure"),
         ("192.0.0.192", "Oracle Cloud"),
+        ("fd00:c1::a9fe:a9fe", "Oracle Cloud"),
+        ("169.254.42.42", "Scaleway"),
+        ("fd00:42::42", "Scaleway"),
+        ("fd00:a9fe:a9fe::1", "Akamai"),
+        ("169.254.0.23", "Tencent Cloud"),
     )
 }
 # Asked in this order; the first that fits gives the reason.

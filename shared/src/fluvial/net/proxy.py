@@ -13,9 +13,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from fluvial.net.errors import ProxyFailed
+from fluvial.net.errors import DialFailed, ProxyFailed
+from fluvial.net.hosts import host_name
 
-__all__ = ["ProxyServer", "pass_through"]
+__all__ = ["SCHEME_FIELD", "ProxyServer", "pass_through"]
+
+SCHEME_FIELD = "Gateway-Scheme"
+"""What a child process tells the gateway beside CONNECT (``gateway``)."""
 
 _MAX_ADDRESS = 2048
 _MAX_HEAD = 16 << 10
@@ -74,14 +78,28 @@ class ProxyServer:
             raise ValueError("the proxy address is not a valid URL") from None
         if parts.scheme not in _PORTS:
             raise ValueError("the proxy address must begin with http://, https:// or socks5://")
-        if not parts.hostname or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        if (
+            not _is_host(parts.hostname)
+            or parts.query
+            or parts.fragment
+            or parts.path not in {"", "/"}
+        ):
             raise ValueError("the proxy address must be scheme://host:port and nothing else")
         if parts.username is not None or parts.password is not None:
             raise ValueError("put the proxy's user and password into the keys username, password")
         if ":" in username or not (username + password).isprintable():
             raise ValueError("the proxy's username or password has characters that cannot be sent")
         scheme: Literal["http", "https", "socks5"] = parts.scheme  # type: ignore[assignment]  # checked above
-        return cls(scheme, parts.hostname, port or _PORTS[scheme], username, password)
+        return cls(
+            scheme, host_name(parts.hostname or ""), port or _PORTS[scheme], username, password
+        )
+
+
+def _is_host(name: str | None) -> bool:
+    try:
+        return bool(host_name(name or ""))
+    except DialFailed:
+        return False
 
 
 async def pass_through(
@@ -151,7 +169,7 @@ async def _socks5(
         writer.write(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
         if (await reader.readexactly(2))[1] != 0:
             raise _failed(proxy, "it refuses the username and password")
-    name = host.encode("idna")
+    name = host.encode("ascii")  # as ``host_name`` has it
     writer.write(b"\x05\x01\x00\x03" + bytes([len(name)]) + name + port.to_bytes(2, "big"))
     _, reply, _, kind = await reader.readexactly(4)
     if reply:

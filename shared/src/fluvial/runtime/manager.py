@@ -47,6 +47,7 @@ from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.informer import InformerFactory
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer, system_resolve
+from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.net.errors import DialFailed
 from fluvial.net.policy import AddressPolicy
 from fluvial.objects import ObjectKey
@@ -271,8 +272,11 @@ class Manager:
             on_drop=lambda sink: self.metrics.events_dropped.labels(sink).inc(),
         )
 
-    async def dialer(self) -> Dialer:
+    async def dialer(self, *, proxies: EnvironmentProxies = NO_PROXIES) -> Dialer:
         """For connections out of the cluster; the API server is denied to them.
+
+        Args:
+            proxies: the operator's, for connections whose object names none.
 
         Raises:
             DialFailed: the API server's name does not resolve.
@@ -288,7 +292,7 @@ class Manager:
             allowed=self.options.allow_outbound,
             api_servers=[(address, port) for address in addresses],
         )
-        return Dialer(policy)
+        return Dialer(policy, proxies=proxies)
 
     async def _load_client(self) -> HttpKubeClient:
         return await load_client(

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urljoin, urlsplit
 
+from fluvial.net.proxy import SCHEME_FIELD
 from source_controller.git.http import BadMessage, Head, read_head, write_body
 
 __all__ = ["Destination", "Relay"]
@@ -189,7 +190,8 @@ def _connected(to: Destination) -> Iterator[socket.socket]:
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         pair = base64.b64encode(f"{user}:{password}".encode()).decode()
         plain.sendall(
-            f"CONNECT {to.address} HTTP/1.1\r\nProxy-Authorization: Basic {pair}\r\n\r\n".encode()
+            f"CONNECT {to.address} HTTP/1.1\r\nProxy-Authorization: Basic {pair}\r\n"
+            f"{SCHEME_FIELD}: {to.scheme}\r\n\r\n".encode()
         )
         if not _answer_of_gateway(plain).startswith(b"HTTP/1.1 200"):
             raise ConnectionRefusedError

@@ -1,13 +1,11 @@
 """The one place where connections to registries and token services come from.
 
-Every connection goes through the dialer, which checks the address that is connected to. The
-environment is never read, so no proxy and no ``.netrc`` of the process counts.
+Every connection goes through the dialer, which checks the address that is connected to and knows
+the operator's proxies. The HTTP library reads no environment: no ``.netrc`` of the process counts.
 """
 
 from __future__ import annotations
 
-import functools
-import os
 import ssl
 from dataclasses import replace
 
@@ -15,9 +13,10 @@ import aiohttp
 
 from fluvial.artifact.threads import in_thread
 from fluvial.net.dialer import Dialer
-from fluvial.net.tunnel import ProxyConnector
 from source_controller.oci.access import Access
 from source_controller.oci.errors import InvalidCredentials
+from source_controller.web import tls
+from source_controller.web.access import Tls
 
 __all__ = ["foreign_context", "open_session", "tls_context"]
 
@@ -39,13 +38,8 @@ async def open_session(access: Access, dialer: Dialer) -> aiohttp.ClientSession:
 
     """
     context = await in_thread(lambda _: tls_context(access))
-    connector = (
-        dialer.connector(tls=context, limit=_CONNECTIONS)
-        if access.proxy is None
-        else ProxyConnector(dialer, access.proxy, context, limit=_CONNECTIONS)
-    )
     return aiohttp.ClientSession(
-        connector=connector,
+        connector=dialer.connector(tls=context, limit=_CONNECTIONS, proxy=access.proxy),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -74,43 +68,8 @@ def tls_context(access: Access) -> ssl.SSLContext:
         InvalidCredentials: the CA or the client certificate cannot be used.
 
     """
-    if access.verifies and not (access.ca or access.certificate):
-        return _system_trust()
-    context = _new_context()
-    if not access.verifies:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if access.ca:
-        try:
-            context.load_verify_locations(cadata=access.ca)
-        except (ssl.SSLError, ValueError) as error:
-            raise InvalidCredentials("'ca.crt' holds no certificate that can be used") from error
-    if access.certificate:
-        _load_certificate(context, access)
-    return context
-
-
-@functools.cache
-def _system_trust() -> ssl.SSLContext:
-    """The same for everybody who brings no trust of his own; never changed after it is made."""
-    return _new_context()
-
-
-def _new_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, access: Access) -> None:
-    # OpenSSL reads them from files only; this one has no name.
-    descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(access.key.encode() + b"\n" + access.certificate.encode())
-        file.flush()
-        try:
-            context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: "")
-        except (ssl.SSLError, ValueError, OSError):
-            raise InvalidCredentials(
-                "'tls.crt' and 'tls.key' are no certificate and key that belong together"
-            ) from None
+    given = Tls(access.ca, access.certificate, access.key, verify=access.verifies)
+    try:
+        return tls.tls_context(given)
+    except tls.InvalidTls as error:
+        raise InvalidCredentials(str(error)) from error

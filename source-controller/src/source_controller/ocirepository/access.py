@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fluvial.api.source_oci import OCIRepositorySpec
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SECRET, SERVICE_ACCOUNT
-from fluvial.net.proxy import ProxyServer
 from fluvial.objects import JsonObject, ObjectKey
 from source_controller.oci.access import Access
 from source_controller.oci.dockerconfig import Keyring, parse_pull_secret
 from source_controller.oci.errors import InvalidCredentials
 from source_controller.oci.reference import Repository
+from source_controller.source.proxies import read_proxy
 from source_controller.source.secrets import auth_failed, read_secret, secret_data
+from source_controller.web.access import Tls
+from source_controller.web.tls import InvalidTls, tls_from_secret
 
 __all__ = ["read_access"]
 
 _PULL_SECRETS = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
-_CERTIFICATES = (("tls.crt", "tls.key", "ca.crt"), ("certFile", "keyFile", "caFile"))
 _MAX_PULL_SECRETS = 20
 
 
@@ -42,7 +41,7 @@ async def read_access(
     try:
         keyring = await _keyring(client, namespace, spec)
         certificate, key, ca = await _certificates(client, namespace, spec)
-        proxy = await _proxy(client, namespace, spec)
+        proxy = await read_proxy(client, namespace, spec.proxy_secret_ref)
     except InvalidCredentials as error:
         raise auth_failed(str(error)) from error
     return Access(
@@ -105,37 +104,10 @@ async def _certificates(
         return "", "", ""
     field = "spec.certSecretRef"
     key = ObjectKey(namespace, spec.cert_secret_ref.name)
-    data = await read_secret(client, key, field=field)
-    certificate, private, ca = (
-        next((_text(data, name, field) for name in names if data.get(name)), "")
-        for names in zip(*_CERTIFICATES, strict=True)
-    )
-    if bool(certificate) != bool(private):
-        raise auth_failed(f"the Secret of {field} needs both 'tls.crt' and 'tls.key', or neither")
-    if not (certificate or ca):
+    try:
+        found = tls_from_secret(await read_secret(client, key, field=field))
+    except InvalidTls as error:
+        raise auth_failed(f"the Secret of {field} cannot be used for TLS: {error}") from error
+    if found == Tls():
         raise auth_failed(f"the Secret of {field} needs 'tls.crt' and 'tls.key', or 'ca.crt'")
-    return certificate, private, ca
-
-
-async def _proxy(client: KubeClient, namespace: str, spec: OCIRepositorySpec) -> ProxyServer | None:
-    if spec.proxy_secret_ref is None:
-        return None
-    field = "spec.proxySecretRef"
-    key = ObjectKey(namespace, spec.proxy_secret_ref.name)
-    data = await read_secret(client, key, field=field)
-    address, username, password = (
-        _text(data, name, field) for name in ("address", "username", "password")
-    )
-    if not address:
-        raise auth_failed(f"the Secret of {field} needs 'address'")
-    try:
-        return ProxyServer.parse(address.strip(), username=username, password=password)
-    except ValueError as error:
-        raise auth_failed(f"the Secret of {field} cannot be used: {error}") from error
-
-
-def _text(data: Mapping[str, bytes], name: str, field: str) -> str:
-    try:
-        return data.get(name, b"").decode()
-    except UnicodeDecodeError:
-        raise auth_failed(f"{name!r} in the Secret of {field} is not text") from None
+    return found.certificate, found.key, found.ca

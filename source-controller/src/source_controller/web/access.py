@@ -17,16 +17,18 @@ class Tls:
         ca: authorities that are trusted beside the system's.
         certificate: of the client, with its chain.
         key: of that certificate.
+        verify: whether the server's certificate has to be by one of the authorities.
 
     """
 
     ca: str = field(default="", repr=False)
     certificate: str = field(default="", repr=False)
     key: str = field(default="", repr=False)
+    verify: bool = True
 
     def without_certificate(self) -> Tls:
         """For a host that the certificate is not for."""
-        return Tls(ca=self.ca)
+        return Tls(ca=self.ca, verify=self.verify)
 
 
 @dataclass(frozen=True, slots=True)
