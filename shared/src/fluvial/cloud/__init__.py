@@ -1,0 +1,17 @@
+"""Who a controller or an object is to a cloud: identities in, short-lived credentials out.
+
+    model ....... identities, credentials, the way to a service
+    settings .... what the environment says, as a value
+    http ........ questions to public services, by the dialer
+    metadata .... the only way to the machine's metadata services
+    accounts .... service accounts and their tokens
+    jwt, sigv4 .. assertions and signatures
+    aws, azure, gcp ... one cloud each
+    tokens ...... the cache
+    identities .. all of it behind one face: ``CloudIdentities``
+    errors ...... what goes wrong
+
+Import the modules; nothing is re-exported here.
+"""
+
+__all__: list[str] = []

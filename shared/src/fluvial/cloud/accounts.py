@@ -1,0 +1,111 @@
+"""Service accounts of objects: their annotations, and tokens that prove them to a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fluvial.cloud.errors import InvalidIdentity
+from fluvial.cloud.model import ServiceAccount
+from fluvial.errors import FluvialError
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.kube.kinds import SERVICE_ACCOUNT
+from fluvial.kube.urls import object_path
+
+__all__ = ["Account", "Accounts"]
+
+_TOKEN_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A service account as it is now.
+
+    Attributes:
+        identity: namespace, name and audiences.
+        uid: of the object: one of the same name that is made later is another.
+        annotations: which role or client it stands for.
+
+    """
+
+    identity: ServiceAccount
+    uid: str
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def annotation(self, name: str, *, needed: bool = True) -> str:
+        """An annotation.
+
+        Raises:
+            InvalidIdentity: it is needed and not there.
+
+        """
+        value = self.annotations.get(name, "")
+        if needed and not value:
+            raise InvalidIdentity(
+                f"the service account {str(self.identity.key)!r} needs the annotation {name}"
+            )
+        return value
+
+
+class Accounts:
+    """Reads service accounts and asks for their tokens, under the controller's own identity.
+
+    Args:
+        client: may get service accounts and create ``serviceaccounts/token``.
+
+    """
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def read(self, identity: ServiceAccount) -> Account:
+        """The service account, live: an annotation that has gone is gone at once.
+
+        Raises:
+            InvalidIdentity: it is not there, or cannot be read.
+
+        """
+        try:
+            obj = await self._client.get(SERVICE_ACCOUNT, identity.key, metadata_only=True)
+        except NotFound as error:
+            raise InvalidIdentity(f"service account {str(identity.key)!r} not found") from error
+        except FluvialError as error:
+            raise InvalidIdentity(
+                f"failed to get the service account {str(identity.key)!r}: {error}"
+            ) from error
+        metadata = obj.get("metadata") or {}
+        return Account(identity, str(metadata.get("uid")), dict(metadata.get("annotations") or {}))
+
+    async def token(self, account: Account, audience: str) -> str:
+        """A token of a service account for the cloud; bound to nothing else.
+
+        Args:
+            account: as just read.
+            audience: where the identity names none.
+
+        Raises:
+            InvalidIdentity: the API server gives none.
+
+        """
+        identity = account.identity
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": list(identity.audiences) or [audience],
+                "expirationSeconds": _TOKEN_SECONDS,
+            },
+        }
+        try:
+            path = object_path(SERVICE_ACCOUNT, identity.key, "token")
+            answer = await self._client.request("POST", path, body=body)
+        except FluvialError as error:
+            raise InvalidIdentity(
+                f"failed to get a token for the service account {str(identity.key)!r}: {error}"
+            ) from error
+        token = (answer.get("status") or {}).get("token")
+        if not isinstance(token, str) or not token:
+            raise InvalidIdentity(
+                f"the API server gave an empty token for the service account {str(identity.key)!r}"
+            )
+        return token

@@ -1,0 +1,279 @@
+"""Credentials of clouds for the controller and for objects: what others use of this room.
+
+Each answer is cached under a key of all that it depends on; a service account and its annotations
+are read anew before the cache is asked, so what is taken from it is never had again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from fluvial.clock import Clock
+from fluvial.cloud.accounts import Account, Accounts
+from fluvial.cloud.aws import AwsLogin, check_region, check_sts_endpoint
+from fluvial.cloud.azure import AzureLogin, AzureSecret
+from fluvial.cloud.errors import IdentityDisabled, LoginUnreachable, NoIdentity
+from fluvial.cloud.gcp import PLATFORM_SCOPE, GcpLogin
+from fluvial.cloud.http import CloudHttp
+from fluvial.cloud.metadata import Metadata
+from fluvial.cloud.model import (
+    CONTROLLER,
+    DIRECT,
+    AccessToken,
+    AwsCredentials,
+    Credential,
+    Identity,
+    ServiceAccount,
+    Way,
+)
+from fluvial.cloud.settings import CloudSettings
+from fluvial.cloud.tokens import TokenCache, cache_key
+from fluvial.kube.client import KubeClient
+
+__all__ = ["GATE_OFF", "CloudIdentities"]
+
+GATE_OFF = (
+    "to use spec.serviceAccountName for provider authentication please enable the"
+    " ObjectLevelWorkloadIdentity feature gate in the controller"
+)
+_AZURE_STORAGE = "https://storage.azure.com/.default"
+
+CredentialT = TypeVar("CredentialT", bound=Credential)
+
+
+class CloudIdentities:
+    """Logs in to AWS, Azure and Google Cloud.
+
+    Args:
+        http: asks their public services, by the dialer.
+        client: reads service accounts and creates their tokens, as the controller.
+        clock: the time.
+        cache: of everything that is got.
+        settings: what the environment says about the controller's own identities.
+        object_level: the feature gate ``ObjectLevelWorkloadIdentity``.
+        default_account: service account of objects that name none; needs the gate.
+        metadata: the machine's services.
+
+    """
+
+    def __init__(
+        self,
+        http: CloudHttp,
+        client: KubeClient,
+        *,
+        clock: Clock,
+        cache: TokenCache | None = None,
+        settings: CloudSettings | None = None,
+        object_level: bool = False,
+        default_account: str = "",
+        metadata: Metadata | None = None,
+    ) -> None:
+        settings = settings or CloudSettings()
+        metadata = metadata or Metadata()
+        self.http = http
+        self.clock = clock
+        self.cache = cache or TokenCache(clock)
+        self._object_level = object_level
+        self._default_account = default_account
+        self._accounts = Accounts(client)
+        self._aws = AwsLogin(
+            settings.aws, http=http, metadata=metadata, accounts=self._accounts, clock=clock
+        )
+        self._azure = AzureLogin(
+            settings.azure, http=http, metadata=metadata, accounts=self._accounts, clock=clock
+        )
+        self._gcp = GcpLogin(
+            settings.gcp, http=http, metadata=metadata, accounts=self._accounts, clock=clock
+        )
+
+    def identity_of(self, namespace: str, service_account: str = "") -> Identity:
+        """Whose identity an object of a namespace uses.
+
+        Args:
+            namespace: the object's; no other one's service account is ever used.
+            service_account: ``spec.serviceAccountName``.
+
+        Raises:
+            IdentityDisabled: it names one while the feature gate is off: a stall, not a retry,
+                under the reason ``FeatureGateDisabled``.
+
+        """
+        if service_account and not self._object_level:
+            raise IdentityDisabled(GATE_OFF)
+        name = service_account or (self._default_account if self._object_level else "")
+        return ServiceAccount(namespace, name) if name else CONTROLLER
+
+    async def aws(
+        self, identity: Identity, *, region: str = "", sts_endpoint: str = "", way: Way = DIRECT
+    ) -> AwsCredentials:
+        """Keys of AWS, to be used with ``sigv4.Signer``.
+
+        Args:
+            identity: from ``identity_of``.
+            region: of the service they are for; ``""`` for that of the environment.
+            sts_endpoint: of AWS, instead of the region's own.
+            way: proxy and authorities.
+
+        Raises:
+            NoIdentity, InvalidIdentity, LoginRefused, LoginUnreachable: see ``errors``.
+
+        """
+        found = region or self._aws.settings.region
+        if not found:
+            raise NoIdentity("no AWS region is known: set AWS_REGION for the controller")
+        check_region(found)
+        endpoint = check_sts_endpoint(sts_endpoint) if sts_endpoint else ""
+        more = {"region": found, "endpoint": endpoint}
+        if not isinstance(identity, ServiceAccount):
+            return await self._cached(
+                "aws",
+                {**more, **_way(way)},
+                lambda: self._aws.controller(region=found, endpoint=endpoint, way=way),
+            )
+        account = await self._accounts.read(identity)
+        more |= {"role": self._aws.role_of(account)}
+        return await self._cached(
+            "aws",
+            {**more, **_of(account), **_way(way)},
+            lambda: self._aws.account(account, region=found, endpoint=endpoint, way=way),
+        )
+
+    async def azure(
+        self, identity: Identity, *, scope: str = _AZURE_STORAGE, way: Way = DIRECT
+    ) -> AccessToken:
+        """A token of Entra ID.
+
+        Args:
+            identity: from ``identity_of``.
+            scope: such as ``https://storage.azure.com/.default``.
+            way: proxy and authorities.
+
+        Raises:
+            NoIdentity, InvalidIdentity, LoginRefused, LoginUnreachable: see ``errors``.
+
+        """
+        if not isinstance(identity, ServiceAccount):
+            return await self._cached(
+                "azure",
+                {"scope": scope, **_way(way)},
+                lambda: self._azure.controller(scope=scope, way=way),
+            )
+        account = await self._accounts.read(identity)
+        tenant, client = self._azure.application_of(account)
+        parts = {"scope": scope, "tenant": tenant, "client": client}
+        return await self._cached(
+            "azure",
+            {**parts, **_of(account), **_way(way)},
+            lambda: self._azure.account(account, scope=scope, way=way),
+        )
+
+    async def gcp(
+        self, identity: Identity, *, scopes: tuple[str, ...] = (PLATFORM_SCOPE,), way: Way = DIRECT
+    ) -> AccessToken:
+        """A token of Google Cloud.
+
+        Args:
+            identity: from ``identity_of``.
+            scopes: that are wanted.
+            way: proxy and authorities.
+
+        Raises:
+            NoIdentity, InvalidIdentity, LoginRefused, LoginUnreachable: see ``errors``.
+
+        """
+        wanted = " ".join(scopes)
+        if not isinstance(identity, ServiceAccount):
+            return await self._cached(
+                "gcp",
+                {"scopes": wanted, **_way(way)},
+                lambda: self._gcp.controller(scopes=scopes, way=way),
+            )
+        account = await self._accounts.read(identity)
+        provider, email = self._gcp.federation_of(account)
+        parts = {"scopes": wanted, "provider": provider, "email": email}
+        return await self._cached(
+            "gcp",
+            {**parts, **_of(account), **_way(way)},
+            lambda: self._gcp.account(account, scopes=scopes, way=way),
+        )
+
+    async def azure_secret(
+        self, secret: AzureSecret, *, scope: str = _AZURE_STORAGE, way: Way = DIRECT
+    ) -> AccessToken:
+        """A token of the application or managed identity that an object's Secret names.
+
+        Args:
+            secret: with only a client id it names a managed identity of the machine.
+            scope: that is wanted.
+            way: proxy and authorities.
+
+        Raises:
+            NoIdentity, InvalidIdentity, LoginRefused, LoginUnreachable: see ``errors``.
+
+        """
+        parts = {
+            "scope": scope,
+            "tenant": secret.tenant_id,
+            "client": secret.client_id,
+            "secret": secret.client_secret,
+            "certificate": secret.certificate.hex(),
+            "password": secret.certificate_password,
+            "chain": str(secret.send_chain),
+            "authority": secret.authority_host,
+        }
+
+        async def make() -> AccessToken:
+            if secret.client_secret or secret.certificate or secret.tenant_id:
+                return await self._azure.application(secret, scope=scope, way=way)
+            return await self._azure.machine(scope=scope, client_id=secret.client_id)
+
+        return await self._cached("azure-secret", {**parts, **_way(way)}, make)
+
+    async def gcp_secret(
+        self, key: bytes, *, scopes: tuple[str, ...] = (PLATFORM_SCOPE,), way: Way = DIRECT
+    ) -> AccessToken:
+        """A token of the service account whose JSON key an object's Secret holds.
+
+        Args:
+            key: the file as Google gives it.
+            scopes: that are wanted.
+            way: proxy and authorities.
+
+        Raises:
+            InvalidIdentity, LoginRefused, LoginUnreachable: see ``errors``.
+
+        """
+        parts = {"key": key.hex(), "scopes": " ".join(scopes)}
+        return await self._cached(
+            "gcp-secret",
+            {**parts, **_way(way)},
+            lambda: self._gcp.secret(key, scopes=scopes, way=way),
+        )
+
+    async def _cached(
+        self, kind: str, parts: dict[str, str], make: Callable[[], Awaitable[CredentialT]]
+    ) -> CredentialT:
+        found = await self.cache.get(cache_key(kind, parts), make)
+        if found.expires_at is not None and found.expires_at <= self.clock.now():
+            raise LoginUnreachable("the service gave credentials that have expired already")
+        return found
+
+
+def _of(account: Account) -> dict[str, str]:
+    """The parts of a key that make a credential one service account's and nobody else's."""
+    identity = account.identity
+    return {
+        "namespace": identity.namespace,
+        "name": identity.name,
+        "uid": account.uid,
+        "audiences": " ".join(identity.audiences),
+    }
+
+
+def _way(way: Way) -> dict[str, str]:
+    proxy = way.proxy
+    if proxy is None:
+        return {"ca": way.ca}
+    texts = (proxy.scheme, proxy.host, str(proxy.port), proxy.username, proxy.password)
+    return {"ca": way.ca} | {f"proxy{place}": text for place, text in enumerate(texts)}
