@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fluvial.workers import landlock
+from fluvial.workers import asking, landlock
 from fluvial.workers.errors import WorkerError
 
 Payload = dict[str, Any]
@@ -73,6 +74,25 @@ def _huge(payload: Payload) -> Payload:
     return {"text": "y" * payload["size"]}
 
 
+def _ask(payload: Payload) -> Payload:
+    return {"answers": [asking.ask({"number": number}) for number in range(payload["times"])]}
+
+
+def _ask_late(payload: Payload) -> Payload:
+    """Answer at once, and ask from a thread that goes on."""
+    marker = Path(payload["marker"])
+
+    def late() -> None:
+        time.sleep(0.02)
+        try:
+            asking.ask({})
+        except WorkerError as error:
+            marker.write_text(error.code)
+
+    threading.Thread(target=late).start()
+    return {}
+
+
 def _raise(payload: Payload) -> Payload:
     raise ValueError("password=hunter2")
 
@@ -129,6 +149,8 @@ _JOBS: dict[str, Callable[[Payload], Payload]] = {
     "fenced": _fenced,
     "ported": _ported,
     "huge": _huge,
+    "ask": _ask,
+    "ask-late": _ask_late,
     "raise": _raise,
     "refuse": _refuse,
     "no-json": _no_json,

@@ -254,6 +254,44 @@ async def test_closing_ends_running_jobs_and_leaves_no_process(tmp_path: Path) -
     assert live_children() == []
 
 
+async def test_a_job_asks_its_caller(pool: WorkerPool) -> None:
+    async def double(question: dict[str, Any]) -> dict[str, Any]:
+        return {"doubled": 2 * question["number"]}
+
+    answer = await pool.call("ask", {"times": 3}, timeout=10, answering=double)
+
+    assert answer == {"answers": [{"doubled": 0}, {"doubled": 2}, {"doubled": 4}]}
+
+
+async def test_a_job_is_told_that_nobody_answers(pool: WorkerPool) -> None:
+    with pytest.raises(WorkerError) as caught:
+        await pool.call("ask", {"times": 1}, timeout=10)
+
+    assert caught.value.code == "NoAnswer"
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), ConnectionError("gone"), WorkerBusy("full")])
+async def test_an_answer_that_fails_ends_the_job(pool: WorkerPool, error: Exception) -> None:
+    async def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        await pool.call("ask", {"times": 1}, timeout=10, answering=fail)
+
+    assert caught.value is error
+    assert pool.pids == ()
+
+
+async def test_asking_after_the_job_reaches_nobody(pool: WorkerPool, tmp_path: Path) -> None:
+    marker = tmp_path / "said"
+    await pool.call("ask-late", {"marker": str(marker)}, timeout=10)
+    while not (marker.is_file() and marker.read_text()):
+        await asyncio.sleep(0.01)
+
+    assert marker.read_text() == "NotAsked"
+    assert "pid" in await pool.call("echo", {}, timeout=10)
+
+
 async def test_a_target_that_cannot_be_imported_is_told() -> None:
     async with make_pool(target="no_such_module:run") as pool:
         with pytest.raises(WorkerStartFailed, match="ModuleNotFoundError"):

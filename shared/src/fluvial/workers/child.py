@@ -22,6 +22,7 @@ import orjson
 
 from fluvial.objects import JsonObject
 from fluvial.workers import frames, limits
+from fluvial.workers.asking import asking
 from fluvial.workers.errors import WorkerError
 
 __all__ = ["Job", "main"]
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
 
     Args:
         argv: the target as ``package.module:function`` and the settings as JSON: ``fd`` of the
-            connection, ``parent`` process id, ``memory_bytes``, ``file_bytes``.
+            connection, ``parent`` process id, ``memory_bytes``, ``mapping_bytes``, ``file_bytes``.
 
     """
     target, settings = argv[0], orjson.loads(argv[1])
@@ -46,7 +47,9 @@ def main(argv: list[str]) -> int:
         try:
             job = _load(target)
             limits.limit_resources(
-                memory_bytes=settings["memory_bytes"], file_bytes=settings["file_bytes"]
+                memory_bytes=settings["memory_bytes"],
+                file_bytes=settings["file_bytes"],
+                mapping_bytes=settings["mapping_bytes"],
             )
         except Exception as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
             frames.write_blocking(connection, {"error": _describe(error)})
@@ -68,7 +71,9 @@ def _serve(connection: socket.socket, job: Job, message: JsonObject) -> bool:
     """Answer one call; ``False`` if this process is not fit for another."""
     fit = True
     try:
-        answer = frames.encode({"result": job(message["method"], message["payload"])})
+        with asking(connection):
+            result = job(message["method"], message["payload"])
+        answer = frames.encode({"result": result})
     except MemoryError as error:
         fit = False
         answer = frames.encode({"error": _describe(error)})

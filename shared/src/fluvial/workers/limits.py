@@ -8,11 +8,13 @@ import resource
 import signal
 import sys
 
-__all__ = ["deny_tracing", "die_with_parent", "limit_resources"]
+__all__ = ["FILE_MAPPINGS", "deny_tracing", "die_with_parent", "limit_resources"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-_FILE_MAPPINGS = 1 << 30
+
+FILE_MAPPINGS = 1 << 30
+"""Bytes of address space for libraries and mapped files, beside a process' own memory."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -35,18 +37,21 @@ def deny_tracing() -> None:
         _prctl(_PR_SET_DUMPABLE, 0)
 
 
-def limit_resources(*, memory_bytes: int, file_bytes: int = 0) -> None:
+def limit_resources(
+    *, memory_bytes: int, file_bytes: int = 0, mapping_bytes: int = FILE_MAPPINGS
+) -> None:
     """Cap memory and file size for good; no core dumps, which would hold secrets.
 
     Args:
-        memory_bytes: private writable memory (``RLIMIT_DATA``). Address space is capped 1 GiB
-            higher, to leave room for libraries and mapped files. 0 sets no cap.
+        memory_bytes: private writable memory (``RLIMIT_DATA``). 0 sets no cap.
+        mapping_bytes: address space beside it, for libraries, mapped files, and what a Go library
+            reserves without using it.
         file_bytes: largest file that can be written. 0 sets no cap.
 
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory_bytes:
-        space = memory_bytes + _FILE_MAPPINGS
+        space = memory_bytes + mapping_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         resource.setrlimit(resource.RLIMIT_AS, (space, space))
     if file_bytes:

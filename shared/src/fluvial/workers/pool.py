@@ -17,7 +17,8 @@ from typing import Self
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
 from fluvial.workers.errors import WorkerBusy, WorkerDied, WorkerError, WorkerTimeout
-from fluvial.workers.process import Worker, WorkerSettings
+from fluvial.workers.limits import FILE_MAPPINGS
+from fluvial.workers.process import Answering, Worker, WorkerSettings
 
 __all__ = ["WorkerPool"]
 
@@ -37,6 +38,7 @@ class WorkerPool:
         file_bytes: largest file a process may write; 0 for no limit.
         max_waiting: callers that may wait for a process.
         keep_spare: keep one fresh process ready, so that a new trust domain starts at once.
+        mapping_bytes: address space that a process may have beside its memory.
 
     """
 
@@ -53,6 +55,7 @@ class WorkerPool:
         file_bytes: int = 0,
         max_waiting: int = 1024,
         keep_spare: bool = True,
+        mapping_bytes: int = FILE_MAPPINGS,
     ) -> None:
         self._settings = WorkerSettings(
             target=target,
@@ -60,6 +63,7 @@ class WorkerPool:
             file_bytes=file_bytes,
             start_timeout=start_timeout,
             env=dict(env or {}),
+            mapping_bytes=mapping_bytes,
         )
         self._size = size
         self._max_jobs = max_jobs
@@ -112,6 +116,7 @@ class WorkerPool:
         trust_domain: str = "",
         retry: bool = True,
         retry_timeout: bool = True,
+        answering: Answering | None = None,
     ) -> JsonObject:
         """Run one job in a process of ``trust_domain``. Cancelling it kills the process.
 
@@ -122,6 +127,8 @@ class WorkerPool:
             trust_domain: whose credentials and data are in the payload.
             retry: run the job once more in another process if its own died.
             retry_timeout: likewise if the job ran out of time; only with ``retry``.
+            answering: answers what the job asks (``fluvial.workers.asking``); what it raises
+                ends the job's process and is raised here.
 
         Raises:
             WorkerError: the job's own, with its code and message.
@@ -132,21 +139,26 @@ class WorkerPool:
 
         """
         try:
-            return await self._call_once(method, payload, timeout, trust_domain)
+            return await self._call_once(method, payload, timeout, trust_domain, answering)
         except (WorkerDied, WorkerTimeout) as error:
             if not retry or (isinstance(error, WorkerTimeout) and not retry_timeout):
                 raise
             self._log.info("a worker was lost, the job runs once more", method=method, why=error)
-        return await self._call_once(method, payload, timeout, trust_domain)
+        return await self._call_once(method, payload, timeout, trust_domain, answering)
 
     async def _call_once(
-        self, method: str, payload: JsonObject, seconds: float, trust_domain: str
+        self,
+        method: str,
+        payload: JsonObject,
+        seconds: float,
+        trust_domain: str,
+        answering: Answering | None,
     ) -> JsonObject:
         async with self._slot():
             worker = await self._take(trust_domain)
             self._busy.add(worker)
             try:
-                return await worker.exchange(method, payload, timeout=seconds)
+                return await worker.exchange(method, payload, timeout=seconds, answering=answering)
             finally:
                 self._busy.discard(worker)
                 await self._give_back(worker)

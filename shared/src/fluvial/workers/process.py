@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
@@ -16,6 +16,7 @@ import orjson
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
 from fluvial.workers import frames
+from fluvial.workers.asking import QUESTION
 from fluvial.workers.errors import (
     WorkerDied,
     WorkerError,
@@ -23,8 +24,12 @@ from fluvial.workers.errors import (
     WorkerStartFailed,
     WorkerTimeout,
 )
+from fluvial.workers.limits import FILE_MAPPINGS
 
-__all__ = ["Worker", "WorkerSettings"]
+__all__ = ["Answering", "Worker", "WorkerSettings"]
+
+Answering = Callable[[JsonObject], Awaitable[JsonObject]]
+"""Answers the questions of a job; what it raises ends the job and its process."""
 
 _STDERR_TAIL = 4096
 _KILL_WAIT = 10.0
@@ -39,6 +44,7 @@ class WorkerSettings:
     file_bytes: int
     start_timeout: float
     env: Mapping[str, str] = field(default_factory=dict)
+    mapping_bytes: int = FILE_MAPPINGS
 
     def environment(self) -> dict[str, str]:
         """The child's whole environment: nothing is inherited."""
@@ -99,7 +105,14 @@ class Worker:
         """False once the process has ended."""
         return self._process.returncode is None and not self._watch.done()
 
-    async def exchange(self, method: str, payload: JsonObject, *, timeout: float) -> JsonObject:
+    async def exchange(
+        self,
+        method: str,
+        payload: JsonObject,
+        *,
+        timeout: float,
+        answering: Answering | None = None,
+    ) -> JsonObject:
         """Run one job. Whatever goes wrong but a ``WorkerError`` of the job ends the process.
 
         Raises:
@@ -112,7 +125,7 @@ class Worker:
         clean = False
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._ask(method, payload)
+                answer = await self._converse(method, payload, answering)
             clean = True
         except TimeoutError as error:
             raise WorkerTimeout(f"the job took longer than {timeout:g}s") from error
@@ -150,11 +163,22 @@ class Worker:
                 f"a worker for {self._target} cannot start: {greeting['error']['message']}"
             )
 
-    async def _ask(self, method: str, payload: JsonObject) -> JsonObject:
+    async def _converse(
+        self, method: str, payload: JsonObject, answering: Answering | None
+    ) -> JsonObject:
+        """Send the job, answer its questions, and return its answer."""
+        said = await self._say({"method": method, "payload": payload})
+        while QUESTION in said:
+            answer = None if answering is None else await answering(said[QUESTION])
+            said = await self._say({"answer": answer})
+        return said
+
+    async def _say(self, message: JsonObject) -> JsonObject:
+        """Send one frame and wait for the next."""
         assert self._reader is not None  # noqa: S101  # set by _connect
         assert self._writer is not None  # noqa: S101  # likewise
         try:
-            self._writer.write(frames.encode({"method": method, "payload": payload}))
+            self._writer.write(frames.encode(message))
             await self._writer.drain()
             return await frames.read_async(self._reader)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
@@ -222,6 +246,7 @@ async def _spawn(settings: WorkerSettings, fd: int) -> asyncio.subprocess.Proces
             "parent": os.getpid(),
             "memory_bytes": settings.memory_bytes,
             "file_bytes": settings.file_bytes,
+            "mapping_bytes": settings.mapping_bytes,
         }
     ).decode()
     options = ("-P", "-s", "-m", "fluvial.workers.child")
