@@ -11,6 +11,7 @@ from fluvial.artifact.digest import new_hasher
 from fluvial.artifact.errors import InvalidDigest
 from fluvial.artifact.server import FileServer
 from fluvial.artifact.storage import Retention, Storage
+from fluvial.cloud.settings import CloudSettings
 from fluvial.log import get_logger, setup_logging
 from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.runtime.flags import FlagError, FlagSet
@@ -36,7 +37,7 @@ _SERVER = "storage"
 
 GATES: Mapping[str, Gate] = {
     "CacheSecretsAndConfigMaps": Gate(settable=False),
-    IDENTITY_GATE: Gate(settable=False),
+    IDENTITY_GATE: Gate(),
 }
 # Flags of other controllers, which source-controller of Flux does not have.
 _OMITTED = (
@@ -46,8 +47,6 @@ _OMITTED = (
     "insecure-kubeconfig-tls",
     "override-manager",
     "default-kubeconfig-service-account",
-    "token-cache-max-size",  # no token is cached before workload identity is there
-    "token-cache-max-duration",
 )
 
 
@@ -77,6 +76,7 @@ class Options:
     retention: Retention
     limits: Limits
     max_index_bytes: int
+    cloud: CloudSettings
     proxies: EnvironmentProxies = NO_PROXIES
 
 
@@ -115,6 +115,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         ),
         limits=Limits(max_transfer_bytes=size, max_tree_bytes=size),
         max_index_bytes=parsed["helm-index-max-size"],
+        cloud=CloudSettings.read(environ),
         proxies=_proxies(environ),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
@@ -166,6 +167,11 @@ def settings_of(options: Options) -> Settings:
         label_selector=common.watch_label_selector,
         limits=options.limits,
         max_index_bytes=options.max_index_bytes,
+        cloud=options.cloud,
+        object_identities=common.gates[IDENTITY_GATE],
+        default_service_account=common.default_service_account,
+        token_cache_size=common.token_cache_max_size,
+        token_cache_duration=common.token_cache_max_duration,
         jitter=lambda seconds: seconds * random.uniform(1 - spread, 1 + spread),  # noqa: S311  # spreads load
     )
 

@@ -16,6 +16,10 @@ from fluvial.artifact.storage import Storage
 from fluvial.artifact.tar import UnpackLimits
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
+from fluvial.cloud.http import CloudHttp
+from fluvial.cloud.identities import CloudIdentities
+from fluvial.cloud.settings import CloudSettings
+from fluvial.cloud.tokens import TokenCache
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
@@ -57,6 +61,11 @@ class Settings:
         limits: of one Git repository.
         max_index_bytes: of the index of one Helm repository.
         jitter: spreads an interval in seconds.
+        cloud: what the environment says about the controller's own cloud identities.
+        object_identities: whether objects may have their own (``ObjectLevelWorkloadIdentity``).
+        default_service_account: of objects that name none.
+        token_cache_size: number of cached cloud credentials.
+        token_cache_duration: seconds that one is cached at most.
 
     """
 
@@ -68,6 +77,11 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     max_index_bytes: int = 50 << 20
     jitter: Callable[[float], float] = lambda seconds: seconds
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    object_identities: bool = False
+    default_service_account: str = ""
+    token_cache_size: int = 100
+    token_cache_duration: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,7 @@ class Parts:
         storage: not started yet.
         dialer: connects to what the sources name.
         storage_address: gives the address that artifact URLs get, once it is known.
+        identities: logs in to clouds; made of the other parts and the settings if ``None``.
 
     """
 
@@ -90,6 +105,7 @@ class Parts:
     clock: Clock
     log: Logger
     storage_address: Callable[[], str]
+    identities: CloudIdentities | None = None
 
 
 class SourceController:
@@ -110,6 +126,7 @@ class SourceController:
             size=settings.concurrency, max_index_bytes=settings.max_index_bytes, log=parts.log
         )
         self._registries = Registries(parts.dialer, clock=parts.clock)
+        self._identities = parts.identities or _identities(parts, settings)
         tools = _tools(parts, settings, self._work)
         self._running = [
             _RunningKind(kind, parts, settings) for kind in self._kinds(tools, settings)
@@ -214,6 +231,22 @@ def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:
         requeue_dependency=settings.requeue_dependency,
         jitter=settings.jitter,
         forget=parts.metrics.delete_object,
+    )
+
+
+def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
+    return CloudIdentities(
+        CloudHttp(parts.dialer),
+        parts.client,
+        clock=parts.clock,
+        cache=TokenCache(
+            parts.clock,
+            size=settings.token_cache_size,
+            longest=settings.token_cache_duration,
+        ),
+        settings=settings.cloud,
+        object_level=settings.object_identities,
+        default_account=settings.default_service_account,
     )
 
 
