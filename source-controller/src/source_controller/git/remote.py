@@ -26,6 +26,7 @@ __all__ = ["Deadline", "Target", "Way", "connected", "fetch", "list_heads"]
 
 _SAFE_SCHEMES = frozenset({"http", "https", "ssh"})
 _LOOPBACK = "127.0.0.1"
+_SHORTEST = 6  # what is shorter would hide words
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -252,6 +253,31 @@ def _explain(text: str) -> str:
 
 
 def _clean(text: str, auth: Auth) -> str:
-    for secret in auth.secrets():
+    """What may be shown: a server can repeat what was sent, also as it was encoded."""
+    for secret in _spellings(auth):
         text = text.replace(secret, "*****")
     return _CONTROL.sub(" ", text)[:2000]
+
+
+def _spellings(auth: Auth) -> list[str]:
+    """The secrets in every form in which they leave this process, the longest first."""
+    plain = {*auth.secrets()}
+    if auth.password:
+        plain.add(f"{auth.username}:{auth.password}")
+    encoded = {quote(text, safe="") for text in plain}
+    for text in plain:
+        encoded.update(_in_base64(text.encode()))
+    found = plain | {item for item in encoded if len(item) >= _SHORTEST}
+    return sorted(found, key=len, reverse=True)
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """What shows a secret where base64 has it, alone or within something longer.
+
+    What stands before it shifts it by up to two bytes, and shares a character with its beginning.
+    """
+    for shift, shared in ((0, 0), (1, 2), (2, 3)):
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            text = encode(bytes(shift) + secret).decode().rstrip("=")[shared:]
+            yield text
+            yield text[: len(text) - (len(text) + shared) % 4]

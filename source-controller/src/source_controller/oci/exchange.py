@@ -43,6 +43,7 @@ async def ask(
     authorization: str = "",
     data: Mapping[str, str] | None = None,
     foreign: ssl.SSLContext | None = None,
+    home: URL | None = None,
     limits: Limits,
 ) -> aiohttp.ClientResponse:
     """The answer to a request, redirects followed, whatever its status; its body is yet to read.
@@ -54,7 +55,8 @@ async def ask(
         headers: sent to every origin.
         authorization: sent to the origin of ``url`` only; ``""`` for none.
         data: form of a POST.
-        foreign: how TLS is spoken with other origins, if it is not as with the first.
+        foreign: how TLS is spoken with other origins than ``home``, if it is not as with that.
+        home: whom the session's client certificate is for; the origin of ``url`` if it is not given.
         limits: number of redirects, seconds until the head is there.
 
     Returns:
@@ -65,12 +67,12 @@ async def ask(
 
     """
     origin = url.origin()
+    home = origin if home is None else home.origin()
     for _ in range(limits.max_redirects + 1):
-        sent, tls = dict(headers or {}), foreign
-        if url.origin() == origin:
-            tls = None
-            if authorization:
-                sent["Authorization"] = authorization
+        sent = dict(headers or {})
+        if authorization and url.origin() == origin:
+            sent["Authorization"] = authorization
+        tls = None if url.origin() == home else foreign
         response = await _request(
             http, method, url, headers=sent, data=data, tls=tls, limits=limits
         )

@@ -68,7 +68,9 @@ class RegistrySession:
         self._http = http
         self._clock = clock
         self.limits = limits
-        self._tokens = TokenSource(http, access.credentials, clock=clock, limits=limits)
+        self._tokens = TokenSource(
+            http, access.credentials, clock=clock, limits=limits, foreign=foreign
+        )
         self._pinged: _Ping | None = None
         self._pinging = asyncio.Lock()
 
@@ -176,7 +178,7 @@ class RegistrySession:
         if challenge is None:
             return ""
         if challenge.scheme == "bearer":
-            token = await self._tokens.get(challenge, scope, plain_http=url.scheme == "http")
+            token = await self._tokens.get(challenge, scope, registry=url)
             return f"Bearer {token}"
         credentials = self._access.credentials
         return basic(credentials) if credentials.username or credentials.password else ""

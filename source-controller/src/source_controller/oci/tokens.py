@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -57,6 +58,8 @@ class TokenSource:
         credentials: of the trust domain.
         clock: for their expiry.
         limits: of the answers.
+        foreign: how TLS is spoken with a token service on another host than the registry's, if it
+            is not as with that: a client certificate is for the registry.
 
     """
 
@@ -67,22 +70,24 @@ class TokenSource:
         *,
         clock: Clock,
         limits: Limits,
+        foreign: ssl.SSLContext | None = None,
     ) -> None:
         self._http = http
+        self._foreign = foreign
         self._credentials = credentials
         self._clock = clock
         self._limits = limits
         self._tokens: OrderedDict[tuple[str, str, str], _Token] = OrderedDict()
         self._asking = asyncio.Lock()
 
-    async def get(self, challenge: Challenge, scope: str, *, plain_http: bool) -> str:
+    async def get(self, challenge: Challenge, scope: str, *, registry: URL) -> str:
         """A token.
 
         Args:
             challenge: of the registry, of scheme ``bearer``.
             scope: what is asked for, such as ``repository:app:pull``.
-            plain_http: whether the registry itself is spoken to without TLS; only then may its
-                token service be.
+            registry: an address of it; only where it is spoken to without TLS may its token
+                service be.
 
         Raises:
             RegistryError, RegistryUnreachable, InvalidContent: no token could be had.
@@ -95,7 +100,7 @@ class TokenSource:
             known = self._tokens.get(key)
             if known is not None and known.until > self._clock.monotonic():
                 return known.text
-            token = await self._fetch(challenge, scope, plain_http=plain_http)
+            token = await self._fetch(challenge, scope, registry)
             self._tokens[key] = token
             self._tokens.move_to_end(key)
             if len(self._tokens) > _MAX_TOKENS:
@@ -107,16 +112,16 @@ class TokenSource:
         for key in [key for key, token in self._tokens.items() if token.text == text]:
             del self._tokens[key]
 
-    async def _fetch(self, challenge: Challenge, scope: str, *, plain_http: bool) -> _Token:
-        realm = _realm(challenge, plain_http=plain_http)
+    async def _fetch(self, challenge: Challenge, scope: str, registry: URL) -> _Token:
+        realm = _realm(challenge, plain_http=registry.scheme == "http")
         if self._credentials.identity_token:
             try:
-                return await self._by_refresh_token(realm, challenge, scope)
+                return await self._by_refresh_token(realm, challenge, scope, registry)
             except NotFound:  # a service without the OAuth2 form
                 pass
-        return await self._by_get(realm, challenge, scope)
+        return await self._by_get(realm, challenge, scope, registry)
 
-    async def _by_get(self, realm: URL, challenge: Challenge, scope: str) -> _Token:
+    async def _by_get(self, realm: URL, challenge: Challenge, scope: str, registry: URL) -> _Token:
         query = {"scope": scope} | ({"service": challenge.service} if challenge.service else {})
         credentials = self._credentials
         known = bool(credentials.username or credentials.password)
@@ -128,11 +133,15 @@ class TokenSource:
             "GET",
             realm.update_query(query),
             authorization=basic(credentials) if known else "",
+            foreign=self._foreign,
+            home=registry,
             limits=self._limits,
         ) as response:
             return await self._read(response)
 
-    async def _by_refresh_token(self, realm: URL, challenge: Challenge, scope: str) -> _Token:
+    async def _by_refresh_token(
+        self, realm: URL, challenge: Challenge, scope: str, registry: URL
+    ) -> _Token:
         form = {
             "grant_type": "refresh_token",
             "refresh_token": self._credentials.identity_token,
@@ -140,7 +149,15 @@ class TokenSource:
             "client_id": _CLIENT,
             "scope": scope,
         }
-        async with await ask(self._http, "POST", realm, data=form, limits=self._limits) as response:
+        async with await ask(
+            self._http,
+            "POST",
+            realm,
+            data=form,
+            foreign=self._foreign,
+            home=registry,
+            limits=self._limits,
+        ) as response:
             return await self._read(response)
 
     async def _read(self, response: aiohttp.ClientResponse) -> _Token:

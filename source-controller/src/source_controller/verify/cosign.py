@@ -19,7 +19,7 @@ from source_controller.oci.errors import VerificationFailed
 from source_controller.oci.registry import RepositoryClient
 from source_controller.verify.found import SimpleSigning, find_bundles, find_simple
 from source_controller.verify.guard import only_refusals
-from source_controller.verify.keys import PublicKey, verifies
+from source_controller.verify.keys import PublicKey, SlowChecks, verifies
 from source_controller.verify.statement import (
     DSSE_TYPE,
     check_payload,
@@ -41,11 +41,16 @@ async def verify_with_keys(
 
     """
     problems: list[str] = []
+    slow = SlowChecks()
     bundles = await find_bundles(client, digest)
-    if await _one_holds([partial(_check_bundle, one, digest, keys) for one in bundles], problems):
+    if await _one_holds(
+        [partial(_check_bundle, one, digest, keys, slow) for one in bundles], problems
+    ):
         return
     simple = await find_simple(client, digest)
-    if await _one_holds([partial(_check_simple, one, digest, keys) for one in simple], problems):
+    if await _one_holds(
+        [partial(_check_simple, one, digest, keys, slow) for one in simple], problems
+    ):
         return
     if not problems:
         raise VerificationFailed("no signatures found")
@@ -71,13 +76,17 @@ async def _one_holds(checks: Sequence[Callable[[], None]], problems: list[str]) 
     return bool(checks) and await in_thread(run)
 
 
-def _check_simple(simple: SimpleSigning, digest: Digest, keys: Sequence[PublicKey]) -> None:
-    if not verifies(keys, simple.signature, simple.payload):
+def _check_simple(
+    simple: SimpleSigning, digest: Digest, keys: Sequence[PublicKey], slow: SlowChecks
+) -> None:
+    if not verifies(keys, simple.signature, simple.payload, slow=slow):
         raise VerificationFailed("the signature is by none of the keys")
     check_payload(simple.payload, digest)
 
 
-def _check_bundle(bundle: bytes, digest: Digest, keys: Sequence[PublicKey]) -> None:
+def _check_bundle(
+    bundle: bytes, digest: Digest, keys: Sequence[PublicKey], slow: SlowChecks
+) -> None:
     envelope = _envelope(bundle)
     kind, payload = envelope.get("payloadType"), _decode(envelope.get("payload"))
     if kind != DSSE_TYPE:
@@ -86,7 +95,7 @@ def _check_bundle(bundle: bytes, digest: Digest, keys: Sequence[PublicKey]) -> N
     if not isinstance(signatures, list) or len(signatures) != 1:
         raise VerificationFailed("the bundle does not have one signature")
     signature = _decode(signatures[0].get("sig") if isinstance(signatures[0], dict) else None)
-    if not verifies(keys, signature, pre_authenticated(DSSE_TYPE, payload)):
+    if not verifies(keys, signature, pre_authenticated(DSSE_TYPE, payload), slow=slow):
         raise VerificationFailed("the signature is by none of the keys")
     check_statement(payload, digest)
 

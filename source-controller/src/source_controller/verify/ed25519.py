@@ -46,7 +46,7 @@ def verifies_ed25519(
     h = int.from_bytes(hashed, "little") % _ORDER
     x, y, z, t = public
     negated = (-x % _P, y, z, -t % _P)
-    return _encode(_add(_multiply(s, _BASE), _multiply(h, negated))) == signature[:32]
+    return _encode(_multiply(s, h, negated)) == signature[:32]
 
 
 def _decode(raw: bytes) -> _Point | None:
@@ -79,13 +79,28 @@ def _add(one: _Point, other: _Point) -> _Point:
     return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
 
 
-def _multiply(factor: int, point: _Point) -> _Point:
+def _double(point: _Point) -> _Point:
+    a, b = point[0] * point[0] % _P, point[1] * point[1] % _P
+    h = a + b
+    e = h - (point[0] + point[1]) * (point[0] + point[1]) % _P
+    g = a - b
+    f = 2 * point[2] * point[2] + g
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+def _multiply(base: int, other: int, point: _Point) -> _Point:
+    """The base point so many times, and another one so many times, in one go."""
+    both = _add(_BASE, point)
     result: _Point = (0, 1, 1, 0)
-    while factor:
-        if factor & 1:
-            result = _add(result, point)
-        point = _add(point, point)
-        factor >>= 1
+    for bit in range(max(base.bit_length(), other.bit_length()) - 1, -1, -1):
+        result = _double(result)
+        match base >> bit & 1, other >> bit & 1:
+            case 1, 1:
+                result = _add(result, both)
+            case 1, 0:
+                result = _add(result, _BASE)
+            case 0, 1:
+                result = _add(result, point)
     return result
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from source_controller.oci.errors import VerificationFailed
 from source_controller.verify.ed25519 import verifies_ed25519
 
-__all__ = ["PublicKey", "is_supported", "keys_from_secret", "verifies"]
+__all__ = ["PublicKey", "SlowChecks", "is_supported", "keys_from_secret", "verifies"]
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | Ed25519PublicKey
 
@@ -41,7 +41,8 @@ def keys_from_secret(data: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
     names = sorted(name for name in data if name.endswith(_SUFFIX))
     if not names:
         raise VerificationFailed(f"the Secret of spec.verify has no entry named *{_SUFFIX}")
-    found = tuple(key for name in names[:_MAX_KEYS] if (key := _load(data[name])) is not None)
+    found = [key for name in names[:_MAX_KEYS] if (key := _load(data[name])) is not None]
+    found.sort(key=lambda key: isinstance(key, Ed25519PublicKey))  # the slow ones come last
     if not found:
         raise VerificationFailed(
             "the Secret of spec.verify has no usable public key: PEM of an ECDSA key on P-256,"
@@ -59,9 +60,47 @@ def is_supported(key: object) -> TypeGuard[PublicKey]:
     return isinstance(key, Ed25519PublicKey)
 
 
-def verifies(keys: Iterable[PublicKey], signature: bytes, payload: bytes) -> bool:
-    """Whether one of the keys made a signature over a payload."""
-    return any(_verifies(key, signature, payload) for key in keys)
+class SlowChecks:
+    """How many checks of the slow kind are left to all signatures of one artifact together.
+
+    Keys are the tenant's and signatures the registry's: their product is nobody's to choose.
+
+    Args:
+        left: number of checks, 3 ms of CPU time each.
+
+    """
+
+    def __init__(self, left: int = 128) -> None:
+        self._left = left
+
+    def spend(self) -> None:
+        """Take one.
+
+        Raises:
+            VerificationFailed: there is none left.
+
+        """
+        if not self._left:
+            raise VerificationFailed("there are too many Ed25519 keys and signatures to try")
+        self._left -= 1
+
+
+def verifies(
+    keys: Iterable[PublicKey], signature: bytes, payload: bytes, *, slow: SlowChecks | None = None
+) -> bool:
+    """Whether one of the keys made a signature over a payload.
+
+    Args:
+        keys: to try.
+        signature: of any length.
+        payload: what was signed.
+        slow: bounds pre-hashed Ed25519; ``None`` where the keys are few.
+
+    Raises:
+        VerificationFailed: ``slow`` is used up.
+
+    """
+    return any(_verifies(key, signature, payload, slow or SlowChecks()) for key in keys)
 
 
 def _load(pem: bytes) -> PublicKey | None:
@@ -72,15 +111,16 @@ def _load(pem: bytes) -> PublicKey | None:
     return key if is_supported(key) else None
 
 
-def _verifies(key: PublicKey, signature: bytes, payload: bytes) -> bool:
+def _verifies(key: PublicKey, signature: bytes, payload: bytes, slow: SlowChecks) -> bool:
     if isinstance(key, ec.EllipticCurvePublicKey):
         return any(
             _ecdsa(key, signature, payload, algorithm) for algorithm in _CURVES[key.curve.name]
         )
     if isinstance(key, Ed25519PublicKey):
-        return _is_pure(key, signature, payload) or verifies_ed25519(
-            key, signature, payload, prehashed=True
-        )
+        if _is_pure(key, signature, payload):
+            return True
+        slow.spend()
+        return verifies_ed25519(key, signature, payload, prehashed=True)
     try:
         key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
     except InvalidSignature:

@@ -113,6 +113,34 @@ async def test_a_client_certificate_is_not_shown_to_the_host_of_a_redirect(
     assert shown["elsewhere"] == [False]
 
 
+@pytest.mark.parametrize("refresh", [False, True], ids=["get", "refresh-token"])
+@pytest.mark.parametrize("own", [False, True], ids=["elsewhere", "own"])
+async def test_a_client_certificate_is_shown_to_a_token_service_of_the_registry_itself_only(
+    ca: TestCA, connect: Connect, tmp_path: Path, *, own: bool, refresh: bool
+) -> None:
+    context = ca.server_context(tmp_path)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=ca.pem)
+    certificate, key = ca.pair()
+    shown: list[bool] = []
+
+    async def note(request: web.Request) -> None:
+        if request.path == "/token":
+            shown.append(bool(request.get_extra_info("peercert")))
+
+    async with FakeRegistry(tls=context) as registry, FakeRegistry(tls=context) as elsewhere:
+        service = registry if own else elsewhere
+        registry.put("app", "v1", image_of({}))
+        registry.bearer, registry.realm = True, f"{service.url}/token"
+        registry.tokens, service.hook, service.refresh_token = service.tokens, note, "refresh"
+        credentials = Credentials(identity_token="refresh" if refresh else "")
+        access = Access(credentials, ca=ca.pem, certificate=certificate, key=key)
+        async with connect(f"{registry.oci}/app", access) as client:
+            assert await client.tags() == ["v1"]
+
+    assert set(shown) == {own}
+
+
 @pytest.mark.parametrize(
     "access",
     [

@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from source_controller.oci.errors import VerificationFailed
 from source_controller.verify.ed25519 import verifies_ed25519
+from source_controller.verify.keys import SlowChecks, verifies
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
@@ -63,3 +65,20 @@ def test_keys_that_are_no_point() -> None:
     for raw in (b"\x02" + bytes(31), b"\xff" * 32, b"\x01" + bytes(30) + b"\x80"):
         key = Ed25519PublicKey.from_public_bytes(raw)
         assert not verifies_ed25519(key, bytes(64), b"x", prehashed=True)
+
+
+def test_keys_times_signatures_are_bounded() -> None:
+    """A hundred keys and fifty signatures would be five thousand checks of milliseconds."""
+    keys = [Ed25519PrivateKey.generate().public_key() for _ in range(3)]
+    slow = SlowChecks(5)
+
+    assert not verifies(keys, bytes(64), b"x", slow=slow)
+    with pytest.raises(VerificationFailed, match="too many Ed25519 keys"):
+        verifies(keys, bytes(64), b"x", slow=slow)
+
+
+def test_what_openssl_can_check_is_not_counted() -> None:
+    private = Ed25519PrivateKey.generate()
+    signature = private.sign(b"x")
+
+    assert verifies([private.public_key()], signature, b"x", slow=SlowChecks(0))
