@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
-import importlib.util
 import json
-import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +15,15 @@ import aiohttp
 from conformance.clients.plane import Plane, namespace
 from conformance.clients.text import Texts
 from conformance.clients.transcript import Transcript
+from harness.helm import HelmSdk, helm_sdk
 
-__all__ = ["REQUIRE", "available", "play", "stored_release"]
+__all__ = ["play", "stored_release"]
 
-REQUIRE = "FLUVIAL_REQUIRE_HELM"
-"""Set to 1 where the SDK must be there: its absence then fails the tests."""
 Json = dict[str, Any]
 SPACE = "helm-life"
 CHART = Path(__file__).parent / "chart"
-TESTS = Path(__file__).parents[2]
 _GADGETS = "/apis/helm.example.com/v1"
 _DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gadgets.helm.example.com"
-_SECONDS = 60.0
 _RELEASE_TYPE = "helm.sh/release.v1"
 _KINDS = (
     "/api/v1/configmaps",
@@ -47,11 +39,6 @@ _MANAGERS = {Path(sys.executable).name: "<helm>"}
 _WAIT = {"wait": "watcher", "timeout": 30}
 
 
-def available() -> bool:
-    """Whether the SDK is installed (``requirements/helm.txt``)."""
-    return importlib.util.find_spec("helm_python") is not None
-
-
 async def play(plane: Plane) -> list[Json]:
     """Install, test, upgrade, fail, roll back and uninstall a release."""
     connector = aiohttp.TCPConnector(ssl=plane.ssl)
@@ -61,7 +48,7 @@ async def play(plane: Plane) -> list[Json]:
         async with (
             namespace(plane, SPACE),
             aiohttp.ClientSession(plane.url, connector=connector, headers=headers) as session,
-            _child(plane, folder) as helm,
+            helm_sdk(plane.kubeconfig(SPACE), SPACE, folder) as helm,
         ):
             script = Transcript(Texts(server=plane.url, folder=str(folder)))
             try:
@@ -72,51 +59,8 @@ async def play(plane: Plane) -> list[Json]:
             return script.answers
 
 
-class _Child:
-    """The process that has the library."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def send(self, value: Json) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(value).encode() + b"\n")
-        await self._process.stdin.drain()
-
-    async def call(self, method: str, **arguments: Any) -> Json:
-        assert self._process.stdout is not None
-        await self.send({"do": method, "with": arguments})
-        async with asyncio.timeout(_SECONDS):
-            line = await self._process.stdout.readline()
-        answer: Json = json.loads(line)
-        return answer
-
-
-@asynccontextmanager
-async def _child(plane: Plane, folder: Path) -> AsyncIterator[_Child]:
-    config = folder / "kubeconfig"
-    config.write_text(json.dumps(plane.kubeconfig(SPACE)))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "conformance.clients.helm_child",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
-        cwd=folder,
-        limit=2**24,
-    )
-    child = _Child(process)
-    try:
-        await child.send({"kubeconfig_path": str(config), "namespace": SPACE})
-        yield child
-    finally:
-        process.kill()
-        await process.communicate()
-
-
 class _Life:
-    def __init__(self, helm: _Child, session: aiohttp.ClientSession, script: Transcript) -> None:
+    def __init__(self, helm: HelmSdk, session: aiohttp.ClientSession, script: Transcript) -> None:
         self._helm = helm
         self._session = session
         self._record = script.record

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from conformance.clients import helm
 from conformance.clients.compare import differences, judge, read_known, recorded
 from conformance.clients.plane import Plane
 from conformance.clients.plays import Play, all_plays
+from harness.helm import need_helm
 
 KNOWN = read_known()
-NO_HELM = "helm-python-sdk is not installed (requirements/helm.txt)"
-needs_helm = pytest.mark.skipif(
-    not helm.available() and os.environ.get(helm.REQUIRE) != "1", reason=NO_HELM
-)
-PLAYS = [
-    pytest.param(play, id=play.id, marks=[needs_helm] if play.topic == "helm" else [])
-    for play in all_plays()
-]
+PLAYS = [pytest.param(play, id=play.id) for play in all_plays()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("play", PLAYS)
 async def test_on_devcluster(play: Play, devcluster_plane: Plane) -> None:
+    if play.topic == "helm":
+        need_helm()
     wanted = recorded(play.id)
     assert wanted is not None, "not recorded; python -m conformance.clients.record"
 
@@ -36,6 +29,8 @@ async def test_on_devcluster(play: Play, devcluster_plane: Plane) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("play", PLAYS)
 async def test_on_the_real_control_plane(play: Play, real_plane: Plane) -> None:
+    if play.topic == "helm":
+        need_helm()
     wanted = recorded(play.id)
     assert wanted is not None, "not recorded; python -m conformance.clients.record"
 

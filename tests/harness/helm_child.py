@@ -1,10 +1,4 @@
-"""``python -m conformance.clients.helm_child``: the Helm SDK behind a pipe.
-
-A Go library is loaded here, after which a process must not fork: so it has one of its own. Requests
-are JSON lines on standard input, ``{"do": method, "with": keyword arguments}``; the first is the
-keyword arguments of ``Config``. Each has one JSON line as its answer, ``{"result": …}`` or
-``{"error": type, "message": text}``.
-"""
+"""``python -m harness.helm_child``: the Helm SDK behind a pipe; ``harness.helm`` has the protocol."""
 
 from __future__ import annotations
 
