@@ -9,6 +9,7 @@
     aws, azure, gcp ... one cloud each
     tokens ...... the cache
     identities .. all of it behind one face: ``CloudIdentities``
+    registries, githosts, github ... logins made of them
     errors ...... what goes wrong
 
 Import the modules; nothing is re-exported here.

@@ -6,7 +6,7 @@ are read anew before the cache is asked, so what is taken from it is never had a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from fluvial.clock import Clock
@@ -22,24 +22,23 @@ from fluvial.cloud.model import (
     DIRECT,
     AccessToken,
     AwsCredentials,
-    Credential,
     Identity,
     ServiceAccount,
     Way,
 )
 from fluvial.cloud.settings import CloudSettings
-from fluvial.cloud.tokens import TokenCache, cache_key
+from fluvial.cloud.tokens import Expiring, TokenCache, cache_key
 from fluvial.kube.client import KubeClient
 
 __all__ = ["GATE_OFF", "CloudIdentities"]
 
 GATE_OFF = (
-    "to use spec.serviceAccountName for provider authentication please enable the"
-    " ObjectLevelWorkloadIdentity feature gate in the controller"
+    "spec.serviceAccountName with a provider needs the feature gate ObjectLevelWorkloadIdentity,"
+    " which this controller runs without"
 )
 _AZURE_STORAGE = "https://storage.azure.com/.default"
 
-CredentialT = TypeVar("CredentialT", bound=Credential)
+ExpiringT = TypeVar("ExpiringT", bound=Expiring)
 
 
 class CloudIdentities:
@@ -126,16 +125,18 @@ class CloudIdentities:
         endpoint = check_sts_endpoint(sts_endpoint) if sts_endpoint else ""
         more = {"region": found, "endpoint": endpoint}
         if not isinstance(identity, ServiceAccount):
-            return await self._cached(
+            return await self.cached(
                 "aws",
-                {**more, **_way(way)},
+                more,
+                way,
                 lambda: self._aws.controller(region=found, endpoint=endpoint, way=way),
             )
         account = await self._accounts.read(identity)
         more |= {"role": self._aws.role_of(account)}
-        return await self._cached(
+        return await self.cached(
             "aws",
-            {**more, **_of(account), **_way(way)},
+            {**more, **_of(account)},
+            way,
             lambda: self._aws.account(account, region=found, endpoint=endpoint, way=way),
         )
 
@@ -154,17 +155,19 @@ class CloudIdentities:
 
         """
         if not isinstance(identity, ServiceAccount):
-            return await self._cached(
+            return await self.cached(
                 "azure",
-                {"scope": scope, **_way(way)},
+                {"scope": scope},
+                way,
                 lambda: self._azure.controller(scope=scope, way=way),
             )
         account = await self._accounts.read(identity)
         tenant, client = self._azure.application_of(account)
         parts = {"scope": scope, "tenant": tenant, "client": client}
-        return await self._cached(
+        return await self.cached(
             "azure",
-            {**parts, **_of(account), **_way(way)},
+            {**parts, **_of(account)},
+            way,
             lambda: self._azure.account(account, scope=scope, way=way),
         )
 
@@ -184,17 +187,19 @@ class CloudIdentities:
         """
         wanted = " ".join(scopes)
         if not isinstance(identity, ServiceAccount):
-            return await self._cached(
+            return await self.cached(
                 "gcp",
-                {"scopes": wanted, **_way(way)},
+                {"scopes": wanted},
+                way,
                 lambda: self._gcp.controller(scopes=scopes, way=way),
             )
         account = await self._accounts.read(identity)
         provider, email = self._gcp.federation_of(account)
         parts = {"scopes": wanted, "provider": provider, "email": email}
-        return await self._cached(
+        return await self.cached(
             "gcp",
-            {**parts, **_of(account), **_way(way)},
+            {**parts, **_of(account)},
+            way,
             lambda: self._gcp.account(account, scopes=scopes, way=way),
         )
 
@@ -228,7 +233,7 @@ class CloudIdentities:
                 return await self._azure.application(secret, scope=scope, way=way)
             return await self._azure.machine(scope=scope, client_id=secret.client_id)
 
-        return await self._cached("azure-secret", {**parts, **_way(way)}, make)
+        return await self.cached("azure-secret", parts, way, make)
 
     async def gcp_secret(
         self, key: bytes, *, scopes: tuple[str, ...] = (PLATFORM_SCOPE,), way: Way = DIRECT
@@ -245,16 +250,33 @@ class CloudIdentities:
 
         """
         parts = {"key": key.hex(), "scopes": " ".join(scopes)}
-        return await self._cached(
+        return await self.cached(
             "gcp-secret",
-            {**parts, **_way(way)},
+            parts,
+            way,
             lambda: self._gcp.secret(key, scopes=scopes, way=way),
         )
 
-    async def _cached(
-        self, kind: str, parts: dict[str, str], make: Callable[[], Awaitable[CredentialT]]
-    ) -> CredentialT:
-        found = await self.cache.get(cache_key(kind, parts), make)
+    async def cached(
+        self,
+        kind: str,
+        parts: Mapping[str, str],
+        way: Way,
+        make: Callable[[], Awaitable[ExpiringT]],
+    ) -> ExpiringT:
+        """Something that is made once for all who have equal parts, and kept while it is good.
+
+        Args:
+            kind: of what is made; kinds share nothing.
+            parts: everything that it depends on, secrets and whose identity it is included.
+            way: on which it is got; a part, too.
+            make: gets it.
+
+        Raises:
+            LoginUnreachable: what came has expired already.
+
+        """
+        found = await self.cache.get(cache_key(kind, {**parts, **_way(way)}), make)
         if found.expires_at is not None and found.expires_at <= self.clock.now():
             raise LoginUnreachable("the service gave credentials that have expired already")
         return found
