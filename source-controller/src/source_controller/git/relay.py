@@ -5,15 +5,22 @@ process. It therefore speaks plain HTTP or SSH to this port, and never more. The
 gateway for the host, does TLS with the trust and the client certificate of this one fetch, and
 passes messages on under the real host's name. A redirect stays within the scheme, host and port.
 An SSH host key is judged by the real host's name too.
+
+Whoever connects gets this fetch's way out and its client certificate. So only connections that this
+very process made are served: the kernel knows both ends of each by their ports.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
+import errno
+import os
 import socket
 import ssl
+import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urljoin, urlsplit
@@ -25,6 +32,8 @@ __all__ = ["Destination", "Relay"]
 
 _LOOPBACK = "127.0.0.1"
 _CHUNK = 64 << 10
+_PAUSE_SECONDS = 0.05
+_MAX_DESCRIPTORS = 1024
 _CERTIFICATE_HINT = ": it may want a client certificate, tls.crt and tls.key of the Secret"
 _HOP_BY_HOP = (b"host", b"proxy-authorization", b"proxy-connection")
 
@@ -86,14 +95,23 @@ class Relay:
 
     def _accept(self) -> None:
         while True:
-            near, _ = self._listener.accept()
+            try:
+                near, _ = self._listener.accept()
+            except OSError as error:  # one that broke off, or no descriptor is free: it passes
+                if error.errno == errno.EBADF:
+                    return
+                time.sleep(_PAUSE_SECONDS)
+                continue
             destination = self._destination
-            if destination is None:
+            if destination is None or not _is_ours(near):
                 near.close()
                 continue
-            threading.Thread(
-                target=self._serve, args=(near, destination), name="relay-to", daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._serve, args=(near, destination), name="relay-to", daemon=True
+                ).start()
+            except RuntimeError:  # no thread can be started
+                near.close()
 
     def _serve(self, near: socket.socket, destination: Destination) -> None:
         near.settimeout(destination.timeout)
@@ -110,6 +128,31 @@ class Relay:
                 self.problem = str(error)
             except OSError:
                 return  # the other side says why, or the gateway does
+
+
+def _is_ours(near: socket.socket) -> bool:
+    """Whether the other end of a connection on loopback is a socket of this process."""
+    try:
+        ends = (near.getpeername(), near.getsockname())
+    except OSError:
+        return False
+    return any(_ends(number) == ends for number in range(_MAX_DESCRIPTORS))
+
+
+def _ends(number: int) -> tuple[object, object] | None:
+    """Own and other address of the socket behind a descriptor; ``None`` if there is none."""
+    try:
+        if not stat.S_ISSOCK(os.fstat(number).st_mode):
+            return None
+        found = socket.socket(fileno=number)
+    except OSError:
+        return None
+    try:
+        return found.getsockname(), found.getpeername()
+    except OSError:
+        return None
+    finally:
+        found.detach()
 
 
 class _Refused(Exception):

@@ -90,17 +90,13 @@ def _double(point: _Point) -> _Point:
 
 def _multiply(base: int, other: int, point: _Point) -> _Point:
     """The base point so many times, and another one so many times, in one go."""
-    both = _add(_BASE, point)
+    addends = (None, point, _BASE, _add(_BASE, point))
     result: _Point = (0, 1, 1, 0)
     for bit in range(max(base.bit_length(), other.bit_length()) - 1, -1, -1):
         result = _double(result)
-        match base >> bit & 1, other >> bit & 1:
-            case 1, 1:
-                result = _add(result, both)
-            case 1, 0:
-                result = _add(result, _BASE)
-            case 0, 1:
-                result = _add(result, point)
+        addend = addends[2 * (base >> bit & 1) + (other >> bit & 1)]
+        if addend is not None:
+            result = _add(result, addend)
     return result
 
 

@@ -48,7 +48,7 @@ def keys_from_secret(data: Mapping[str, bytes]) -> tuple[PublicKey, ...]:
             "the Secret of spec.verify has no usable public key: PEM of an ECDSA key on P-256,"
             " P-384 or P-521, an RSA key of at least 2048 bits, or an Ed25519 key"
         )
-    return found
+    return tuple(found)
 
 
 def is_supported(key: object) -> TypeGuard[PublicKey]:
