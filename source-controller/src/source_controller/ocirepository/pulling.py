@@ -24,13 +24,14 @@ from source_controller.oci.errors import ContentTooLarge, OciError
 from source_controller.oci.layers import extract, select_layer
 from source_controller.oci.manifests import Manifest
 from source_controller.oci.registry import RepositoryClient
-from source_controller.ocirepository.once import Once
+from source_controller.source.once import Once
 
 __all__ = ["Content", "ContentRequest", "LayerFailed", "Pulls"]
 
 _FOLDER = ".pulled"
 _KEEP_SECONDS = 600.0
 _MAX_KEPT = 64
+_MAX_KEPT_BYTES = 1 << 30
 _MAX_METADATA = 64 << 10
 
 
@@ -94,17 +95,30 @@ class Pulls:
         clock: ages what is remembered.
         limits: of what is extracted.
         algorithm: of the digests of archives.
+        max_kept_bytes: of all files that are remembered; the newest one stays whatever its size.
 
     """
 
     def __init__(
-        self, folder: Path, *, clock: Clock, limits: tar.UnpackLimits, algorithm: str
+        self,
+        folder: Path,
+        *,
+        clock: Clock,
+        limits: tar.UnpackLimits,
+        algorithm: str,
+        max_kept_bytes: int = _MAX_KEPT_BYTES,
     ) -> None:
         self._folder = folder / _FOLDER
         self._limits = limits
         self._algorithm = algorithm
         self._numbers = itertools.count()
-        self._once: Once[ContentRequest, Content] = Once(clock, keep=_KEEP_SECONDS, size=_MAX_KEPT)
+        self._once: Once[ContentRequest, Content] = Once(
+            clock,
+            keep=_KEEP_SECONDS,
+            size=_MAX_KEPT,
+            weigh=lambda content: content.packed.size,
+            max_weight=max_kept_bytes,
+        )
         self.count = 0
 
     async def get(self, client: RepositoryClient, request: ContentRequest) -> Content:

@@ -11,7 +11,7 @@ from fluvial.clock import Clock
 from source_controller.oci.reference import check_tag, parse_digest
 from source_controller.oci.registry import RepositoryClient
 from source_controller.oci.tags import HELM_CHART_LAYER, choose_version
-from source_controller.ocirepository.once import Once
+from source_controller.source.once import Once
 
 __all__ = ["Resolved", "Resolver"]
 

@@ -21,9 +21,9 @@ from registries.fake import FakeRegistry
 from registries.images import image_of
 from source_controller.oci.registries import Registries
 from source_controller.ocirepository.fetching import SourceStep
-from source_controller.ocirepository.once import Once
 from source_controller.ocirepository.pulling import Pulls
 from source_controller.ocirepository.run import OCIRun
+from source_controller.source.once import Once
 from source_controller.source.run import StatusWriter
 
 
@@ -113,6 +113,19 @@ async def test_only_so_many_answers_are_kept(once: Once[str, str]) -> None:
 
     assert await once.get("c", work) == "answer 3"
     assert await once.get("a", work) == "answer 4"
+
+
+async def test_only_so_much_is_kept_and_the_newest_in_any_case(clock: FakeClock) -> None:
+    work = Work()
+    work.release.set()
+    once: Once[str, str] = Once(clock, keep=10.0, size=9, weigh=len, max_weight=len("answer 1 2 3"))
+    for key in "ab":
+        await once.get(key, work)
+
+    assert await once.get("b", work) == "answer 2"
+    assert await once.get("a", work) == "answer 3"
+    heavy: Once[str, str] = Once(clock, keep=10.0, size=9, weigh=len, max_weight=1)
+    assert await heavy.get("a", work) == await heavy.get("a", work)
 
 
 async def test_who_wants_it_fresh_joins_nobody(once: Once[str, str]) -> None:

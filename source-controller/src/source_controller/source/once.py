@@ -38,13 +38,25 @@ class Once(Generic[K, V]):
         clock: ages answers.
         keep: seconds that an answer is kept at most.
         size: number of answers that are kept at most.
+        weigh: the weight of an answer, such as its bytes on disk.
+        max_weight: of all kept answers together; the newest stays whatever it weighs.
 
     """
 
-    def __init__(self, clock: Clock, *, keep: float, size: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        keep: float,
+        size: int,
+        weigh: Callable[[V], int] = lambda _: 0,
+        max_weight: int = 0,
+    ) -> None:
         self._clock = clock
         self._keep = keep
         self._size = size
+        self._weigh = weigh
+        self._max_weight = max_weight
         self._kept: OrderedDict[K, _Kept[V]] = OrderedDict()
         self._flights: dict[K, asyncio.Future[V]] = {}
 
@@ -119,5 +131,7 @@ class Once(Generic[K, V]):
         old = [key for key, kept in self._kept.items() if now - kept.made > self._keep]
         for key in old:
             del self._kept[key]
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+        weight = sum(self._weigh(kept.value) for kept in self._kept.values())
+        while len(self._kept) > self._size or (weight > self._max_weight and len(self._kept) > 1):
+            _, dropped = self._kept.popitem(last=False)
+            weight -= self._weigh(dropped.value)
