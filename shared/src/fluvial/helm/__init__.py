@@ -1,0 +1,22 @@
+"""Helm releases without Helm: rendered manifests in, release life cycle and cluster state out.
+
+api kinds are in ``fluvial.api.helm``; templates are rendered by ``fluvial.build``; here is the rest,
+from the bottom up::
+
+    gojson, goyaml .... bytes exactly as Go writes them, because digests are made of them
+    release ........... the record of one revision
+    record ............ the record as text in a Secret, read with suspicion
+    storage ........... the records of a namespace: history, create as lock, limit, observation
+    digests ........... of values and of releases, and whether a snapshot still holds
+    history ........... the snapshots in a HelmRelease's status
+    state ............. what was observed of a release -> what to do next; nothing but functions
+    strvals, values ... valuesFrom and inline values become one map
+    kinds, manifest ... a rendered manifest becomes objects and hooks, in order
+    ownership ......... whose an object is, as Helm marks it
+
+Nothing here knows conditions, events or queues. All errors are ``HelmError``.
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []

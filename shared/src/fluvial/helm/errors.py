@@ -1,0 +1,91 @@
+"""Why a release is not what it should be.
+
+HelmError ................. str of it is for the object's status and never has values in it
+├── StorageError
+│   ├── ReleaseNotFound ... no such record
+│   ├── ReleaseExists ..... somebody else made this revision first
+│   ├── CorruptRecord ..... .secret cannot be read as a release
+│   └── RecordTooLarge .... the release does not fit into a Secret
+├── ValuesError ........... values cannot be put together; the author must change something
+├── ManifestError ......... what the templates gave is not a list of objects
+└── OwnershipError ........ an object exists and belongs to somebody else
+"""
+
+from __future__ import annotations
+
+from fluvial.errors import FluvialError
+
+__all__ = [
+    "ChartVersionError",
+    "CorruptRecord",
+    "HelmError",
+    "ManifestError",
+    "OwnershipError",
+    "RecordTooLarge",
+    "ReleaseExists",
+    "ReleaseNotFound",
+    "StorageError",
+    "ValuesError",
+]
+
+
+class HelmError(FluvialError):
+    """Root of the room's errors."""
+
+
+class StorageError(HelmError):
+    """The records of a release could not be read or written."""
+
+
+class ReleaseNotFound(StorageError):
+    """There is no such record."""
+
+
+class ReleaseExists(StorageError):
+    """The revision has been made by somebody else in the meantime: look again."""
+
+
+class CorruptRecord(StorageError):
+    """A record cannot be read.
+
+    Attributes:
+        secret: name of the Secret, or ``""`` where the text did not come from one.
+        version: the revision that its name tells, 0 if none.
+
+    """
+
+    def __init__(self, problem: str, *, secret: str = "", version: int = 0) -> None:
+        where = f"the release record in Secret {secret}" if secret else "the release record"
+        super().__init__(f"{where} cannot be read: {problem}")
+        self.problem = problem
+        self.secret = secret
+        self.version = version
+
+
+class RecordTooLarge(StorageError):
+    """The release does not fit into a Secret; the chart must become smaller."""
+
+
+class ChartVersionError(HelmError):
+    """A chart's version is none, or not that of the artifact it came in."""
+
+
+class ValuesError(HelmError):
+    """Values could not be put together.
+
+    Attributes:
+        not_found: the object or key that is referred to is not there.
+
+    """
+
+    def __init__(self, message: str, *, not_found: bool = False) -> None:
+        super().__init__(message)
+        self.not_found = not_found
+
+
+class ManifestError(HelmError):
+    """A rendered manifest is not a stream of Kubernetes objects."""
+
+
+class OwnershipError(HelmError):
+    """Objects exist that belong to another release, or to no release."""
