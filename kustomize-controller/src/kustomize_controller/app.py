@@ -15,6 +15,7 @@ from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
 from fluvial.build.kustomize import KubectlEngine
 from fluvial.build.view import remove_leftovers
+from fluvial.kube.tenants import TenantRules
 from fluvial.log import get_logger, setup_logging
 from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
@@ -28,7 +29,6 @@ from fluvial.runtime.options import (
 )
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
-from kustomize_controller.kustomization.tenant import TenantRules
 
 __all__ = ["Options", "main", "read_options", "work_folder"]
 

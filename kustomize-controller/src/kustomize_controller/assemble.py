@@ -15,6 +15,7 @@ from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
+from fluvial.kube.tenants import TenantRules, Tenants
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
 from fluvial.runtime.backoff import Backoff
@@ -34,7 +35,6 @@ from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import FIELD_MANAGER, StatusWriter
 from kustomize_controller.kustomization.sources import SourceLookup, SourceRules
-from kustomize_controller.kustomization.tenant import TenantRules, Tenants
 
 __all__ = ["KustomizeController", "Parts", "Settings"]
 

@@ -13,10 +13,10 @@ import pytest
 from devcluster.control import Match
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
+from fluvial.kube.tenants import TenantRules
 from fluvial.objects import JsonObject, ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
 from kustomize_controller.assemble import Settings
-from kustomize_controller.kustomization.tenant import TenantRules
 
 _PASSWORD = "Tr0ub4dor-and-3"
 _OWNER = "kustomize.toolkit.fluxcd.io"

@@ -18,12 +18,12 @@ from fluvial.apply import (
     change_log,
 )
 from fluvial.clock import Clock
+from fluvial.kube.tenants import Tenant
 from fluvial.objects import JsonObject
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.run import Run, StatusWriter
-from kustomize_controller.kustomization.tenant import Tenant
 
 __all__ = ["ApplyStep"]
 

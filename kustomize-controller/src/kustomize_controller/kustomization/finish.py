@@ -11,6 +11,7 @@ from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
 from fluvial.kube.errors import ApiError
+from fluvial.kube.tenants import TenantRefused
 from fluvial.log import Logger
 from fluvial.runtime import conditions
 from fluvial.runtime.events import EventRecorder
@@ -166,6 +167,8 @@ def _as_outcome(run: Run, error: FluvialError) -> Failed | Waiting | Stalled:
     message = Masker(run.secrets).text(str(error))
     if isinstance(error, Failed):
         return Failed(error.reason, message, retry_after=max(error.retry_after or 0.0, retry))
+    if isinstance(error, TenantRefused):
+        return Failed(reasons.RECONCILIATION_FAILED, message, retry_after=retry)
     what = "the API server refused" if isinstance(error, ApiError) else "reconciliation failed"
     return Failed(reasons.RECONCILIATION_FAILED, f"{what}: {message}", retry_after=retry)
 

@@ -20,6 +20,7 @@ from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.store import Store
+from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
@@ -36,7 +37,6 @@ from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import Run, StatusWriter
 from kustomize_controller.kustomization.sources import SourceLookup
-from kustomize_controller.kustomization.tenant import Tenants
 from kustomize_controller.kustomization.unsupported import refuse_unsupported
 
 __all__ = ["KustomizationReconciler"]
@@ -159,7 +159,7 @@ class KustomizationReconciler:
 
     async def _bring_about(self, run: Run) -> Result:
         self.health.abandon(run)
-        tenant = await self.tenants.tenant_of(run.spec_of)
+        tenant = await self.tenants.tenant_of(run.actor)
         target = self.applying.target(run, tenant)
         known = run.memory.known
         run.silent = not run.fresh and _is_settled(run)

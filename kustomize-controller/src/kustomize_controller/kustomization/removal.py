@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.api.kustomize import Kustomization
 from fluvial.apply import (
     Inventory,
     PruneFailed,
@@ -15,11 +14,9 @@ from fluvial.apply import (
     wait_for_termination,
     waits_for_termination,
 )
-from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
-from fluvial.kube.errors import NotFound
+from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
-from fluvial.objects import ObjectKey
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Waiting
 from fluvial.runtime.patcher import StatusPatcher
@@ -27,7 +24,6 @@ from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.memory import Removal
 from kustomize_controller.kustomization.run import Run, StatusWriter
-from kustomize_controller.kustomization.tenant import Tenants
 
 __all__ = ["RemovalStep"]
 
@@ -58,14 +54,14 @@ class RemovalStep:
         policy = spec.deletion_policy or "MirrorPrune"
         wanted = deletes_on_removal(policy, prune=spec.prune) and not spec.suspend
         if wanted and len(run.inventory):
-            if await self._account_is_gone(run.spec_of):
+            if await self.tenants.account_is_gone(run.actor):
                 self._report_orphans(run)
             else:
                 await self._delete(run, wait=waits_for_termination(policy))
         await self.patcher.remove_finalizer(run.obj)
 
     async def _delete(self, run: Run, *, wait: bool) -> None:
-        tenant = await self.tenants.tenant_of(run.spec_of)
+        tenant = await self.tenants.tenant_of(run.actor)
         target = self.applying.target(run, tenant)
         if run.memory.removal is None:
             run.memory.removal = await self._prune(run, target)
@@ -107,20 +103,6 @@ class RemovalStep:
         self._report(
             run, "Warning", f"failed to wait for resources termination: {names} still exist"
         )
-
-    async def _account_is_gone(self, kustomization: Kustomization) -> bool:
-        """Whether the local service account that would delete does not exist any more."""
-        name = self.tenants.service_account_of(kustomization)
-        if not name or kustomization.spec.kube_config is not None:
-            return False
-        self.tenants.user_of(kustomization)
-        try:
-            await self.client.get(
-                kinds.SERVICE_ACCOUNT, ObjectKey(kustomization.metadata.namespace, name)
-            )
-        except NotFound:
-            return True
-        return False
 
     def _report_orphans(self, run: Run) -> None:
         left = "\n".join(entry.id for entry in run.inventory)

@@ -11,6 +11,7 @@ from fluvial.api.codec import encode
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
 from fluvial.apply import Inventory, Owner
 from fluvial.clock import Clock
+from fluvial.kube.tenants import Actor
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
 from fluvial.runtime.patcher import StatusPatcher
@@ -75,6 +76,12 @@ class Run:
     def owner(self) -> Owner:
         """Who owns what this run applies."""
         return Owner(_GROUP, "Kustomization", self.key.namespace, self.key.name)
+
+    @property
+    def actor(self) -> Actor:
+        """What the object says about who acts for it."""
+        spec = self.spec_of.spec
+        return Actor(self.key, spec.service_account_name, spec.kube_config)
 
     @property
     def revision(self) -> str:

@@ -1,10 +1,10 @@
-"""The tenant's identity: who does everything that is done for a Kustomization.
+"""The tenant's identity: who does everything that is done for an object of its.
 
 Local: the controller's connection with ``Impersonate-User``. Remote: the kubeconfig's credentials,
 with the service account impersonated on top where one is named. Where neither a service account
 nor a default is set, the controller's own identity acts, as in Flux.
 
-A connection to a remote cluster is shared by the Kustomizations that name the same key of the same
+A connection to a remote cluster is shared by the objects that name the same key of the same
 Secret, and closed when none of them uses it any more. A Secret that changes gives a new one; who is
 waiting for health over the old one keeps it until its next attempt.
 """
@@ -15,7 +15,8 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fluvial.api.kustomize import Kustomization
+from fluvial.api.meta import KubeConfigReference
+from fluvial.errors import FluvialError
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.discovery import RestMapper
@@ -24,12 +25,30 @@ from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
 from fluvial.kube.urls import UnsafeName, service_account_user
 from fluvial.objects import JsonObject, ObjectKey
-from fluvial.runtime.outcome import Failed
-from kustomize_controller.kustomization import reasons
 
-__all__ = ["Tenant", "TenantRules", "Tenants"]
+__all__ = ["Actor", "Tenant", "TenantRefused", "TenantRules", "Tenants"]
 
 _DEFAULT_KEYS = ("value", "value.yaml")
+
+
+class TenantRefused(FluvialError):
+    """The kubeconfig is missing, unreadable or refused, or the service account's name is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """What an object says about who acts for it.
+
+    Attributes:
+        owner: the object; its namespace is that of the service account and of the kubeconfig.
+        service_account: ``spec.serviceAccountName``.
+        kube_config: ``spec.kubeConfig``.
+
+    """
+
+    owner: ObjectKey
+    service_account: str = ""
+    kube_config: KubeConfigReference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,46 +109,60 @@ class Tenants:
         self._latest: dict[tuple[ObjectKey, str | None], _Remote] = {}
         self._used: dict[ObjectKey, _Remote] = {}
 
-    async def tenant_of(self, kustomization: Kustomization) -> Tenant:
-        """The identity that a Kustomization acts under.
+    async def tenant_of(self, actor: Actor) -> Tenant:
+        """The identity that acts for an object.
 
         Raises:
-            Failed: ReconciliationFailed; the kubeconfig is missing, unreadable or refused, or the
-                service account's name is none.
+            TenantRefused: there is none.
 
         """
         client, mapper, remote = self._client, self._mapper, False
-        own = ObjectKey(kustomization.metadata.namespace, kustomization.metadata.name)
-        if kustomization.spec.kube_config is not None:
-            found = await self._remote(kustomization)
-            await self._use(own, found)
+        if actor.kube_config is not None:
+            found = await self._remote(actor.owner.namespace, actor.kube_config)
+            await self._use(actor.owner, found)
             client, mapper, remote = self._guard(found.client), found.mapper, True
         else:
-            await self.release(own)
-        user = self.user_of(kustomization)
+            await self.release(actor.owner)
+        user = self.user_of(actor)
         acting = client.impersonate(user) if user else client
         return Tenant(acting, mapper, client, user, remote)
 
-    def user_of(self, kustomization: Kustomization) -> str:
+    def user_of(self, actor: Actor) -> str:
         """The impersonated user, or ``""``.
 
         Raises:
-            Failed: the name cannot be one of a service account.
+            TenantRefused: the name cannot be one of a service account.
 
         """
-        name = self.service_account_of(kustomization)
+        name = self.service_account_of(actor)
         if not name:
             return ""
         try:
-            return service_account_user(kustomization.metadata.namespace, name)
+            return service_account_user(actor.owner.namespace, name)
         except UnsafeName as error:
-            raise Failed(
-                reasons.RECONCILIATION_FAILED, f"spec.serviceAccountName: {error}"
-            ) from error
+            raise TenantRefused(f"spec.serviceAccountName: {error}") from error
 
-    def service_account_of(self, kustomization: Kustomization) -> str:
+    def service_account_of(self, actor: Actor) -> str:
         """The name of the service account, or ``""``."""
-        return kustomization.spec.service_account_name or self._rules.default_service_account
+        return actor.service_account or self._rules.default_service_account
+
+    async def account_is_gone(self, actor: Actor) -> bool:
+        """Whether the local service account that would act does not exist any more.
+
+        Raises:
+            TenantRefused: the name cannot be one of a service account.
+            ApiError: the API server does not say.
+
+        """
+        name = self.service_account_of(actor)
+        if not name or actor.kube_config is not None:
+            return False
+        self.user_of(actor)
+        try:
+            await self._client.get(kinds.SERVICE_ACCOUNT, ObjectKey(actor.owner.namespace, name))
+        except NotFound:
+            return True
+        return False
 
     @property
     def connections(self) -> tuple[ObjectKey, ...]:
@@ -137,7 +170,7 @@ class Tenants:
         return tuple(remote.secret for remote in {*self._used.values(), *self._latest.values()})
 
     async def release(self, key: ObjectKey) -> None:
-        """Say that a Kustomization uses no remote cluster any more."""
+        """Say that an object uses no remote cluster any more."""
         remote = self._used.pop(key, None)
         if remote is not None:
             await self._close_unused(remote)
@@ -164,23 +197,18 @@ class Tenants:
                 del self._latest[name]
         await remote.client.aclose()
 
-    async def _remote(self, kustomization: Kustomization) -> _Remote:
-        reference = kustomization.spec.kube_config and kustomization.spec.kube_config.secret_ref
+    async def _remote(self, namespace: str, config: KubeConfigReference) -> _Remote:
+        reference = config.secret_ref
         if not reference:
-            raise Failed(
-                reasons.RECONCILIATION_FAILED, "spec.kubeConfig.secretRef is needed and not set"
-            )
-        key = ObjectKey(kustomization.metadata.namespace, reference.name)
+            raise TenantRefused("spec.kubeConfig.secretRef is needed and not set")
+        key = ObjectKey(namespace, reference.name)
         try:
             secret = await self._client.get(kinds.SECRET, key)
         except NotFound as error:
-            raise Failed(
-                reasons.RECONCILIATION_FAILED, f"spec.kubeConfig: Secret '{key}' does not exist"
-            ) from error
+            raise TenantRefused(f"spec.kubeConfig: Secret '{key}' does not exist") from error
         except (ApiError, UnsafeName) as error:
-            raise Failed(
-                reasons.RECONCILIATION_FAILED,
-                f"spec.kubeConfig: Secret '{key}' cannot be read: {error}",
+            raise TenantRefused(
+                f"spec.kubeConfig: Secret '{key}' cannot be read: {error}"
             ) from error
         version = f"{secret['metadata']['uid']}@{secret['metadata']['resourceVersion']}"
         name = (key, reference.key)
@@ -205,9 +233,7 @@ class Tenants:
                 user_agent=self._user_agent,
             )
         except KubeConfigRefused as error:
-            raise Failed(
-                reasons.RECONCILIATION_FAILED, f"spec.kubeConfig: Secret '{key}': {error}"
-            ) from error
+            raise TenantRefused(f"spec.kubeConfig: Secret '{key}': {error}") from error
         return _Remote(key, version, client, RestMapper(client))
 
 
@@ -217,8 +243,7 @@ def _kubeconfig_in(secret: JsonObject, key: str | None) -> bytes:
     for name in names:
         if name in data:
             return base64.b64decode(data[name])
-    raise Failed(
-        reasons.RECONCILIATION_FAILED,
+    raise TenantRefused(
         f"spec.kubeConfig: Secret '{secret['metadata']['name']}' has no key "
         + " or ".join(repr(name) for name in names),
     )
