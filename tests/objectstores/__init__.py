@@ -1,0 +1,1 @@
+"""Object storages for tests: real servers in processes of their own, and one that can lie."""
