@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fluvial.artifact.digest import new_hasher
 from fluvial.artifact.errors import InvalidDigest
+from fluvial.artifact.lock import SharedVolume
 from fluvial.artifact.server import FileServer
 from fluvial.artifact.storage import Retention, Storage
 from fluvial.cloud.settings import CloudSettings
@@ -137,9 +138,25 @@ async def main(options: Options) -> int:
             algorithm=options.digest_algorithm,
             retention=options.retention,
             max_bytes=options.limits.max_tree_bytes,
+            holder=manager.identity,
+            permit=manager.check_leads,
         )
-        server = FileServer(options.storage_path, log=log, algorithm=options.digest_algorithm)
-        manager.serve(server.app, options.storage_addr, _SERVER, leader_only=True)
+        shared = SharedVolume(
+            options.storage_path, leader=lambda: manager.leader, clock=manager.clock
+        )
+
+        async def serves() -> bool:
+            return manager.leads or await shared.is_shared()
+
+        server = FileServer(
+            options.storage_path,
+            log=log,
+            algorithm=options.digest_algorithm,
+            digests=storage.digests,
+            available=serves,
+            clock=manager.clock,
+        )
+        manager.serve(server.app, options.storage_addr, _SERVER)
         parts = Parts(
             client=manager.client,
             informers=manager.informers,

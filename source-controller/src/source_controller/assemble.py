@@ -26,12 +26,16 @@ from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.gateway import Gateway
-from fluvial.objects import ObjectKey, key_of
+from fluvial.objects import ObjectKey
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
+from fluvial.runtime.outcome import Result
 from fluvial.runtime.queue import WorkQueue
+from source_controller.bucket.opening import Stores
+from source_controller.bucket.reconciler import bucket
+from source_controller.bucket.stores.model import Limits as BucketLimits
 from source_controller.git.client import GitClient, git_pool
 from source_controller.git.model import Limits
 from source_controller.gitrepository.reconciler import git_repository
@@ -40,6 +44,7 @@ from source_controller.helmrepository.reconciler import helm_repository
 from source_controller.oci.registries import Registries
 from source_controller.ocirepository.reconciler import oci_repository
 from source_controller.source.kind import SourceKind, Wiring
+from source_controller.source.shard import Shard
 from source_controller.source.tools import Tools
 from source_controller.web.client import WebClient
 
@@ -119,6 +124,8 @@ class SourceController:
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
         self._parts = parts
+        self._stopping = False
+        self._starting: asyncio.Task[None] | None = None
         self._work = parts.storage.base / _WORK
         self._git = git_pool(size=settings.concurrency, log=parts.log)
         self._gateway = Gateway(parts.dialer, log=parts.log)
@@ -136,7 +143,7 @@ class SourceController:
         git = GitClient(self._git, self._gateway)
         web = WebClient(lambda tls: self._parts.dialer.connector(tls=tls))
         return (
-            git_repository(tools, git=git, limits=settings.limits),
+            git_repository(tools, git=git, identities=self._identities, limits=settings.limits),
             helm_repository(
                 tools,
                 web=web,
@@ -144,6 +151,20 @@ class SourceController:
                 max_index_bytes=settings.max_index_bytes,
             ),
             oci_repository(tools, registries=self._registries, limits=_unpack_limits(settings)),
+            bucket(tools, stores=self._stores(settings)),
+        )
+
+    def _stores(self, settings: Settings) -> Stores:
+        limits = settings.limits
+        return Stores(
+            self._parts.dialer,
+            self._identities,
+            clock=self._parts.clock,
+            limits=BucketLimits(
+                max_entries=limits.max_entries,
+                max_object=limits.max_file_bytes,
+                max_total=limits.max_tree_bytes,
+            ),
         )
 
     def queue_of(self, resource: Resource) -> WorkQueue[ObjectKey]:
@@ -152,19 +173,29 @@ class SourceController:
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
+        self._stopping = True
+        if self._starting is not None:
+            self._starting.cancel()
         for kind in self._running:
             kind.controller.stop()
 
     async def run(self) -> None:
-        """Prepare the storage, then reconcile until ``stop`` or until cancelled."""
+        """Prepare the storage, then reconcile until ``stop`` or until cancelled.
+
+        Raises:
+            StorageLocked, StorageUnusable: another process has it, or it cannot be written.
+
+        """
         storage = self._parts.storage
         storage.adv_addr = self._parts.storage_address()
-        await in_thread(lambda _: remove_tree(self._work))
-        await storage.start()
-        for kind in self._running:
-            await kind.wait_synced()
-            await storage.collect_orphans(kind.resource.kind, kind.existing())
         async with AsyncExitStack() as stack:
+            stack.callback(storage.stop)
+            if not await self._start_storage():
+                return
+            await in_thread(lambda _: remove_tree(self._work))
+            for kind in self._running:
+                await kind.wait_synced()
+                await kind.collect_orphans()
             await stack.enter_async_context(self._gateway)
             await stack.enter_async_context(self._git)
             await stack.enter_async_context(self._helm)
@@ -172,6 +203,23 @@ class SourceController:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for kind in self._running:
                 group.create_task(kind.controller.run(), name=kind.controller.name)
+                group.create_task(kind.check_stored(), name=f"{kind.controller.name}-stored")
+
+    async def _start_storage(self) -> bool:
+        """Wait for the storage, but not beyond ``stop``, which makes it False."""
+        if self._stopping:
+            return False
+        self._starting = asyncio.create_task(self._parts.storage.start(), name="storage")
+        try:
+            await self._starting
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return False
+        finally:
+            self._starting = None
+        return True
 
 
 class _RunningKind:
@@ -197,12 +245,22 @@ class _RunningKind:
             return informer
 
         everyone = follow(kind.resource) if settings.label_selector else self._own
+        self._kind, self._storage, self._namespace = kind, parts.storage, settings.namespace
+        self._forget = parts.metrics.delete_object
+        self._shard = Shard(
+            kind.resource.kind,
+            own=self._own,
+            everyone=everyone,
+            storage=parts.storage,
+            log=parts.log,
+            look_again=settings.requeue_dependency,
+        )
         self.controller: Controller[ObjectKey] = Controller(
             name=kind.name,
             group=kind.resource.group,
             kind=kind.resource.kind,
             queue=self.queue,
-            reconcile=kind.reconcile,
+            reconcile=self._reconcile,
             concurrency=settings.concurrency,
             log=parts.log,
             metrics=parts.metrics,
@@ -215,9 +273,21 @@ class _RunningKind:
         for informer in self._watched:
             await informer.wait_synced()
 
-    def existing(self) -> set[ObjectKey]:
-        """The objects that this process reconciles."""
-        return {key_of(obj) for obj in self._own.store.list()}
+    async def collect_orphans(self) -> None:
+        """Remove what is stored of objects that are gone, or another process's by now."""
+        await self._storage.collect_orphans(
+            self.resource.kind, self._shard.kept(), namespace=self._namespace
+        )
+
+    async def check_stored(self) -> None:
+        """Read every artifact once; what is missing or altered is made again first."""
+        await self._shard.check_stored(self.queue)
+
+    async def _reconcile(self, key: ObjectKey) -> Result:
+        if self._shard.has(key):
+            return await self._kind.reconcile(key)
+        self._forget(self.resource.kind, key)
+        return await self._shard.leave(key)
 
 
 def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fluvial.artifact.cache import remove_tree
 from gitservers.certs import TestCA
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
@@ -243,6 +244,9 @@ async def test_content_that_is_too_large_to_store(
 
 @pytest.mark.shows("GitRepository/StorageOperationFailed/DirectoryCreationFailed")
 async def test_no_room_for_work(world: SourceWorld, repo: Repo, http_server: GitHttpServer) -> None:
+    await world.repository("first", url=f"{http_server.url}/app.git")
+    await world.until_ready("first")
+    remove_tree(world.storage_path / ".work")
     (world.storage_path / ".work").write_text("in the way")
     await world.repository(url=f"{http_server.url}/app.git")
     await world.until_failed("DirectoryCreationFailed")

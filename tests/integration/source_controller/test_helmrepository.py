@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from fluvial.artifact import publishing
+from fluvial.artifact.cache import remove_tree
 from fluvial.kube import kinds
 from fluvial.kube.errors import Invalid
 from fluvial.objects import JsonObject, ObjectKey
@@ -272,11 +275,12 @@ async def test_a_restart_keeps_the_artifact_and_gives_it_the_new_address(
 
 @pytest.mark.shows("event:HelmRepository/SymlinkUpdateFailed")
 async def test_a_link_that_cannot_be_made_costs_only_the_link(
-    helm: SourceWorld, host: FileHost
+    helm: SourceWorld, host: FileHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await helm.make("first", url=host.url)
-    await helm.until_ready("first")
-    (helm.storage_path / "helmrepository" / NAMESPACE / "app" / "index.yaml").mkdir(parents=True)
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links on this volume")
+
+    monkeypatch.setattr(publishing, "point", refuse)
     await helm.make(url=host.url)
     obj = await helm.until_ready()
 
@@ -480,28 +484,28 @@ async def test_the_schema_refuses(helm: SourceWorld) -> None:
 
 @pytest.mark.shows("HelmRepository/StorageOperationFailed/ArchiveOperationFailed")
 async def test_an_index_that_cannot_be_stored(
-    helm: SourceWorld, host: FileHost, charts: Path
+    helm: SourceWorld, host: FileHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await helm.make("first", url=host.url)
-    await helm.until_ready("first")
-    name = f"index-{publish(charts, entry('1.0.0')).removeprefix('sha256:')}.yaml"
-    obstacle = helm.storage_path / "helmrepository" / NAMESPACE / "app" / name / "x"
-    obstacle.mkdir(parents=True)
-    await helm.make(url=host.url)
-    obj = await helm.until_failed("ArchiveOperationFailed")
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
 
-    assert condition(obj, "StorageOperationFailed")["status"] == "True"
-    assert "artifact" not in obj["status"]
-    obstacle.rmdir()
-    obstacle.parent.rmdir()
+    with monkeypatch.context() as full:
+        full.setattr(publishing, "place", refuse)
+        await helm.make(url=host.url)
+        obj = await helm.until_failed("ArchiveOperationFailed")
+
+        assert condition(obj, "StorageOperationFailed")["status"] == "True"
+        assert "artifact" not in obj["status"]
     obj = await helm.until_ready()
     assert not condition(obj, "StorageOperationFailed")
 
 
 @pytest.mark.shows("HelmRepository/StorageOperationFailed/DirectoryCreationFailed")
 async def test_no_room_for_a_download(helm: SourceWorld, host: FileHost) -> None:
+    await helm.make("first", url=host.url)
+    await helm.until_ready("first")
     work = helm.storage_path / ".work"
-    work.mkdir(exist_ok=True)
+    remove_tree(work / NAMESPACE)
     (work / NAMESPACE).write_text("a file where a folder should be")
     await helm.make(url=host.url)
     obj = await helm.until_failed("DirectoryCreationFailed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,10 +51,11 @@ def make(base: Path, *, max_bytes: int = 0, adv_addr: str = "source:9090") -> St
 
 
 @pytest.fixture
-async def storage(tmp_path: Path) -> Storage:
+async def storage(tmp_path: Path) -> AsyncIterator[Storage]:
     storage = make(tmp_path / "data")
     await storage.start()
-    return storage
+    yield storage
+    storage.stop()
 
 
 @pytest.fixture
@@ -186,6 +188,7 @@ async def test_start_removes_what_a_killed_process_left(tmp_path: Path, source: 
     await storage.start()
     artifact = await store(storage, source)
     (storage.local_path(artifact).parent / ".tmp-half").write_text("half")
+    storage.stop()
     await make(tmp_path / "data").start()
 
     assert [p.name for p in storage.local_path(artifact).parent.iterdir()] == ["abc.tar.gz"]
@@ -287,7 +290,7 @@ async def test_a_file_beyond_the_limit_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ArtifactTooLarge):
         await storage.store_file(tmp_path / "large", path=path, revision="1")
 
-    assert [p for p in storage.base.rglob("*") if p.is_file()] == []
+    assert [p.name for p in storage.base.rglob("*") if p.is_file()] == [".lock"]
 
 
 async def test_a_link_leads_to_the_newest_and_is_no_garbage(

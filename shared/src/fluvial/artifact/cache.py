@@ -19,7 +19,7 @@ from fluvial.artifact import tar
 from fluvial.artifact.digest import Digest
 from fluvial.artifact.threads import StopFlag, in_thread
 
-__all__ = ["CacheEntry", "TreeCache"]
+__all__ = ["CacheEntry", "TreeCache", "remove_tree"]
 
 
 @dataclass(slots=True)

@@ -5,6 +5,8 @@ ArtifactError
 ├── ArtifactUnreachable   the server did not answer, or with an error, after all retries
 ├── DigestMismatch        content differs from its digest; fetch again or rebuild
 ├── InvalidDigest         the digest is malformed or of an unsupported algorithm
+├── StorageLocked         another process writes to the storage folder; stop one of the two
+├── StorageUnusable       the storage folder cannot be made or written; see the message
 ├── ArtifactTooLarge      a size or count limit is exceeded; do not repeat
 └── UnsafeArchive         an entry that must not be unpacked; do not repeat
 """
@@ -20,6 +22,8 @@ __all__ = [
     "ArtifactUnreachable",
     "DigestMismatch",
     "InvalidDigest",
+    "StorageLocked",
+    "StorageUnusable",
     "UnsafeArchive",
 ]
 
@@ -42,6 +46,14 @@ class DigestMismatch(ArtifactError):
 
 class InvalidDigest(ArtifactError):
     """Not a digest, or not one of the supported algorithms."""
+
+
+class StorageLocked(ArtifactError):
+    """Another process writes to the storage folder."""
+
+
+class StorageUnusable(ArtifactError):
+    """The storage folder cannot be made or written."""
 
 
 class ArtifactTooLarge(ArtifactError):

@@ -6,9 +6,39 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["collect", "remove_folder"]
+from fluvial.artifact.threads import StopFlag
+
+__all__ = ["clean", "collect", "object_folders", "remove_folder"]
 
 _MAX_WALKED = 1000
+
+
+def clean(base: Path, prefix: str, stop: StopFlag) -> int:
+    """Delete what a killed process left half written; answers how many files.
+
+    Args:
+        base: of the storage.
+        prefix: of the names of unfinished files.
+        stop: ends it early.
+
+    """
+    removed = 0
+    for folder, _, names in os.walk(base):
+        stop.check()
+        for name in names:
+            if name.startswith(prefix):
+                Path(folder, name).unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def object_folders(root: Path) -> list[tuple[str, str]]:
+    """Namespace and name of each folder of a kind's objects; ``root`` may be gone."""
+    return [
+        (namespace.name, folder.name)
+        for namespace in _folders(root)
+        for folder in _folders(namespace)
+    ]
 
 
 def collect(folder: Path, *, current: str, oldest: float, records: int) -> list[str]:
@@ -32,7 +62,7 @@ def collect(folder: Path, *, current: str, oldest: float, records: int) -> list[
                     break
                 if entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
                     found.append((entry.stat(follow_symlinks=False).st_mtime, entry.name))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     old = sorted((mtime, name) for mtime, name in found if name != current)
     expired = [name for mtime, name in old if mtime < oldest]
@@ -47,7 +77,7 @@ def collect(folder: Path, *, current: str, oldest: float, records: int) -> list[
 
 def remove_folder(folder: Path) -> None:
     """Delete a folder, and its namespace's folder if that is empty now; it may be gone already."""
-    if folder.is_symlink():
+    if folder.is_symlink() or folder.is_file():
         folder.unlink()
     else:
         shutil.rmtree(folder, ignore_errors=False, onerror=_ignore_missing)
@@ -55,6 +85,13 @@ def remove_folder(folder: Path) -> None:
         folder.parent.rmdir()
     except OSError:
         return  # other objects are in it
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return [item for item in root.iterdir() if item.is_dir() and not item.is_symlink()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _ignore_missing(_: object, __: str, info: tuple[object, BaseException, object]) -> None:

@@ -5,42 +5,45 @@ digest in quotes, as its object's status shows it: a consumer that holds the con
 by HEAD whether this very address has it. There are no listings, hidden and unfinished files are
 not there, and nothing outside the root can be named. No link is followed but one that leads to a
 file beside it, which is how a storage names the newest of several.
+
+A reader that takes nothing for a while is cut off, and there is an end to how many are served at
+once: neither must keep the process from opening files and connections of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import stat
-from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from fluvial.artifact.digest import Digest, new_hasher
+from fluvial.artifact.digest import new_hasher
+from fluvial.artifact.errors import ArtifactNotFound
+from fluvial.artifact.known import KnownDigests
+from fluvial.artifact.opening import open_file, parts_of
+from fluvial.artifact.threads import in_thread
+from fluvial.clock import Clock, RealClock
 from fluvial.log import Logger
 
 __all__ = ["FileServer"]
 
 _BLOCK = 1 << 18
-_MAX_KNOWN = 10_000
 _STOP_SECONDS = 5.0
-
-
-class _Version(NamedTuple):
-    """What changes when a file's content does."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
+_STALL_SECONDS = 60.0  # as long as a consumer of ours waits for the next byte
+_MOST_ANSWERS = 400  # each has a file and a connection; a process has 1,024 of both by default
 
 
 class _RangeNotSatisfiable(ValueError):
     pass
+
+
+async def _always() -> bool:
+    return True
 
 
 class FileServer:
@@ -48,16 +51,38 @@ class FileServer:
 
     Args:
         root: the storage's base folder.
-        log: gets one line when it starts.
+        log: gets one line when it starts, and what the disk refuses.
         algorithm: digest algorithm of the ETags, that of the storage.
+        digests: what the storage of this process knows already.
+        available: whether anything is served now; 503 otherwise.
+        clock: for the ages of files.
+        stall_seconds: time that a reader may take for the next block.
+        most_answers: served at the same time; 503 beyond.
 
     """
 
-    def __init__(self, root: Path, *, log: Logger, algorithm: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        log: Logger,
+        algorithm: str,
+        digests: KnownDigests | None = None,
+        available: Callable[[], Awaitable[bool]] = _always,
+        clock: Clock | None = None,
+        stall_seconds: float = _STALL_SECONDS,
+        most_answers: int = _MOST_ANSWERS,
+    ) -> None:
+        new_hasher(algorithm)
         self._root = root
         self._log = log
         self._algorithm = algorithm
-        self._digests: OrderedDict[_Version, Digest] = OrderedDict()
+        self._clock = clock or RealClock()
+        self._digests = digests or KnownDigests(self._clock)
+        self._available = available
+        self._stall_seconds = stall_seconds
+        self._most_answers = most_answers
+        self._answers = 0
         self._runner: web.AppRunner | None = None
         self.app = web.Application()
         """For a server that serves more than this one."""
@@ -91,24 +116,45 @@ class FileServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.method not in {"GET", "HEAD"}:
             raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"])
+        if not await self._available():
+            return _later("another process serves the artifacts")
         if request.rel_url.raw_path in {"", "/"}:
             return web.Response()  # a readiness probe of Flux's manifests asks for this
-        loop = asyncio.get_running_loop()
-        descriptor = await loop.run_in_executor(None, self._open, request.rel_url.raw_path)
-        if descriptor < 0:
-            raise web.HTTPNotFound
+        if self._answers >= self._most_answers:
+            return _later("too many requests at once")
+        self._answers += 1
         try:
-            return await self._answer(request, descriptor)
+            async with self._opened(request.rel_url.raw_path) as descriptor:
+                return await self._answer(request, descriptor)
+        except ArtifactNotFound:
+            raise web.HTTPNotFound from None
+        except OSError as error:
+            if isinstance(error, (ConnectionError, TimeoutError)):
+                raise  # the reader's connection, not the disk
+            self._log.error("cannot read a stored file", error=error.strerror)
+            raise web.HTTPInternalServerError from error
         finally:
-            os.close(descriptor)
+            self._answers -= 1
+
+    @asynccontextmanager
+    async def _opened(self, raw_path: str) -> AsyncIterator[int]:
+        opened: list[int] = []
+        try:
+            await in_thread(lambda _: opened.append(self._open(raw_path)))
+            yield opened[0]
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
 
     async def _answer(self, request: web.Request, descriptor: int) -> web.StreamResponse:
         status = os.fstat(descriptor)
-        etag = f'"{await self._digest(descriptor, status)}"'
+        etag = f'"{await self._digests.of(descriptor, self._algorithm)}"'
+        # A clock that was set back must not make files of the future (RFC 9110 §8.8.2.1).
+        modified = min(status.st_mtime, self._clock.now().timestamp())
         headers = {
             "ETag": etag,
             "Accept-Ranges": "bytes",
-            "Last-Modified": formatdate(status.st_mtime, usegmt=True),
+            "Last-Modified": formatdate(modified, usegmt=True),
             "Content-Type": _content_type(request.path),
             "X-Content-Type-Options": "nosniff",
         }
@@ -127,72 +173,38 @@ class FileServer:
         response.content_length = end - start
         await response.prepare(request)
         if request.method == "GET":
-            await _send(response, descriptor, start, end)
+            try:
+                await _send(response, descriptor, start, end, stall=self._stall_seconds)
+            except TimeoutError:
+                if request.transport is not None:
+                    request.transport.abort()  # closing would wait for the reader again
+                raise ConnectionResetError("the reader takes nothing") from None
         return response
 
     def _open(self, raw_path: str) -> int:
-        """A descriptor of a regular file below the root, or -1. No folder may be a link."""
+        """A descriptor of a regular file below the root.
+
+        Raises:
+            ArtifactNotFound: no such file. No folder may be a link, and no name is hidden.
+            OSError: the disk does not say.
+
+        """
         try:
-            parts = [unquote(part, errors="strict") for part in raw_path[1:].split("/")]
-        except UnicodeDecodeError:
-            return -1
-        if any(not part or part[0] == "." or "/" in part or "\0" in part for part in parts):
-            return -1
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        here = -1
-        try:
-            here = os.open(self._root, flags | os.O_DIRECTORY)
-            for part in parts[:-1]:
-                here = _step(here, part, flags | os.O_DIRECTORY)
-            here = _step(here, _leads_to(here, parts[-1]), flags | os.O_NONBLOCK)
-        except OSError:
-            return -1
-        if stat.S_ISREG(os.fstat(here).st_mode):
-            return here
-        os.close(here)
-        return -1
-
-    async def _digest(self, descriptor: int, status: os.stat_result) -> Digest:
-        version = _Version(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        known = self._digests.get(version)
-        if known is None:
-            loop = asyncio.get_running_loop()
-            known = await loop.run_in_executor(None, _hash, descriptor, self._algorithm)
-            self._digests[version] = known
-            if len(self._digests) > _MAX_KNOWN:
-                self._digests.popitem(last=False)
-        else:
-            self._digests.move_to_end(version)
-        return known
+            path = "/".join(_segment(part) for part in raw_path[1:].split("/"))
+        except (UnicodeDecodeError, ValueError):
+            raise ArtifactNotFound("no such path") from None
+        return open_file(self._root, parts_of(path), beside=True)
 
 
-def _step(folder: int, name: str, flags: int) -> int:
-    """Open ``name`` in ``folder``, which is closed whatever happens."""
-    try:
-        return os.open(name, flags, dir_fd=folder)
-    finally:
-        os.close(folder)
+def _segment(part: str) -> str:
+    name = unquote(part, errors="strict")
+    if not name or "/" in name:
+        raise ValueError("no single segment")
+    return name
 
 
 def _content_type(path: str) -> str:
     return "application/gzip" if path.endswith((".gz", ".tgz")) else "application/octet-stream"
-
-
-def _leads_to(folder: int, name: str) -> str:
-    """Where a link leads if that is a file beside it; else ``name``, which is opened as no link."""
-    try:
-        target = os.readlink(name, dir_fd=folder)
-    except OSError:
-        return name
-    return name if "/" in target or target.startswith(".") else target
-
-
-def _hash(descriptor: int, algorithm: str) -> Digest:
-    hasher, at = new_hasher(algorithm), 0
-    while block := os.pread(descriptor, _BLOCK, at):
-        hasher.update(block)
-        at += len(block)
-    return Digest(algorithm, hasher.hexdigest())
 
 
 def _matches(header: str, etag: str) -> bool:
@@ -217,13 +229,20 @@ def _range(request: web.Request, size: int, etag: str) -> tuple[int, int]:
     return (start, end) if start < end else (0, size)
 
 
-async def _send(response: web.StreamResponse, descriptor: int, start: int, end: int) -> None:
+async def _send(
+    response: web.StreamResponse, descriptor: int, start: int, end: int, *, stall: float
+) -> None:
     loop = asyncio.get_running_loop()
     while start < end:
         size = min(_BLOCK, end - start)
         block = await loop.run_in_executor(None, os.pread, descriptor, size, start)
         if not block:
             raise ConnectionResetError("a stored file became shorter")
-        await response.write(block)
+        async with asyncio.timeout(stall):
+            await response.write(block)
         start += len(block)
     await response.write_eof()
+
+
+def _later(why: str) -> web.Response:
+    return web.Response(status=503, text=why, headers={"Retry-After": "1"})

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from weakref import WeakValueDictionary
 
 from fluvial.api.meta import Artifact
-from fluvial.artifact import publishing, tar
-from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, digest_file, new_hasher
-from fluvial.artifact.errors import ArtifactNotFound, UnsafeArchive
-from fluvial.artifact.garbage import collect, remove_folder
+from fluvial.artifact import garbage, publishing, tar
+from fluvial.artifact.cache import remove_tree
+from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, new_hasher
+from fluvial.artifact.errors import StorageUnusable
+from fluvial.artifact.known import KnownDigests
+from fluvial.artifact.layout import Layout
+from fluvial.artifact.lock import VolumeLock
+from fluvial.artifact.opening import open_file, own_folder, parts_of
 from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock, format_time
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
-from fluvial.paths import secure_join
 
 __all__ = ["TEMP_PREFIX", "Retention", "Storage"]
 
-_UNSAFE_SEGMENT = re.compile(r"[/\\\x00-\x1f\x7f]")
+T = TypeVar("T")
+
+_LOCK_SECONDS = 60.0  # twice the time that a process has to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Retention:
     records: int = 2
 
 
-class Storage:
+class Storage(Layout):
     """Files under one folder, which no other process writes to.
 
     Args:
@@ -53,6 +57,9 @@ class Storage:
         algorithm: digest algorithm of new artifacts.
         retention: how long old artifacts stay.
         max_bytes: largest content of one artifact, decompressed; 0 for no limit.
+        holder: name of this process for others that want the folder.
+        permit: raises once this process may not write any more, such as ``LeaderElector.check``;
+            asked before each change, and again before a file appears.
 
     Raises:
         InvalidDigest: the algorithm is not supported.
@@ -69,70 +76,47 @@ class Storage:
         algorithm: str = DEFAULT_ALGORITHM,
         retention: Retention | None = None,
         max_bytes: int = 0,
+        holder: str = "",
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
         new_hasher(algorithm)
-        self.base = base
-        self.adv_addr = adv_addr
+        super().__init__(base, adv_addr=adv_addr)
         self.algorithm = algorithm
         self._clock = clock
         self._log = log
         self._retention = retention or Retention()
         self._max_bytes = max_bytes
+        self._permit = permit
+        self._volume = VolumeLock(base, holder=holder or f"pid {os.getpid()}", clock=clock, log=log)
+        self._started = (clock.now().timestamp(), clock.monotonic())
+        self.digests = KnownDigests(clock)
+        """Of what is stored; the file server of the same process uses them, too."""
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def start(self) -> None:
-        """Make the folder, and remove what a killed process left half written."""
-        removed = await in_thread(self._clean)
+    async def start(self, *, lock_timeout: float = _LOCK_SECONDS) -> None:
+        """Make the folder and take it, and remove what a killed process left half written.
+
+        Args:
+            lock_timeout: seconds to wait for another process that has the folder.
+
+        Raises:
+            StorageLocked: it still has it.
+            StorageUnusable: the folder cannot be made or written.
+
+        """
+        try:
+            await self._volume.acquire(lock_timeout)
+            removed = await in_thread(lambda stop: garbage.clean(self.base, TEMP_PREFIX, stop))
+        except OSError as error:
+            raise StorageUnusable(
+                f"the storage folder {self.base} cannot be used: {error.strerror}"
+            ) from error
         if removed:
             self._log.info("removed unfinished files of an earlier run", count=removed)
 
-    def relative_path(self, kind: str, key: ObjectKey, filename: str = "") -> str:
-        """``gitrepository/<namespace>/<name>/<file>``.
-
-        Raises:
-            UnsafeArchive: a part is empty, starts with a dot or has a slash or control characters.
-
-        """
-        parts = [kind.lower(), key.namespace, key.name, *([filename] if filename else [])]
-        for part in parts:
-            if not part or part.startswith(".") or _UNSAFE_SEGMENT.search(part):
-                raise UnsafeArchive(f"{part[:100]!r} cannot be part of a storage path")
-        return "/".join(parts)
-
-    def local_path(self, artifact: Artifact) -> Path:
-        """Where an artifact's file is or would be, inside the base whatever its path says."""
-        return secure_join(self.base, artifact.path)
-
-    def is_of(self, artifact: Artifact, kind: str, key: ObjectKey) -> bool:
-        """Whether an artifact's path is one of this object's own.
-
-        A status can be forged by whoever may write it: ask before an artifact that was read from
-        one is checked, served, unpacked or deleted.
-        """
-        folder, _, file = artifact.path.lstrip("/").rpartition("/")
-        return folder == self.relative_path(kind, key) and file not in {"", ".", ".."}
-
-    def url_for(self, path: str) -> str:
-        """The address consumers load a path from."""
-        address = self.adv_addr.rstrip("/")
-        if not address.startswith(("http://", "https://")):
-            address = f"http://{address}"
-        return f"{address}/{path}"
-
-    def with_current_url(self, artifact: Artifact) -> Artifact:
-        """The artifact with the address at which this process serves it."""
-        url = self.url_for(artifact.path.lstrip("/"))
-        if url == artifact.url:
-            return artifact
-        return Artifact(
-            digest=artifact.digest,
-            last_update_time=artifact.last_update_time,
-            metadata=artifact.metadata,
-            path=artifact.path,
-            revision=artifact.revision,
-            size=artifact.size,
-            url=url,
-        )
+    def stop(self) -> None:
+        """Leave the folder to the next process."""
+        self._volume.release()
 
     async def archive(
         self,
@@ -206,18 +190,18 @@ class Storage:
             OSError: the disk is full, or the file cannot be read.
 
         """
-        target = secure_join(self.base, path)
-        async with self._lock(target.parent):
-            try:
-                await in_thread(lambda _: publishing.share(source, target))
-            except FileNotFoundError:
-                raise
-            except OSError:
-                shared = False
-            else:
-                shared = True
-        if not shared:
+        target = self._target(path)
+
+        def share(_: StopFlag) -> os.stat_result | None:
+            return publishing.share(source, target, permit=self._permit)
+
+        try:
+            status = await self._changing(target.parent, share)
+        except FileNotFoundError:
+            raise
+        except OSError:
             return await self.store_file(source, path=path, revision=revision, metadata=metadata)
+        self._learn(status, packed.digest)
         return self._artifact(packed, path=path, revision=revision, metadata=metadata)
 
     async def link(self, artifact: Artifact, name: str) -> str:
@@ -227,31 +211,29 @@ class Storage:
             OSError: the link cannot be made.
 
         """
-        path = self.local_path(artifact)
-        link = path.with_name(name)
-        async with self._lock(path.parent):
-            await in_thread(lambda _: publishing.point(link, path.name))
+        link = self._target(artifact.path).with_name(name)
+        target = self._target(artifact.path).name
+        await self._changing(link.parent, lambda _: publishing.point(link, target))
         return self.url_for(link.relative_to(self.base).as_posix())
 
-    async def verify(self, artifact: Artifact) -> None:
+    async def verify(self, artifact: Artifact, *, fresh: bool = False) -> None:
         """Check that an artifact's file is there and is what its digest says.
+
+        A file that was read before and has not been changed since is not read again.
+
+        Args:
+            artifact: of an object's status, after ``is_of``.
+            fresh: read it in any case.
 
         Raises:
             ArtifactNotFound: there is no regular file at its place.
             DigestMismatch: the content differs.
             InvalidDigest: the artifact's digest is empty, malformed or unsupported.
+            OSError: the disk does not say.
 
         """
-        path = self.local_path(artifact)
-        expected = Digest.parse(artifact.digest)
-
-        def check(_: StopFlag) -> None:
-            if not _is_file(path):
-                raise ArtifactNotFound("the artifact is not in storage")
-            expected.check(digest_file(path, expected.algorithm), what="the stored artifact")
-
-        async with self._lock(path.parent):
-            await in_thread(check)
+        async with self._verified(artifact, fresh=fresh):
+            pass
 
     async def unpack(self, artifact: Artifact, target: Path, limits: tar.UnpackLimits) -> None:
         """Extract a stored artifact into ``target``, which must not exist, after checking it.
@@ -261,30 +243,23 @@ class Storage:
             UnsafeArchive, ArtifactTooLarge: as ``tar.unpack``.
 
         """
-        path = self.local_path(artifact)
-        expected = Digest.parse(artifact.digest)
+        async with self._verified(artifact) as descriptor:
 
-        def extract(stop: StopFlag) -> None:
-            if not _is_file(path):
-                raise ArtifactNotFound("the artifact is not in storage")
-            expected.check(digest_file(path, expected.algorithm), what="the stored artifact")
-            with path.open("rb") as stream:
-                tar.unpack(stream, target, limits, stop=stop)
+            def extract(stop: StopFlag) -> None:
+                with os.fdopen(os.dup(descriptor), "rb") as stream:
+                    tar.unpack(stream, target, limits, stop=stop)
 
-        async with self._lock(path.parent):
             await in_thread(extract)
 
     async def remove(self, artifact: Artifact) -> None:
         """Delete one artifact's file; it may be gone already."""
-        path = self.local_path(artifact)
-        async with self._lock(path.parent):
-            await in_thread(lambda _: path.unlink(missing_ok=True))
+        path = self._target(artifact.path)
+        await self._changing(path.parent, lambda _: remove_tree(path), make=False)
 
     async def remove_object(self, kind: str, key: ObjectKey) -> None:
         """Delete everything that belongs to an object."""
         folder = self.base / self.relative_path(kind, key)
-        async with self._lock(folder):
-            await in_thread(lambda _: remove_folder(folder))
+        await self._changing(folder, lambda _: garbage.remove_folder(folder), make=False)
 
     async def collect_garbage(self, kind: str, key: ObjectKey, *, current: str) -> list[str]:
         """Delete an object's old artifacts: past the retention time, and beyond the number kept.
@@ -299,34 +274,35 @@ class Storage:
 
         """
         folder = self.base / self.relative_path(kind, key)
-        now = self._clock.now().timestamp()
-        async with self._lock(folder):
-            removed = await in_thread(
-                lambda _: collect(
-                    folder,
-                    current=Path(current).name,
-                    oldest=now - self._retention.ttl,
-                    records=self._retention.records,
-                )
+        oldest = self._steady_now() - self._retention.ttl
+
+        def collect(_: StopFlag) -> list[str]:
+            return garbage.collect(
+                folder,
+                current=Path(current).name,
+                oldest=oldest,
+                records=self._retention.records,
             )
+
+        removed = await self._changing(folder, collect, make=False)
         return [self.relative_path(kind, key, name) for name in removed]
 
-    async def collect_orphans(self, kind: str, existing: Collection[ObjectKey]) -> int:
+    async def collect_orphans(
+        self, kind: str, existing: Collection[ObjectKey], *, namespace: str = ""
+    ) -> int:
         """Delete the folders of objects that no longer exist; answers how many.
 
         Call it once all objects of the kind are known.
+
+        Args:
+            kind: of the objects.
+            existing: those whose folders stay.
+            namespace: the only one that is looked at; ``""`` for all.
+
         """
-
-        def find(_: StopFlag) -> list[ObjectKey]:
-            root = self.base / kind.lower()
-            return [
-                ObjectKey(namespace.name, folder.name)
-                for namespace in _folders(root)
-                for folder in _folders(namespace)
-                if ObjectKey(namespace.name, folder.name) not in existing
-            ]
-
-        orphans = await in_thread(find)
+        found = await in_thread(lambda _: garbage.object_folders(self.base / kind.lower()))
+        keys = [ObjectKey(*found_key) for found_key in found]
+        orphans = [key for key in keys if key not in existing and namespace in {"", key.namespace}]
         for key in orphans:
             await self.remove_object(kind, key)
         if orphans:
@@ -341,10 +317,55 @@ class Storage:
         revision: str,
         metadata: Mapping[str, str] | None,
     ) -> Artifact:
-        target = secure_join(self.base, path)
-        async with self._lock(target.parent):
-            packed = await in_thread(lambda stop: publishing.publish(target, write, stop))
-        return self._artifact(packed, path=path, revision=revision, metadata=metadata)
+        target = self._target(path)
+        published = await self._changing(
+            target.parent,
+            lambda stop: publishing.place(target, write, stop, permit=self._permit),
+        )
+        self._learn(published.status, published.packed.digest)
+        return self._artifact(published.packed, path=path, revision=revision, metadata=metadata)
+
+    async def _changing(
+        self, folder: Path, work: Callable[[StopFlag], T], *, make: bool = True
+    ) -> T:
+        """Run ``work`` on an object's folder as the only one, if this process may write."""
+
+        def checked(stop: StopFlag) -> T:
+            self._permit()
+            self._volume.confirm()
+            own_folder(self.base, folder, make=make)
+            return work(stop)
+
+        async with self._lock(folder):
+            return await in_thread(checked)
+
+    @asynccontextmanager
+    async def _verified(self, artifact: Artifact, *, fresh: bool = False) -> AsyncIterator[int]:
+        """A descriptor of an artifact's file, whose content is what its digest says."""
+        expected = Digest.parse(artifact.digest)
+        parts = parts_of(artifact.path)
+        opened: list[int] = []
+        async with self._lock(self._target(artifact.path).parent):
+            try:
+                await in_thread(lambda _: opened.append(open_file(self.base, parts)))
+                actual = await self.digests.of(opened[0], expected.algorithm, fresh=fresh)
+                expected.check(actual, what="the stored artifact")
+                yield opened[0]
+            finally:
+                for descriptor in opened:
+                    os.close(descriptor)
+
+    def _target(self, path: str) -> Path:
+        return self.base.joinpath(*parts_of(path))
+
+    def _learn(self, status: os.stat_result | None, digest: Digest) -> None:
+        if status is not None:
+            self.digests.learn(status, digest)
+
+    def _steady_now(self) -> float:
+        """Wall time that a jump of the clock makes no file old by: seconds since the epoch."""
+        wall, monotonic = self._started
+        return min(self._clock.now().timestamp(), wall + self._clock.monotonic() - monotonic)
 
     def _artifact(
         self,
@@ -366,28 +387,3 @@ class Storage:
 
     def _lock(self, folder: Path) -> asyncio.Lock:
         return self._locks.setdefault(str(folder), asyncio.Lock())
-
-    def _clean(self, stop: StopFlag) -> int:
-        self.base.mkdir(mode=0o700, parents=True, exist_ok=True)
-        removed = 0
-        for folder, _, names in os.walk(self.base):
-            stop.check()
-            for name in names:
-                if name.startswith(TEMP_PREFIX):
-                    Path(folder, name).unlink(missing_ok=True)
-                    removed += 1
-        return removed
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        return [item for item in root.iterdir() if item.is_dir() and not item.is_symlink()]
-    except FileNotFoundError:
-        return []

@@ -123,6 +123,11 @@ class LeaderElector:
         """Whether this process may act, by its own clock at this moment."""
         return not self._given_up and self._clock.monotonic() < self._deadline
 
+    @property
+    def holder(self) -> str:
+        """Who held the lease when it was last looked at; ``""`` if nobody, or nobody knows."""
+        return self._seen.holder if self._seen else ""
+
     def check(self) -> None:
         """Raise ``LeadershipLost`` unless this process may act."""
         if not self.is_leader:

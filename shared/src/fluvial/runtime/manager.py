@@ -199,6 +199,26 @@ class Manager:
             return client
         return GuardedClient(client, self._elector.check)
 
+    @property
+    def identity(self) -> str:
+        """Name of this process, the one in its lease where it competes for one."""
+        return self._elector.identity if self._elector else make_identity(self.hostname)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process may work; always without leader election."""
+        return self._elector is None or self._elector.is_leader
+
+    @property
+    def leader(self) -> str:
+        """Name of the process that holds the lease; ``""`` if nobody is known to."""
+        return self._elector.holder if self._elector else ""
+
+    def check_leads(self) -> None:
+        """Raise ``LeadershipLost`` unless this process may work; from any thread."""
+        if self._elector is not None:
+            self._elector.check()
+
     def request_stop(self) -> None:
         """Stop as after a signal; a second call leaves no grace."""
         if self._stop.is_set():
@@ -390,6 +410,9 @@ class Manager:
     async def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except FluvialError as error:  # it says what to do, and a stack adds nothing
+            self._log.error("runnable failed", runnable=name, error=str(error))
+            self._fail()
         except Exception as error:  # noqa: BLE001 - it ends the process in order, with a code
             self._log.error("runnable failed", runnable=name, exc_info=error)
             self._fail()

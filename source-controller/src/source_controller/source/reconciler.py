@@ -14,10 +14,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from fluvial.api.codec import InvalidObject, decode
+from fluvial.artifact.errors import StorageLocked
 from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
-from fluvial.runtime.outcome import Ignored, Result, Stalled
+from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled
 from source_controller.source import reasons
 from source_controller.source.finish import Finish, Success
 from source_controller.source.reasons import Summary
@@ -132,7 +133,15 @@ class SourceReconciler(Generic[RunT]):
             await self._writer.write(run)
 
     async def _delete(self, live: JsonObject, key: ObjectKey) -> Result:
-        await self._tools.storage.remove_object(self._resource.kind, key)
+        try:
+            await self._tools.storage.remove_object(self._resource.kind, key)
+        except (OSError, StorageLocked) as error:
+            text = getattr(error, "strerror", None) or str(error)
+            message = f"garbage collection for deleted resource failed: {text}"
+            self._tools.events.event(
+                live, type="Warning", reason=reasons.GARBAGE_COLLECTION_FAILED, message=message
+            )
+            raise Failed(reasons.GARBAGE_COLLECTION_FAILED, message) from error
         self._tools.events.event(
             live,
             type="Trace",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from fluvial.artifact.errors import (
     ArtifactTooLarge,
     DigestMismatch,
     InvalidDigest,
+    StorageLocked,
 )
 from source_controller.source import reasons
 from source_controller.source.run import Run, StatusWriter, StepFailed
@@ -57,7 +59,16 @@ class StorageStep:
 
     async def _collect(self, run: Run[Any]) -> None:
         current = run.artifact.path if run.artifact else ""
-        removed = await self._storage.collect_garbage(self._kind, run.key, current=current)
+        try:
+            removed = await self._storage.collect_garbage(self._kind, run.key, current=current)
+        except (OSError, StorageLocked) as error:
+            self._events.event(
+                run.live,
+                type="Trace",
+                reason=reasons.GARBAGE_COLLECTION_FAILED,
+                message=f"garbage collection failed: {_text(error)}",
+            )
+            return  # what is there can be used nevertheless
         if removed:
             self._events.event(
                 run.live,
@@ -74,10 +85,17 @@ class StorageStep:
             run.set_artifact(None)  # forged: the file is another object's, and stays
             return True
         try:
-            await self._storage.verify(run.artifact)
+            await self._storage.verify(run.artifact, fresh=run.requested)
         except ArtifactNotFound:
             run.set_artifact(None)
             return True
+        except OSError as error:
+            # Nobody knows whether it is there: consumers keep what they have.
+            raise StepFailed(
+                reasons.STORAGE_OPERATION_FAILED,
+                reasons.STAT_OPERATION_FAILED,
+                f"failed to check the stored artifact: {_text(error)}",
+            ) from error
         except (DigestMismatch, InvalidDigest) as error:
             self._events.event(
                 run.live,
@@ -85,7 +103,8 @@ class StorageStep:
                 reason=reasons.ARTIFACT_VERIFICATION_FAILED,
                 message=f"failed to verify integrity of artifact: {error}",
             )
-            await self._storage.remove(run.artifact)
+            with contextlib.suppress(OSError):  # the new one replaces it
+                await self._storage.remove(run.artifact)
             run.set_artifact(None)
             return True
         return False
@@ -221,12 +240,11 @@ class ArtifactStep:
     ) -> None:
         try:
             artifact = await make()
-        except (OSError, ArtifactTooLarge) as error:
-            text = error.strerror if isinstance(error, OSError) else str(error)
+        except (OSError, ArtifactTooLarge, StorageLocked) as error:
             raise StepFailed(
                 reasons.STORAGE_OPERATION_FAILED,
                 reasons.ARCHIVE_OPERATION_FAILED,
-                f"unable to {doing}: {text}",
+                f"unable to {doing}: {_text(error)}",
             ) from error
         run.set_artifact(artifact)
         if self._link:
@@ -242,3 +260,8 @@ class ArtifactStep:
                 reason=reasons.SYMLINK_UPDATE_FAILED,
                 message=f"failed to update status URL symlink: {error.strerror}",
             )
+
+
+def _text(error: Exception) -> str:
+    """What is wrong, without the path on this machine."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
