@@ -1,0 +1,319 @@
+"""Chart archives: their limits, their files, and their schemas without references to elsewhere.
+
+Used by ``fluvial.build.helm.engine`` in the worker process. Nothing here reads or writes a file,
+so whoever packages charts may use it as well.
+
+The engine loads an archive by itself. What is done here before: the same limits over everything
+that the archive holds, subcharts' archives included; contents and times of files as the storage of
+releases has them, which the binding does not tell; and schemas that refer to an address or a file.
+The engine would fetch those, from wherever the chart says. They are taken out, so what they would
+check is not checked, and the release's warnings say so.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urldefrag, urljoin
+
+import orjson
+
+from fluvial.build.helm.errors import ChartInvalid
+
+__all__ = ["MAX_ARCHIVE", "MAX_FILE", "ChartFile", "prepare", "read_archive", "write_archive"]
+
+MAX_ARCHIVE: Final = 100 << 20
+"""Bytes that an archive may hold, with all archives in it (Helm's limit for one)."""
+
+MAX_FILE: Final = 5 << 20
+"""Bytes of one file (Helm)."""
+
+_MAX_FILES: Final = 10_000
+_MAX_NESTING: Final = 10
+_CHUNK: Final = 64 << 10
+_HEADERS: Final = 16 << 20
+_DRIVE: Final = re.compile(r"[a-zA-Z]:")
+_BOM: Final = b"\xef\xbb\xbf"
+_SCHEMA: Final = "values.schema.json"
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+_NO_SCHEMAS: Final = frozenset({"const", "enum", "default", "examples"})
+_KEPT: Final = ("$schema", "$id", "id", "definitions", "$defs")
+_DRAFTS: Final = ("http://json-schema.org/", "https://json-schema.org/")
+_SIBLINGS_IGNORED: Final = re.compile(r"draft-0[3467]")
+_BASE: Final = "file:///values.schema.json"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFile:
+    """A file of a chart.
+
+    Attributes:
+        name: relative to the chart's folder.
+        data: its content, without a byte order mark.
+        modified: RFC 3339, as the archive has it.
+
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    modified: str = ""
+
+
+class _Budget:
+    """What may still be unpacked."""
+
+    def __init__(self) -> None:
+        self._left = MAX_ARCHIVE
+        self._files = _MAX_FILES
+
+    def take(self, size: int, name: str) -> None:
+        if size > MAX_FILE:
+            raise ChartInvalid(f"the chart's file {name!r} is larger than {MAX_FILE >> 20} MiB")
+        self._left -= size
+        self._files -= 1
+        if self._left < 0:
+            raise ChartInvalid(f"the unpacked chart is larger than {MAX_ARCHIVE >> 20} MiB")
+        if self._files < 0:
+            raise ChartInvalid(f"the chart has more than {_MAX_FILES} files")
+
+
+class _Limited(io.RawIOBase):
+    """A gzip stream that ends in an error where it unpacks to too much."""
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = gzip.GzipFile(fileobj=io.BytesIO(data))
+        self._left = MAX_ARCHIVE + _HEADERS
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(_CHUNK if size < 0 else min(size, _CHUNK))
+        self._left -= len(data)
+        if self._left < 0:
+            raise ChartInvalid(f"the unpacked chart is larger than {MAX_ARCHIVE >> 20} MiB")
+        return data
+
+
+def read_archive(data: bytes) -> list[ChartFile]:
+    """The files of a chart's archive (.tgz), in its order.
+
+    Raises:
+        ChartInvalid: no archive, names that leave the chart's folder, or too much in it.
+
+    """
+    return _read(data, _Budget())
+
+
+def prepare(data: bytes, *, validate: bool) -> tuple[list[ChartFile], bytes, tuple[str, ...]]:
+    """Check an archive and make it fit for the engine.
+
+    Args:
+        data: the archive.
+        validate: whether the chart's schemas count; else they are taken out.
+
+    Returns:
+        The files as they are; an archive for the engine; warnings for people.
+
+    Raises:
+        ChartInvalid: as ``read_archive``, for archives of subcharts too.
+
+    """
+    budget = _Budget()
+    files = _read(data, budget)
+    work = _Schemas(budget, validate=validate)
+    changed = work.visit(files, place="", depth=0)
+    return files, data if changed is None else write_archive(changed), tuple(work.warnings)
+
+
+def _read(data: bytes, budget: _Budget) -> list[ChartFile]:
+    try:
+        with tarfile.open(fileobj=_Limited(data), mode="r|") as archive:
+            files = list(_entries(archive, budget))
+    except (tarfile.TarError, EOFError, OSError, zlib.error, UnicodeError) as error:
+        raise ChartInvalid("the chart is not a gzipped tar archive") from error
+    if not files:
+        raise ChartInvalid("the chart's archive has no files")
+    return files
+
+
+def _entries(archive: tarfile.TarFile, budget: _Budget) -> Iterator[ChartFile]:
+    for member in archive:
+        if member.isdir():
+            continue
+        name = _name_in_chart(member.name)
+        budget.take(member.size, name)
+        source = archive.extractfile(member) if member.isreg() else None
+        data = b"" if source is None else source.read()
+        yield ChartFile(name, data.removeprefix(_BOM), _rfc3339(member.mtime))
+
+
+def _name_in_chart(name: str) -> str:
+    """The name below the archive's only folder.
+
+    Archives made on Windows may have backslashes; what then looks like a way out is one.
+    """
+    delimiter = "\\" if "\\" in name else "/"
+    top, _, rest = name.partition(delimiter)
+    path = rest.replace(delimiter, "/")
+    parts = [part for part in path.split("/") if part not in {"", "."}]
+    if top == "Chart.yaml" or not parts:
+        raise ChartInvalid(f"the chart's archive has {name[:100]!r} outside the chart's folder")
+    if path.startswith("/") or ".." in parts or "\0" in path or _DRIVE.match(path):
+        raise ChartInvalid(f"the chart's archive has a name that leads elsewhere: {name[:100]!r}")
+    return "/".join(parts)
+
+
+def _rfc3339(seconds: float) -> str:
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return ""
+    fraction = f"{moment.microsecond:06d}".rstrip("0")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}" + (f".{fraction}Z" if fraction else "Z")
+
+
+def write_archive(files: Sequence[ChartFile]) -> bytes:
+    """An archive of these files, for a reader in the same process: hardly compressed."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=1) as archive:
+        for file in files:
+            member = tarfile.TarInfo(f"chart/{file.name}")
+            member.size = len(file.data)
+            archive.addfile(member, io.BytesIO(file.data))
+    return target.getvalue()
+
+
+class _Schemas:
+    """Goes through a chart and its subcharts for schemas."""
+
+    def __init__(self, budget: _Budget, *, validate: bool) -> None:
+        self._budget = budget
+        self._validate = validate
+        self.warnings: list[str] = []
+
+    def visit(
+        self, files: Sequence[ChartFile], *, place: str, depth: int
+    ) -> list[ChartFile] | None:
+        """The files with schemas changed; ``None`` where none has to be."""
+        if depth > _MAX_NESTING:
+            raise ChartInvalid(f"subcharts are nested deeper than {_MAX_NESTING} levels")
+        result: list[ChartFile] = []
+        changed = False
+        for file in files:
+            replaced = self._file(file, place=place, depth=depth)
+            changed = changed or replaced is not file
+            if replaced is not None:
+                result.append(replaced)
+        return result if changed else None
+
+    def _file(self, file: ChartFile, *, place: str, depth: int) -> ChartFile | None:
+        folder, _, name = file.name.rpartition("/")
+        if name == _SCHEMA and _is_chart(folder):
+            return self._schema(file, place + file.name)
+        if name.endswith(".tgz") and folder.rpartition("/")[2] == "charts":
+            if name.startswith(("_", ".")) or not _is_chart(folder.rpartition("/")[0]):
+                return file
+            inner = self.visit(
+                _read(file.data, self._budget), place=f"{place}{file.name}/", depth=depth + 1
+            )
+            return file if inner is None else ChartFile(file.name, write_archive(inner))
+        return file
+
+    def _schema(self, file: ChartFile, place: str) -> ChartFile | None:
+        if not self._validate:
+            return None
+        try:
+            schema = orjson.loads(file.data)
+        except orjson.JSONDecodeError:
+            return file  # the engine says what is wrong with it
+        elsewhere: list[str] = []
+        local = _Localiser(schema, elsewhere).walk(schema, _BASE)
+        if not elsewhere:
+            return file
+        targets = ", ".join(sorted(set(elsewhere))[:3])
+        self.warnings.append(
+            f"{place} refers to {targets}, which is not fetched:"
+            " values are not checked against that part"
+        )
+        return ChartFile(file.name, orjson.dumps(local))
+
+
+def _is_chart(folder: str) -> bool:
+    """Whether a folder of a chart is the chart, or ``charts/x/charts/y`` of a subchart."""
+    parts = folder.split("/") if folder else []
+    return len(parts) % 2 == 0 and all(part == "charts" for part in parts[::2])
+
+
+class _Localiser:
+    """Takes references to other documents out of a JSON schema."""
+
+    def __init__(self, schema: Any, elsewhere: list[str]) -> None:
+        self._ids = {_BASE}
+        self._elsewhere = elsewhere
+        dialect = schema.get("$schema") if isinstance(schema, dict) else None
+        self._alone = bool(_SIBLINGS_IGNORED.search(dialect)) if isinstance(dialect, str) else False
+        self._collect(schema, _BASE, 0)
+
+    def _collect(self, value: Any, base: str, depth: int) -> None:
+        """Every address that a part of the schema gives itself."""
+        if depth > 200:
+            raise ChartInvalid(f"{_SCHEMA} is nested too deeply")
+        if isinstance(value, dict):
+            base = self._base(value, base)
+            self._ids.add(base)
+            for each in value.values():
+                self._collect(each, base, depth + 1)
+        elif isinstance(value, list):
+            for each in value:
+                self._collect(each, base, depth + 1)
+
+    def walk(self, value: Any, base: str) -> Any:
+        """The value without references to elsewhere."""
+        if isinstance(value, list):
+            return [self.walk(each, base) for each in value]
+        if not isinstance(value, dict):
+            return value
+        base = self._base(value, base)
+        kept = {name: each for name, each in value.items() if not self._leads_out(name, each, base)}
+        if len(kept) < len(value) and self._alone:
+            kept = {name: each for name, each in kept.items() if name in _KEPT}
+        return {
+            name: each if name in _NO_SCHEMAS else self.walk(each, base)
+            for name, each in kept.items()
+        }
+
+    def _leads_out(self, name: str, value: Any, base: str) -> bool:
+        if not isinstance(value, str) or value.startswith("#"):
+            return False
+        if name == "$schema":
+            target = value
+        elif name in _REFERENCES:
+            target = urldefrag(_joined(base, value)).url
+            if target in self._ids:
+                return False
+        else:
+            return False
+        if target.startswith(_DRAFTS):
+            return False
+        self._elsewhere.append(target[:200])
+        return True
+
+    def _base(self, value: Mapping[str, Any], base: str) -> str:
+        own = value.get("$id", value.get("id"))
+        return urldefrag(_joined(base, own)).url if isinstance(own, str) else base
+
+
+def _joined(base: str, reference: str) -> str:
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        return reference
