@@ -21,6 +21,7 @@ from fluvial.api import crd
 from fluvial.artifact.server import FileServer
 from fluvial.artifact.storage import Storage
 from fluvial.clock import RealClock
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import InformerFactory
@@ -54,10 +55,12 @@ class SourceWorld:
         client: as the admin, also the controller's.
         url: of the artifact server, ending in ``/``.
         resource: the kind that names are about; see ``of``.
+        identities: logs in to clouds; the controller's own if ``None``.
 
     """
 
     resource: Resource = kinds.GIT_REPOSITORY
+    identities: CloudIdentities | None = None
 
     def __init__(self, folder: Path, client: KubeClient) -> None:
         self.folder = folder
@@ -140,6 +143,7 @@ class SourceWorld:
             clock=clock,
             log=log,
             storage_address=lambda: f"{self._bound[0]}:{self._bound[1]}",
+            identities=self.identities,
         )
         self.controller = SourceController(parts, settings)
         events = asyncio.create_task(recorder.run(), name="events")

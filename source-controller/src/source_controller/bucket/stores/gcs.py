@@ -79,6 +79,8 @@ class GcsStore:
         make = self._maker(key, fields, what=f"object {key!r}")
         try:
             async with self._requests.open(make) as response:
+                if response.headers.get("X-Goog-Generation", item.version) != item.version:
+                    raise Changed(f"object {key!r} has changed", status=412)
                 yield HttpBody(response, etag=item.etag)
         except Refused as error:
             if error.status == 412:
