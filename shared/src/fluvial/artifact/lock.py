@@ -24,7 +24,7 @@ from fluvial.log import Logger
 __all__ = ["SharedVolume", "VolumeLock", "read_holder"]
 
 _NAME = ".lock"
-_POLL = 0.25
+_POLL = 0.1
 _MAX_HOLDER = 512
 _BUSY = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES})
 _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
