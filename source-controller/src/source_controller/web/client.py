@@ -28,7 +28,7 @@ from source_controller.web.access import Access, Tls, same_origin, shown
 from source_controller.web.gunzip import Gunzip
 from source_controller.web.tls import tls_context
 
-__all__ = ["Connector", "Download", "WebClient", "WebError", "plain_connector"]
+__all__ = ["AccessRefused", "Connector", "Download", "WebClient", "WebError", "plain_connector"]
 
 Connector = Callable[[ssl.SSLContext], aiohttp.BaseConnector]
 """Makes what connects; the one place for rules about addresses."""
@@ -43,6 +43,10 @@ _HEADERS = {"User-Agent": "fluvial-source-controller", "Accept-Encoding": "gzip"
 
 class WebError(FluvialError):
     """A download failed; the text is for a status."""
+
+
+class AccessRefused(WebError):
+    """The host wants other credentials, or there is no trust between it and us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class WebClient:
             algorithm: of the digest.
 
         Raises:
+            AccessRefused: the host answers 401, or TLS does not come about.
             WebError: no connection, another status than 200, too large, truncated or too slow.
             InvalidTls: the CA or the client certificate cannot be used.
 
@@ -102,7 +107,8 @@ class WebClient:
         except TimeoutError as error:
             raise WebError(f"{shown(url)} was not fetched within {timeout:g}s") from error
         except aiohttp.ClientError as error:
-            raise WebError(f"failed to fetch {shown(url)}: {_explain(error)}") from error
+            kind = AccessRefused if isinstance(error, _NO_TRUST) else WebError
+            raise kind(f"failed to fetch {shown(url)}: {_explain(error)}") from error
         except zlib.error as error:
             raise WebError(f"failed to fetch {shown(url)}: the answer is not gzip") from error
         except OSError as error:
@@ -182,6 +188,8 @@ class _Sink:
 
 
 async def _receive(response: aiohttp.ClientResponse, url: yarl.URL, sink: _Sink) -> Download:
+    if response.status == http.HTTPStatus.UNAUTHORIZED:
+        raise AccessRefused(f"failed to fetch {shown(url)}: {_status_text(response.status)}")
     if response.status != http.HTTPStatus.OK:
         raise WebError(f"failed to fetch {shown(url)}: {_status_text(response.status)}")
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
@@ -242,6 +250,7 @@ def _explain(error: aiohttp.ClientError) -> str:
     return next((text for kind, text in _TEXTS if isinstance(error, kind)), "the request failed")
 
 
+_NO_TRUST = (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError)
 _TEXTS: tuple[tuple[type[aiohttp.ClientError], str], ...] = (
     (aiohttp.ClientSSLError, "the TLS handshake failed"),
     (aiohttp.ClientPayloadError, "the answer ends too early"),

@@ -1,0 +1,1 @@
+"""HelmChart: one version of one chart, from wherever it is, becomes an artifact."""
