@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import Artifact
+from fluvial.artifact.addresses import is_own_address
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
@@ -202,27 +202,15 @@ def _artifact_of(resource: Resource, obj: JsonObject) -> Artifact | None:
         raise Failed(
             reasons.ARTIFACT_FAILED, f"{resource.kind} '{key_of(obj)}' has an {error}"
         ) from error
-    if resource is not kinds.EXTERNAL_ARTIFACT and not _is_own(resource, key_of(obj), artifact.url):
+    if resource is not kinds.EXTERNAL_ARTIFACT and not is_own_address(
+        artifact.url, resource.kind, key_of(obj)
+    ):
         raise Failed(
             reasons.ARTIFACT_FAILED,
             f"{resource.kind} '{key_of(obj)}' has an artifact that is another object's: its address"
             " does not name this one",
         )
     return artifact
-
-
-def _is_own(resource: Resource, key: ObjectKey, url: str) -> bool:
-    """Whether an artifact's address ends in <kind>/<namespace>/<name>/<file>, as storage has it.
-
-    A status can be forged by whoever may write it, and the file server asks nobody who they are.
-    """
-    try:
-        path = urlsplit(url).path
-    except ValueError:
-        return False
-    folder, _, file = path.rpartition("/")
-    own = f"/{resource.kind.lower()}/{key.namespace}/{key.name}"
-    return folder.endswith(own) and file not in {"", ".", ".."} and "%" not in path
 
 
 def _missing(resource: Resource, key: ObjectKey, error: NotFound) -> str:

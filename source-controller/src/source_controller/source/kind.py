@@ -43,6 +43,7 @@ class SourceKind:
         reconcile: such as ``SourceReconciler.reconcile``.
         connect: wires the triggers.
         indexes: for ``Wiring.own``.
+        stored_as: the kind whose objects the artifacts in storage belong to, if it is another.
 
     """
 
@@ -50,6 +51,7 @@ class SourceKind:
     reconcile: Callable[[ObjectKey], Awaitable[Result]]
     connect: Callable[[Wiring], None]
     indexes: Mapping[str, IndexFunction] = field(default_factory=dict)
+    stored_as: Resource | None = None
 
     @property
     def name(self) -> str:

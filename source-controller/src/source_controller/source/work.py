@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fluvial.artifact.threads import in_thread
 from source_controller.source import reasons
 from source_controller.source.run import Run, StepFailed
 
-__all__ = ["work_folder"]
+__all__ = ["make_folder", "work_folder"]
 
 _LONGEST_NAME = 100
 
@@ -31,20 +31,42 @@ async def work_folder(root: Path, run: Run[Any]) -> AsyncIterator[Path]:
         StepFailed: ``DirectoryCreationFailed``.
 
     """
-    shared = root / run.key.namespace
-    prefix = f"{run.live['kind'].lower()}-{run.key.name[:_LONGEST_NAME]}-"
-    try:
-        shared.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=shared))
-    except OSError as error:
-        raise StepFailed(
-            reasons.STORAGE_OPERATION_FAILED,
-            reasons.DIRECTORY_CREATION_FAILED,
-            f"failed to create a temporary folder: {error.strerror}",
-        ) from error
-    run.work = folder
+    prefix = f"{run.live['kind'].lower()}-{run.key.name}"
+    async with AsyncExitStack() as stack:
+        try:
+            folder = await stack.enter_async_context(
+                make_folder(root, run.key.namespace, prefix=prefix)
+            )
+        except OSError as error:
+            raise StepFailed(
+                reasons.STORAGE_OPERATION_FAILED,
+                reasons.DIRECTORY_CREATION_FAILED,
+                f"failed to create a temporary folder: {error.strerror}",
+            ) from error
+        run.work = folder
+        try:
+            yield folder
+        finally:
+            run.work = None
+
+
+@asynccontextmanager
+async def make_folder(root: Path, namespace: str, *, prefix: str) -> AsyncIterator[Path]:
+    """Make an empty folder, and remove it with everything in it.
+
+    Args:
+        root: ``Tools.work``.
+        namespace: of the object.
+        prefix: of the folder's name; cut where it is long.
+
+    Raises:
+        OSError: it cannot be made.
+
+    """
+    shared = root / namespace
+    shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix[:_LONGEST_NAME]}-", dir=shared))
     try:
         yield folder
     finally:
-        run.work = None
         await in_thread(lambda _: remove_tree(folder))

@@ -1,0 +1,144 @@
+"""The jobs that run in a worker process: users' patterns, archives and YAML on strangers' files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from fluvial.api.source_extensions import CopyOperation
+from fluvial.artifact import tar
+from fluvial.artifact.ignore import DEFAULT_PATTERNS, VCS_PATTERNS, Matcher, Pattern
+from fluvial.objects import JsonObject
+from fluvial.workers import landlock
+from fluvial.workers.errors import WorkerError
+from source_controller.artifactgenerator import pathpattern
+from source_controller.artifactgenerator.staging import Staging, StagingError
+from source_controller.artifactgenerator.tree import SourceTree
+
+__all__ = ["Staged", "StagingJob", "content_filter", "run"]
+
+_BLOCK = 1 << 20
+_MATCHER = Matcher([Pattern.parse(line) for line in VCS_PATTERNS + DEFAULT_PATTERNS])
+
+
+class StagingJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``stage`` is given.
+
+    Attributes:
+        work: the run's folder; ``staged`` in it becomes the artifact's content.
+        readable: the folder that all trees are in.
+        trees: alias to folder.
+        dropped_links: alias to the links that are not in its folder.
+        copy: the operations.
+        limits: of all that is written.
+
+    """
+
+    work: str
+    readable: str
+    trees: dict[str, str]
+    dropped_links: dict[str, list[str]]
+    copy: list[CopyOperation]
+    limits: tar.UnpackLimits
+
+
+class DiscoveryJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``discover`` is given; the same, and the pattern without its alias."""
+
+    work: str
+    readable: str
+    tree: str
+    pattern: str
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """What was staged: a digest of everything that ``content_filter`` keeps."""
+
+    hex: str
+
+
+def run(method: str, payload: JsonObject) -> JsonObject:
+    """The worker's target; ``method`` is ``stage`` or ``discover``.
+
+    Raises:
+        WorkerError: code ``Refused``, for what the user has to change, or ``Storage``.
+
+    """
+    try:
+        if method == "stage":
+            return _stage(msgspec.convert(payload, StagingJob))
+        if method == "discover":
+            return _discover(msgspec.convert(payload, DiscoveryJob))
+    except (StagingError, pathpattern.PathPatternError) as error:
+        raise WorkerError("Refused", str(error)) from error
+    except OSError as error:
+        raise WorkerError("Storage", f"files cannot be written: {error.strerror}") from error
+    raise WorkerError("Internal", f"unknown method {method!r}")
+
+
+def content_filter(path: str, is_folder: bool) -> bool:  # noqa: FBT001  # the shape tar.pack asks for
+    """What goes into an artifact: all but the files that sources leave out by default."""
+    return not _MATCHER.excludes(path, is_folder=is_folder)
+
+
+def _stage(job: StagingJob) -> JsonObject:
+    work = Path(job.work)
+    _fence(work.parent, Path(job.readable))
+    staged, scratch = work / "staged", work / "scratch"
+    for folder in (staged, scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+    trees = {
+        alias: SourceTree(Path(folder), job.dropped_links.get(alias, ()))
+        for alias, folder in job.trees.items()
+    }
+    staging = Staging(staged, scratch=scratch, trees=trees, limits=job.limits)
+    for operation in job.copy:
+        staging.apply(operation)
+    result: JsonObject = msgspec.to_builtins(Staged(hex=_content_digest(staged)))
+    return result
+
+
+def _discover(job: DiscoveryJob) -> JsonObject:
+    _fence(Path(job.work).parent, Path(job.readable))
+    return {"found": pathpattern.discover(SourceTree(Path(job.tree)), job.pattern)}
+
+
+def _content_digest(root: Path) -> str:
+    """Over names, kinds, executable bits and contents of what is kept, in a fixed order."""
+    hasher = hashlib.sha256()
+    for entry in SourceTree(root).walk(""):
+        if not content_filter(entry.path, entry.is_folder):
+            continue
+        name = os.fsencode(entry.path)
+        path = root / entry.path
+        if entry.is_folder:
+            hasher.update(b"d%d:%s" % (len(name), name))
+        else:
+            mode = b"x" if path.stat().st_mode & 0o100 else b"f"
+            hasher.update(b"%s%d:%s%s" % (mode, len(name), name, _file_digest(path)))
+    return hasher.hexdigest()
+
+
+def _file_digest(path: Path) -> bytes:
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            hasher.update(block)
+    return hasher.digest()
+
+
+def _fence(folder: Path, readable: Path) -> None:
+    """Limit this process to its namespace's folder and the trees, at the first call, for good."""
+    if _fenced:
+        return
+    os.umask(0o077)
+    landlock.fence(read=[*landlock.library_paths(), readable], write=[folder])
+    _fenced.append(folder)
+
+
+_fenced: list[Path] = []

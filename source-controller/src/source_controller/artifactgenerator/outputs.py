@@ -1,0 +1,224 @@
+"""The ExternalArtifacts of generators: found, written, watched and deleted, never somebody else's.
+
+One that exists already is taken over only if it is of this very generator; every write names the
+uid and version that were looked at, so that nobody's object is overwritten in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fluvial.api.source_extensions import GENERATOR_LABEL, ArtifactGenerator
+from fluvial.clock import Clock, format_time
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import ApiError, Conflict, NotFound
+from fluvial.kube.kinds import EXTERNAL_ARTIFACT
+from fluvial.objects import JsonObject, ObjectKey, key_of
+from source_controller.artifactgenerator import reasons
+from source_controller.artifactgenerator.desired import (
+    MANAGER,
+    Desired,
+    belongs_to,
+    generator_named_by,
+)
+from source_controller.source.run import StepFailed
+
+__all__ = ["Outputs"]
+
+_DELETED = "deleted"
+
+
+class Outputs:
+    """Reads and writes ExternalArtifacts, and remembers what they are to be.
+
+    Args:
+        client: under the controller's own identity.
+        clock: dates conditions.
+
+    """
+
+    def __init__(self, client: KubeClient, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._wanted: dict[ObjectKey, tuple[ObjectKey, Desired | None]] = {}
+        self._writing: set[ObjectKey] = set()
+        # Versions that our own last writes made, by which their events are known.
+        self._ours: dict[ObjectKey, set[str]] = {}
+
+    async def of(self, generator: ArtifactGenerator) -> dict[str, JsonObject]:
+        """What there is of a generator, by name; by label, so that nothing is ever forgotten.
+
+        Raises:
+            ApiError: the API server could not be asked.
+
+        """
+        page = await self._client.list_all(
+            EXTERNAL_ARTIFACT,
+            namespace=generator.metadata.namespace,
+            label_selector=f"{GENERATOR_LABEL}={generator.metadata.uid}",
+        )
+        return {key_of(item).name: item for item in page.items}
+
+    async def read(self, key: ObjectKey) -> JsonObject | None:
+        """One, whosever it is; ``None`` if there is none."""
+        try:
+            return await self._client.get(EXTERNAL_ARTIFACT, key)
+        except NotFound:
+            return None
+
+    async def write(
+        self, generator: ArtifactGenerator, desired: Desired, live: JsonObject | None
+    ) -> bool:
+        """Bring one to what it is to be; nothing is sent where nothing differs.
+
+        Args:
+            generator: whose it is.
+            desired: with an artifact.
+            live: as it was read; ``None`` if it is not there.
+
+        Returns:
+            Whether anything was written.
+
+        Raises:
+            StepFailed: ``ReconciliationFailed``: it is somebody else's, or the API server refuses.
+
+        """
+        owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
+        if live is not None and not belongs_to(live, generator):
+            self._wanted[desired.key] = (owner, None)
+            raise _failed(
+                desired.key, "it exists, and is not of this generator: delete it or change the name"
+            )
+        self._wanted[desired.key] = (owner, desired)
+        self._ours[desired.key] = set()
+        self._writing.add(desired.key)
+        try:
+            return await self._write(desired, live)
+        except Conflict as error:
+            raise _failed(desired.key, "somebody else wrote it meanwhile") from error
+        except ApiError as error:
+            raise _failed(desired.key, str(error)) from error
+        finally:
+            self._writing.discard(desired.key)
+
+    async def _write(self, desired: Desired, live: JsonObject | None) -> bool:
+        written = False
+        if live is None or not (desired.is_spec_of(live) and desired.is_all_we_wrote(live)):
+            # One that is not there is made without force: should it be there now, it is not ours.
+            live = await self._client.apply(
+                EXTERNAL_ARTIFACT,
+                desired.key,
+                desired.body(**_precondition(live)),
+                field_manager=MANAGER,
+                force=live is not None,
+            )
+            self._note(desired.key, live)
+            written = True
+        if not desired.is_status_of(live):
+            body = desired.status_body(
+                int(live["metadata"].get("generation", 0)),
+                format_time(self._clock.now()),
+                **_precondition(live),
+            )
+            live = await self._client.apply(
+                EXTERNAL_ARTIFACT,
+                desired.key,
+                body,
+                field_manager=MANAGER,
+                force=True,
+                subresource="status",
+            )
+            self._note(desired.key, live)
+            written = True
+        return written
+
+    def _note(self, key: ObjectKey, live: JsonObject) -> None:
+        self._ours[key].add(str(live["metadata"]["resourceVersion"]))
+
+    async def delete(self, generator: ArtifactGenerator, name: str) -> bool:
+        """Delete one unless it is somebody else's.
+
+        Returns:
+            Whether there is none any more, so that its files may go.
+
+        Raises:
+            ApiError: the API server could not be asked, or somebody wrote to it meanwhile.
+
+        """
+        key = ObjectKey(generator.metadata.namespace, name)
+        self._wanted.pop(key, None)
+        live = await self.read(key)
+        if live is None:
+            return True
+        if not belongs_to(live, generator):
+            return False
+        metadata = live["metadata"]
+        self._ours[key] = {_DELETED}
+        try:
+            await self._client.delete(
+                EXTERNAL_ARTIFACT,
+                key,
+                uid=str(metadata["uid"]),
+                resource_version=str(metadata["resourceVersion"]),
+            )
+        except NotFound:
+            return True
+        return True
+
+    def remembered(self, key: ObjectKey) -> Desired | None:
+        """What this process last wrote, or found as it is to be."""
+        found = self._wanted.get(key)
+        return found[1] if found else None
+
+    def forget(self, generator: ObjectKey) -> None:
+        """A generator is gone."""
+        self._wanted = {key: item for key, item in self._wanted.items() if item[0] != generator}
+        self._ours = {key: item for key, item in self._ours.items() if key in self._wanted}
+
+    def watch(
+        self, wake: Callable[[ObjectKey], None]
+    ) -> Callable[[JsonObject | None, JsonObject | None], None]:
+        """A subscriber that wakes the generator whose ExternalArtifact somebody else changed."""
+
+        def changed(old: JsonObject | None, new: JsonObject | None) -> None:
+            key = key_of(new or old or {})
+            owner, desired = self._wanted.get(key, (None, None))
+            if self._is_our_doing(key, new):
+                return
+            if owner is None:
+                # What is seen first at a start is no change: generators are queued anyway.
+                named = generator_named_by(old) if old else None
+                if named is not None:
+                    wake(named)
+            elif _differs(desired, old, new):
+                wake(owner)
+
+        return changed
+
+    def _is_our_doing(self, key: ObjectKey, new: JsonObject | None) -> bool:
+        ours = self._ours.get(key, set())
+        if new is None:
+            return _DELETED in ours and key not in self._wanted
+        return key in self._writing or str(new["metadata"].get("resourceVersion")) in ours
+
+
+def _differs(desired: Desired | None, old: JsonObject | None, new: JsonObject | None) -> bool:
+    """Whether something happened to an ExternalArtifact that a generator wants or waits for."""
+    if new is None or desired is None:
+        return old is not None
+    return not (desired.is_spec_of(new) and desired.is_status_of(new))
+
+
+def _precondition(live: JsonObject | None) -> Mapping[str, str]:
+    if live is None:
+        return {}
+    metadata = live["metadata"]
+    return {"uid": str(metadata["uid"]), "resourceVersion": str(metadata["resourceVersion"])}
+
+
+def _failed(key: ObjectKey, problem: str) -> StepFailed:
+    return StepFailed(
+        "",
+        reasons.RECONCILIATION_FAILED,
+        f"{key.name} reconcile failed: ExternalArtifact '{key}': {problem}",
+    )

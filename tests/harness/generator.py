@@ -1,0 +1,179 @@
+"""ArtifactGenerators in a world of sources, and artifacts that somebody else makes and serves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fluvial.api.codec import encode
+from fluvial.artifact.server import FileServer
+from fluvial.artifact.storage import Storage
+from fluvial.clock import RealClock
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.log import get_logger
+from fluvial.objects import JsonObject, ObjectKey
+from harness.source import NAMESPACE, SourceWorld, condition
+
+__all__ = ["GeneratorWorld", "Shelf"]
+
+_MANAGER = "test"
+_API_VERSION = "source.extensions.fluxcd.io/v1beta1"
+
+
+class GeneratorWorld(SourceWorld):
+    """A ``SourceWorld`` whose names are about ArtifactGenerators."""
+
+    resource = kinds.ARTIFACT_GENERATOR
+
+    async def generator(
+        self,
+        name: str = "gen",
+        *,
+        annotations: Mapping[str, str] | None = None,
+        force: bool = True,
+        **spec: Any,
+    ) -> JsonObject:
+        """An ArtifactGenerator."""
+        obj = {
+            "apiVersion": _API_VERSION,
+            "kind": "ArtifactGenerator",
+            "metadata": {
+                "name": name,
+                "namespace": NAMESPACE,
+                "annotations": dict(annotations or {}),
+            },
+            "spec": spec,
+        }
+        return await self.client.apply(
+            self.resource, ObjectKey(NAMESPACE, name), obj, field_manager=_MANAGER, force=force
+        )
+
+    async def until_ready(self, name: str = "gen", *, revision: str = "") -> JsonObject:
+        """The generator once it is Ready at its generation, and its sources' digest is another."""
+
+        def done(obj: JsonObject) -> bool:
+            ready = condition(obj, "Ready")
+            digest = (obj.get("status") or {}).get("observedSourcesDigest")
+            return (
+                (ready.get("status"), ready.get("observedGeneration"))
+                == ("True", obj["metadata"]["generation"])
+                and not condition(obj, "Reconciling")
+                and digest != revision
+            )
+
+        return await self.until(done, name)
+
+    async def external(self, name: str, *, namespace: str = NAMESPACE) -> JsonObject | None:
+        """An ExternalArtifact, if there is one."""
+        try:
+            return await self.client.get(kinds.EXTERNAL_ARTIFACT, ObjectKey(namespace, name))
+        except NotFound:
+            return None
+
+    async def made(self, name: str) -> JsonObject:
+        """An ExternalArtifact that is there."""
+        found = await self.external(name)
+        assert found is not None, f"there is no ExternalArtifact {name}"
+        return found
+
+    async def made_files(self, name: str) -> dict[str, str]:
+        """The content of an ExternalArtifact's artifact, fetched from its URL."""
+        return await self.files(await self.made(name))
+
+    async def idle(self) -> None:
+        """Wait until no generator has anything to do."""
+        await self.controller.queue_of(self.resource).wait_idle()
+
+
+class Shelf:
+    """Makes ExternalArtifacts, and serves their files, as a controller of somebody else's does.
+
+    Attributes:
+        client: as the admin.
+
+    """
+
+    def __init__(self, folder: Path, client: KubeClient, address: str) -> None:
+        self.client = client
+        self._folder = folder
+        self._storage = Storage(
+            folder / "stored", adv_addr=address, clock=RealClock(), log=get_logger("test")
+        )
+        self._count = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, client: KubeClient) -> AsyncIterator[Shelf]:
+        """A shelf with a server."""
+        server = FileServer(folder / "stored", log=get_logger("test"), algorithm="sha256")
+        host, port = await server.start("127.0.0.1:0")
+        shelf = cls(folder, client, f"{host}:{port}")
+        await shelf._storage.start()
+        try:
+            yield shelf
+        finally:
+            shelf._storage.stop()
+            await server.stop()
+
+    async def put(
+        self,
+        name: str,
+        files: Mapping[str, str | bytes],
+        *,
+        namespace: str = NAMESPACE,
+        revision: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> JsonObject:
+        """An ExternalArtifact with these files; its artifact as in its status.
+
+        Args:
+            name: of the object.
+            files: path to content; one that ends in a slash is a folder, one in ``*`` executable.
+            namespace: of the object.
+            revision: of the artifact; ``v<n>`` by default.
+            metadata: of the artifact.
+
+        """
+        self._count += 1
+        tree = self._folder / f"tree-{self._count}"
+        for path, content in files.items():
+            place = tree / path.removesuffix("*")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content.encode() if isinstance(content, str) else content)
+            place.chmod(0o755 if path.endswith("*") else 0o644)
+        tree.mkdir(parents=True, exist_ok=True)
+        artifact = await self._storage.archive(
+            tree,
+            path=f"shelf/{namespace}/{name}/{self._count}.tar.gz",
+            revision=revision or f"v{self._count}",
+            keep_for=lambda _: lambda _path, _is_folder: True,
+            metadata=metadata,
+        )
+        return await self.write(name, encode(artifact), namespace=namespace)
+
+    async def write(
+        self, name: str, artifact: JsonObject | None, *, namespace: str = NAMESPACE
+    ) -> JsonObject:
+        """An ExternalArtifact with this artifact in its status."""
+        key = ObjectKey(namespace, name)
+        obj = {
+            "apiVersion": "source.toolkit.fluxcd.io/v1",
+            "kind": "ExternalArtifact",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        spec = {"sourceRef": {"apiVersion": "example.dev/v1", "kind": "Maker", "name": "shelf"}}
+        resource = kinds.EXTERNAL_ARTIFACT
+        await self.client.apply(resource, key, {**obj, "spec": spec}, field_manager=_MANAGER)
+        status = {"artifact": artifact} if artifact else {}
+        await self.client.apply(
+            resource,
+            key,
+            {**obj, "status": status},
+            field_manager=_MANAGER,
+            subresource="status",
+        )
+        return artifact or {}
