@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,16 +36,20 @@ class TestCA:
         """The CA's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def server_context(self, folder: Path) -> ssl.SSLContext:
-        """A TLS context with a fresh server certificate."""
+    def server_context(self, folder: Path, *, names: Sequence[str] = ()) -> ssl.SSLContext:
+        """A TLS context with a fresh server certificate, for further names if wanted."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        names = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        alternatives = x509.SubjectAlternativeName(
+            [
+                x509.DNSName("localhost"),
+                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                *map(x509.DNSName, names),
+            ]
         )
         certificate = (
             self._builder(subject, key.public_key())
-            .add_extension(names, critical=False)
+            .add_extension(alternatives, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         path = folder / "server.pem"

@@ -22,7 +22,6 @@ from fluvial.cloud.errors import CloudError, InvalidIdentity, LoginRefused, Logi
 from fluvial.cloud.model import DIRECT, Way
 from fluvial.net.dialer import Dialer
 from fluvial.net.errors import net_error
-from fluvial.net.tunnel import ProxyConnector
 
 __all__ = ["Answer", "CloudHttp", "Question", "exchange", "system_trust"]
 
@@ -167,11 +166,7 @@ class CloudHttp:
         if question.url.scheme != "https" or question.url.user or not question.url.host:
             raise InvalidIdentity(f"{question.what} can be asked for over https only")
         context = await asyncio.to_thread(self._trust, way.ca)
-        connector = (
-            self._dialer.connector(tls=context)
-            if way.proxy is None
-            else ProxyConnector(self._dialer, way.proxy, context)
-        )
+        connector = self._dialer.connector(tls=context, proxy=way.proxy)
         return await exchange(question, connector)
 
 

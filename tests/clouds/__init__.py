@@ -1,0 +1,1 @@
+"""Clouds for tests: their public services over TLS, and their metadata services."""
