@@ -337,7 +337,7 @@ class SourceWorld:
 
 def fast_settings() -> Settings:
     """Retries soon, so that tests need not wait."""
-    return Settings(requeue_dependency=0.2, retry_delays=(0.2, 1.0))
+    return Settings(requeue_dependency=0.2, retry_delays=(0.2, 1.0), http_retry=0)
 
 
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:

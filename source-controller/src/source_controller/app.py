@@ -42,8 +42,6 @@ GATES: Mapping[str, Gate] = {
 }
 # Flags of other controllers, which source-controller of Flux does not have.
 _OMITTED = (
-    "http-retry",
-    "no-cross-namespace-refs",
     "insecure-kubeconfig-exec",
     "insecure-kubeconfig-tls",
     "override-manager",
@@ -64,6 +62,8 @@ class Options:
         retention: of old artifacts.
         limits: of one Git repository.
         max_index_bytes: of the index of one Helm repository.
+        max_chart_bytes: of one Helm chart, packaged.
+        max_chart_file_bytes: of one file in a Helm chart.
         proxies: for connections of objects that name none.
 
     """
@@ -77,6 +77,8 @@ class Options:
     retention: Retention
     limits: Limits
     max_index_bytes: int
+    max_chart_bytes: int
+    max_chart_file_bytes: int
     cloud: CloudSettings
     proxies: EnvironmentProxies = NO_PROXIES
 
@@ -95,6 +97,10 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags.integer("git-max-size", 1024, "Largest repository content in MiB.", minimum=1)
     flags.integer(
         "helm-index-max-size", 50 * _MIB, "Largest index of a Helm repository in bytes.", minimum=1
+    )
+    flags.integer("helm-chart-max-size", 10 * _MIB, "Largest Helm chart in bytes.", minimum=1)
+    flags.integer(
+        "helm-chart-file-max-size", 5 * _MIB, "Largest file of a Helm chart in bytes.", minimum=1
     )
     parsed = flags.parse(arguments)
     try:
@@ -116,6 +122,8 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         ),
         limits=Limits(max_transfer_bytes=size, max_tree_bytes=size),
         max_index_bytes=parsed["helm-index-max-size"],
+        max_chart_bytes=parsed["helm-chart-max-size"],
+        max_chart_file_bytes=parsed["helm-chart-file-max-size"],
         cloud=CloudSettings.read(environ),
         proxies=_proxies(environ),
     )
@@ -184,6 +192,10 @@ def settings_of(options: Options) -> Settings:
         label_selector=common.watch_label_selector,
         limits=options.limits,
         max_index_bytes=options.max_index_bytes,
+        cross_namespace=not common.no_cross_namespace_refs,
+        http_retry=common.http_retry,
+        max_chart_bytes=options.max_chart_bytes,
+        max_chart_file_bytes=options.max_chart_file_bytes,
         cloud=options.cloud,
         object_identities=common.gates[IDENTITY_GATE],
         default_service_account=common.default_service_account,

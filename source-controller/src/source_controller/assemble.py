@@ -26,13 +26,14 @@ from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.gateway import Gateway
-from fluvial.objects import ObjectKey
+from fluvial.objects import ObjectKey, key_of
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.queue import WorkQueue
+from source_controller.artifactgenerator.parts import Generators
 from source_controller.bucket.opening import Stores
 from source_controller.bucket.reconciler import bucket
 from source_controller.bucket.stores.model import Limits as BucketLimits
@@ -40,6 +41,7 @@ from source_controller.git.client import GitClient, git_pool
 from source_controller.git.model import Limits
 from source_controller.gitrepository.reconciler import git_repository
 from source_controller.helm.client import HelmJobs, helm_pool
+from source_controller.helmchart.reconciler import ChartLimits, helm_chart
 from source_controller.helmrepository.reconciler import helm_repository
 from source_controller.oci.registries import Registries
 from source_controller.ocirepository.reconciler import oci_repository
@@ -65,6 +67,10 @@ class Settings:
         label_selector: of the objects that this shard reconciles.
         limits: of one Git repository.
         max_index_bytes: of the index of one Helm repository.
+        max_chart_bytes: of one Helm chart, packaged.
+        max_chart_file_bytes: of one file in a Helm chart.
+        cross_namespace: generators may name sources in other namespaces.
+        http_retry: attempts after the first to fetch an artifact that is stored elsewhere.
         jitter: spreads an interval in seconds.
         cloud: what the environment says about the controller's own cloud identities.
         object_identities: whether objects may have their own (``ObjectLevelWorkloadIdentity``).
@@ -81,6 +87,10 @@ class Settings:
     label_selector: str = ""
     limits: Limits = field(default_factory=Limits)
     max_index_bytes: int = 50 << 20
+    max_chart_bytes: int = 10 << 20
+    max_chart_file_bytes: int = 5 << 20
+    cross_namespace: bool = True
+    http_retry: int = 9
     jitter: Callable[[float], float] = lambda seconds: seconds
     cloud: CloudSettings = field(default_factory=CloudSettings)
     object_identities: bool = False
@@ -135,6 +145,15 @@ class SourceController:
         self._registries = Registries(parts.dialer, clock=parts.clock)
         self._identities = parts.identities or _identities(parts, settings)
         tools = _tools(parts, settings, self._work)
+        self._generators = Generators(
+            tools,
+            informers=parts.informers,
+            dialer=parts.dialer,
+            limits=_unpack_limits(settings),
+            concurrency=settings.concurrency,
+            namespace=settings.namespace,
+            retries=settings.http_retry,
+        )
         self._running = [
             _RunningKind(kind, parts, settings) for kind in self._kinds(tools, settings)
         ]
@@ -151,7 +170,21 @@ class SourceController:
                 max_index_bytes=settings.max_index_bytes,
             ),
             oci_repository(tools, registries=self._registries, limits=_unpack_limits(settings)),
+            helm_chart(
+                tools,
+                web=web,
+                registries=self._registries,
+                identities=self._identities,
+                jobs=HelmJobs(self._helm),
+                limits=ChartLimits(
+                    index=settings.max_index_bytes,
+                    package=settings.max_chart_bytes,
+                    file=settings.max_chart_file_bytes,
+                    source=_unpack_limits(settings),
+                ),
+            ),
             bucket(tools, stores=self._stores(settings)),
+            self._generators.kind(cross_namespace=settings.cross_namespace),
         )
 
     def _stores(self, settings: Settings) -> Stores:
@@ -200,6 +233,7 @@ class SourceController:
             await stack.enter_async_context(self._git)
             await stack.enter_async_context(self._helm)
             await stack.enter_async_context(self._registries)
+            await stack.enter_async_context(self._generators)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for kind in self._running:
                 group.create_task(kind.controller.run(), name=kind.controller.name)
@@ -245,6 +279,7 @@ class _RunningKind:
             return informer
 
         everyone = follow(kind.resource) if settings.label_selector else self._own
+        self._stored = follow(kind.stored_as) if kind.stored_as else None
         self._kind, self._storage, self._namespace = kind, parts.storage, settings.namespace
         self._forget = parts.metrics.delete_object
         self._shard = Shard(
@@ -275,6 +310,10 @@ class _RunningKind:
 
     async def collect_orphans(self) -> None:
         """Remove what is stored of objects that are gone, or another process's by now."""
+        if self._stored is not None:
+            existing = {key_of(obj) for obj in self._stored.store.list()}
+            kind = self._stored.resource.kind
+            await self._storage.collect_orphans(kind, existing, namespace=self._namespace)
         await self._storage.collect_orphans(
             self.resource.kind, self._shard.kept(), namespace=self._namespace
         )

@@ -66,7 +66,6 @@ def test_the_advertised_address_can_be_given() -> None:
         "--artifact-digest-algo=sha1",
         "--artifact-retention-records=0",
         "--helm-index-max-size=0",
-        "--no-cross-namespace-refs",
         "--unknown",
         "--feature-gates=OptimizedGitClones=true",
         "--default-service-account=x",
@@ -100,3 +99,11 @@ def test_a_proxy_that_cannot_be_used_ends_the_start_without_its_password() -> No
         options(HTTPS_PROXY="ftp://me:topsecret@proxy.example")
 
     assert "topsecret" not in str(caught.value)
+
+
+def test_generators_follow_the_flags() -> None:
+    settings = settings_of(options("--no-cross-namespace-refs", "--http-retry=3"))
+
+    assert not settings.cross_namespace
+    assert settings.http_retry == 3
+    assert settings_of(options()).cross_namespace
