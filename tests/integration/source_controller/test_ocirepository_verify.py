@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
+from fluvial.objects import key_of
 from harness.oci import OciWorld
 from harness.source import condition
 from registries.fake import FakeRegistry
@@ -215,6 +216,58 @@ async def test_a_new_policy_is_applied_to_what_is_stored(
     await world.oci(**spec(fake, verify=None))
     obj = await world.until(lambda obj: not condition(obj, "SourceVerified"))
     obj = await world.until_ready()
+
+
+async def test_a_key_that_was_taken_out_of_its_secret_loses_its_force(
+    world: OciWorld, fake: FakeRegistry
+) -> None:
+    """Nothing of the object changes, and its artifact is the one that was verified."""
+    key = sign(fake, "ecdsa-p256-bundle")
+    await keys(world, key)
+    await world.oci(**spec(fake))
+    await world.until_ready()
+    seen = len(fake.paths("/v2/app/referrers"))
+    await world.request("the same keys")
+    await world.until_handled("the same keys")
+    assert len(fake.paths("/v2/app/referrers")) == seen, "nothing is verified again"
+
+    await keys(world, load("rsa-2048-bundle")[0])
+    await world.request("another key")
+    obj = await world.until_handled("another key")
+    assert condition(obj, "SourceVerified")["reason"] == "VerificationError"
+    assert condition(obj, "Ready")["status"] == "False"
+
+    await keys(world, load("rsa-2048-bundle")[0], key)
+    await world.request("both")
+    obj = await world.until_ready()
+    assert condition(obj, "SourceVerified")["status"] == "True"
+
+
+async def test_a_forged_verification_is_made_again(world: OciWorld, fake: FakeRegistry) -> None:
+    await world.oci(**spec(fake, verify=None))
+    obj = await world.until_ready()
+    revision = obj["status"]["artifact"]["revision"]
+    forged: dict[str, Any] = {
+        "type": "SourceVerified",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": f"verified signature of revision {revision}",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    await keys(world, load("ecdsa-p256-bundle")[0])
+    obj = await world.oci(**spec(fake, suspend=True))
+    forged["observedGeneration"] = obj["metadata"]["generation"] + 1
+    conditions = [*(await world.get())["status"]["conditions"], forged]
+    await world.client.patch(
+        world.resource,
+        key_of(obj),
+        {"status": {"conditions": conditions}},
+        patch_type="merge",
+        field_manager="test",
+        subresource="status",
+    )
+    await world.oci(**spec(fake))
+    await world.until_failed("VerificationError")
 
 
 async def test_one_objects_verification_is_not_anothers(
