@@ -1,111 +1,39 @@
-"""Helm charts of a few bytes, and repositories of them as hosts serve them."""
+"""Helm charts made of texts."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import io
-import json
 import tarfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import yaml
-
-from fluvial.kube import kinds
-from fluvial.objects import JsonObject
-from harness.source import SourceWorld
-from registries.images import Image, image_of
-
-__all__ = ["ChartWorld", "chart", "chart_image", "packed", "publish", "unpacked"]
-
-_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
-_CONFIG = "application/vnd.cncf.helm.config.v1+json"
-_TEMPLATE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {v: '{{ .Values.v }}'}\n"
+__all__ = ["chart", "packed"]
 
 
-class ChartWorld(SourceWorld):
-    """A ``SourceWorld`` whose names are about HelmCharts."""
-
-    resource = kinds.HELM_CHART
-
-    async def chart(self, name: str = "app", **spec: Any) -> JsonObject:
-        """A HelmChart of the HelmRepository ``charts``; ``None`` leaves a field out."""
-        source = {"kind": "HelmRepository", "name": "charts"}
-        return await self.make(
-            name, **{"interval": "1h", "chart": "app", "sourceRef": source} | spec
-        )
-
-    async def helm_repository(self, name: str = "charts", **spec: Any) -> JsonObject:
-        """A HelmRepository."""
-        return await self.of(kinds.HELM_REPOSITORY).make(name, **{"interval": "1h"} | spec)
-
-
-def chart(
-    name: str = "app", version: str = "1.0.0", files: Mapping[str, str] | None = None, **fields: Any
-) -> dict[str, str]:
-    """The files of a chart.
+def chart(*, name: str = "app", version: str = "1.0.0", more: str = "", **files: str) -> bytes:
+    """A chart's archive.
 
     Args:
         name: of the chart.
         version: of the chart.
-        files: beside ``Chart.yaml``, or instead of what every chart has.
-        fields: of ``Chart.yaml``.
+        more: lines of Chart.yaml.
+        files: content by name, where ``__`` stands for ``/`` and the rest of the name has no
+            suffix for a template: ``templates__a`` is ``templates/a.yaml``.
 
     """
-    described = {"apiVersion": "v2", "name": name, "version": version, **fields}
-    return {
-        "Chart.yaml": yaml.safe_dump(described),
-        "values.yaml": "v: one\n",
-        "templates/map.yaml": _TEMPLATE,
-        **(files or {}),
-    }
+    content = {"Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\n{more}"}
+    for key, text in files.items():
+        path = key.replace("__", "/")
+        content[path if "." in path else f"{path}.yaml"] = text
+    return packed(content, folder=name)
 
 
-def packed(files: Mapping[str, str], *, folder: str = "app") -> bytes:
-    """A package."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for name, text in files.items():
-            info = tarfile.TarInfo(f"{folder}/{name}" if folder else name)
-            info.size = len(text.encode())
-            archive.addfile(info, io.BytesIO(text.encode()))
-    return gzip.compress(plain.getvalue(), mtime=0)
-
-
-def unpacked(data: bytes) -> dict[str, str]:
-    """The files in a package, without its folder."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        found = {}
-        for member in archive.getmembers():
-            content = archive.extractfile(member)
-            if content is not None:
-                found[member.name.partition("/")[2]] = content.read().decode()
-        return found
-
-
-def publish(folder: Path, *packages: bytes, **fields: Any) -> str:
-    """Write packages and an index of them; the revision that it makes.
-
-    Args:
-        folder: that is served.
-        packages: made by ``packed``; the file of one is ``<name>-<version>.tgz``.
-        fields: of every entry.
-
-    """
-    entries: dict[str, list[JsonObject]] = {}
-    for data in packages:
-        described = yaml.safe_load(unpacked(data)["Chart.yaml"])
-        file = f"{described['name']}-{described['version']}.tgz"
-        (folder / file).write_bytes(data)
-        entry = {**described, "urls": [file], "digest": hashlib.sha256(data).hexdigest(), **fields}
-        entries.setdefault(described["name"], []).append(entry)
-    raw = json.dumps({"apiVersion": "v1", "entries": entries}).encode()
-    (folder / "index.yaml").write_bytes(raw)
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}"
-
-
-def chart_image(data: bytes) -> Image:
-    """A package as ``helm push`` stores it."""
-    return image_of([(_LAYER, data)], config=(_CONFIG, b"{}"))
+def packed(files: Mapping[str, str | bytes], *, folder: str = "app") -> bytes:
+    """A gzipped tar archive of these files in a folder."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz", compresslevel=1) as archive:
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(f"{folder}/{path}" if folder else path)
+            member.size, member.mtime = len(data), 1_700_000_000
+            archive.addfile(member, io.BytesIO(data))
+    return target.getvalue()

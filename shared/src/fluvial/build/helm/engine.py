@@ -256,5 +256,7 @@ def _stored_files(
 
 
 def _message(error: Exception) -> str:
+    """Where a long chain of calls starts, and what went wrong at its end."""
     text = str(error).strip()
-    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}..."
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]} [...] {text[-half:]}"

@@ -117,7 +117,8 @@ class DefaultCapabilities:
             return
         held: list[object] = []
         versions = b"".join(_text(each, held) for each in capabilities.api_versions)
-        address, count = _place(versions, held), len(capabilities.api_versions)
+        count = len(capabilities.api_versions)
+        address = _place(versions or bytes(_TEXT.size), held)  # without one it would be nil
         content = (
             _text(capabilities.version, held)
             + _text("", held)  # where there is no normalised version, the other one counts
