@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from fluvial.kube.client import KubeClient
 from fluvial.objects import JsonObject
 from harness.outbound import loopback_dialer
 from harness.source import SourceWorld
+from source_controller.assemble import Settings
 
-__all__ = ["BucketWorld", "FakeIdentities"]
+__all__ = ["BucketWorld", "FakeIdentities", "bucket_world"]
 
 
 class FakeIdentities(CloudIdentities):
@@ -82,8 +85,19 @@ class BucketWorld(SourceWorld):
 
     async def bucket(self, name: str = "app", **spec: Any) -> JsonObject:
         """A Bucket over plain HTTP; ``None`` leaves a field out."""
-        fields = {"interval": "1h", "bucketName": "bucket", "insecure": True} | spec
+        fields: dict[str, Any] = {"interval": "1h", "bucketName": "bucket", "insecure": True}
+        fields |= spec
         return await self.make(name, **fields)
+
+
+@asynccontextmanager
+async def bucket_world(
+    folder: Path, *, settings: Settings | None = None
+) -> AsyncIterator[BucketWorld]:
+    """A world of Buckets."""
+    async with BucketWorld.start(folder, settings=settings) as world:
+        assert isinstance(world, BucketWorld)
+        yield world
 
 
 def _later() -> datetime:

@@ -12,7 +12,7 @@ from aiohttp import web
 from harness.source import condition
 from objectstores.fake import FakeStorage
 from objectstores.moto import Moto, moto_server
-from objectstores.world import BucketWorld
+from objectstores.world import BucketWorld, bucket_world
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,7 @@ def moto() -> Iterator[Moto]:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[BucketWorld]:
-    async with BucketWorld.start(tmp_path) as world:
-        assert isinstance(world, BucketWorld)
+    async with bucket_world(tmp_path) as world:
         yield world
 
 
