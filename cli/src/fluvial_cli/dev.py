@@ -244,7 +244,7 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":
         return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_GIT]
-    return [*argv, f"--cache-path={data}"]
+    return [*argv, f"--cache-path={data}", "--feature-gates=ExternalArtifact=true"]
 
 
 def says_ready(line: bytes) -> bool:
