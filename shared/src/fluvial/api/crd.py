@@ -20,6 +20,7 @@ from fluvial.api import (
     source_bucket,
     source_extensions,
     source_external,
+    source_helmchart,
     source_oci,
 )
 from fluvial.objects import JsonObject
@@ -89,6 +90,24 @@ KINDS: tuple[CrdKind, ...] = (
         short_names=("helmrepo",),
         categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+    ),
+    CrdKind(
+        model=source_helmchart.HelmChart,
+        group=source.GROUP,
+        plural="helmcharts",
+        description="A Helm chart whose package becomes an artifact.",
+        component="source-controller",
+        short_names=("hc",),
+        categories=("all", "fluxcd", "fluxcd-sources"),
+        columns=(
+            Column("Chart", ".spec.chart"),
+            Column("Version", ".spec.version"),
+            Column("Source Kind", ".spec.sourceRef.kind"),
+            Column("Source Name", ".spec.sourceRef.name"),
+            _AGE,
+            _READY,
+            _STATUS,
+        ),
     ),
     CrdKind(
         model=source_oci.OCIRepository,

@@ -129,7 +129,7 @@ def package(work: Path, wish: Wish, fetched: tuple[Fetched, ...], target: Path) 
             chart = _dependency(work, wish, path, requirement, by_requirement.get(requirement))
             packing.add_chart(files, requirement.name, chart)
     version = packing.set_version(files, wish.metadata) if wish.metadata else found.version
-    packing.write(files, found.name, target)
+    packing.write(files, found.name, target, max_file=wish.max_file)
     return Packed(found.name, version, tuple(values))
 
 

@@ -13,7 +13,7 @@ from fluvial.build import yaml
 from fluvial.semver import InvalidVersion
 from source_controller.helm.choosing import with_metadata
 from source_controller.helm.errors import InvalidChart, ValuesFailed, VersionFailed
-from source_controller.helm.files import MAX_TOTAL, Files
+from source_controller.helm.files import MAX_FILE, MAX_TOTAL, Files
 from source_controller.helm.metadata import CHART_FILE, VALUES_FILE, load_mapping
 
 __all__ = ["add_chart", "merge_values", "set_version", "write"]
@@ -93,13 +93,16 @@ def add_chart(files: Files, name: str, chart: Files) -> None:
     raise InvalidChart(f"too many dependencies of the name {name!r}")
 
 
-def write(files: Mapping[str, bytes], name: str, target: Path) -> None:
+def write(
+    files: Mapping[str, bytes], name: str, target: Path, *, max_file: int = MAX_FILE
+) -> None:
     """Write a package as Helm reads it: a tar.gz with everything below one folder.
 
     Args:
         files: of the chart.
         name: of the folder.
         target: a new file.
+        max_file: bytes of one file.
 
     Raises:
         InvalidChart: it is larger than Helm takes.
@@ -108,6 +111,9 @@ def write(files: Mapping[str, bytes], name: str, target: Path) -> None:
     """
     if sum(map(len, files.values())) > MAX_TOTAL:
         raise InvalidChart(f"the chart has more than {MAX_TOTAL} bytes")
+    large = next((path for path in files if len(files[path]) > max_file), None)
+    if large is not None:
+        raise InvalidChart(f"{large[:200]!r} has more than {max_file} bytes")
     order = sorted(files, key=lambda path: (path != CHART_FILE, path.split("/")))
     with (
         target.open("xb") as out,

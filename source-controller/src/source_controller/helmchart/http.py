@@ -76,6 +76,9 @@ class Indexes:
 
     async def _ask(self, index: IndexFile, name: str, version: str, room: Room) -> Chosen:
         copy = await self._copies.get(index, lambda: self._copy(index, room))
+        if not copy.path.is_file():
+            self._copies.forget(index)
+            copy = await self._copies.get(index, lambda: self._copy(index, room))
         return await self._jobs.look_up(
             room.folder,
             index=copy.path.name,

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from fluvial.api.meta import Artifact
-from fluvial.artifact.errors import ArtifactError, ArtifactNotFound
+from fluvial.artifact.errors import ArtifactError, ArtifactNotFound, DigestMismatch, InvalidDigest
 from fluvial.artifact.storage import Storage
 from fluvial.artifact.tar import UnpackLimits
 from fluvial.errors import FluvialError
@@ -113,7 +113,7 @@ class LocalBuilder:
     async def _unpack(self, artifact: Artifact, room: Room) -> None:
         try:
             await self._storage.unpack(artifact, room.folder / _TREE, self._limits)
-        except (ArtifactNotFound, OSError) as error:
+        except (ArtifactNotFound, DigestMismatch, InvalidDigest, OSError) as error:
             text = error.strerror if isinstance(error, OSError) else str(error)
             raise StepFailed(
                 common.FETCH_FAILED,
