@@ -71,6 +71,7 @@ class SourceWorld:
         self.controller: SourceController
         self._controller_stack = AsyncExitStack()
         self._bound: tuple[str, int] = ("", 0)
+        self._adapt: Callable[[Parts], Parts] = lambda parts: parts
 
     @classmethod
     @asynccontextmanager
@@ -80,6 +81,7 @@ class SourceWorld:
         *,
         settings: Settings | None = None,
         cluster_config: JsonObject | None = None,
+        adapt: Callable[[Parts], Parts] = lambda parts: parts,
     ) -> AsyncIterator[SourceWorld]:
         """A cluster with the CRDs and a namespace, and the running controller.
 
@@ -87,6 +89,7 @@ class SourceWorld:
             folder: for everything.
             settings: of the controller.
             cluster_config: kubeconfig of a cluster that runs; a devcluster otherwise.
+            adapt: what the controller is made of, where a test wants other parts.
 
         """
         async with AsyncExitStack() as stack:
@@ -103,6 +106,7 @@ class SourceWorld:
                 key = ObjectKey("", definition["metadata"]["name"])
                 await client.apply(kinds.CRD, key, definition, field_manager=_MANAGER)
             world = cls(folder, client)
+            world._adapt = adapt
             await world._create_namespace(NAMESPACE)
             world.http = await stack.enter_async_context(aiohttp.ClientSession())
             server = FileServer(world.storage_path, log=get_logger("test"), algorithm="sha256")
@@ -145,7 +149,7 @@ class SourceWorld:
             storage_address=lambda: f"{self._bound[0]}:{self._bound[1]}",
             identities=self.identities,
         )
-        self.controller = SourceController(parts, settings)
+        self.controller = SourceController(self._adapt(parts), settings)
         events = asyncio.create_task(recorder.run(), name="events")
         self._controller_stack.push_async_callback(_cancelled, events)
         self._controller_stack.push_async_callback(recorder.flush)

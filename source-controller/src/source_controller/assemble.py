@@ -169,7 +169,12 @@ class SourceController:
                 jobs=HelmJobs(self._helm),
                 max_index_bytes=settings.max_index_bytes,
             ),
-            oci_repository(tools, registries=self._registries, limits=_unpack_limits(settings)),
+            oci_repository(
+                tools,
+                registries=self._registries,
+                identities=self._identities,
+                limits=_unpack_limits(settings),
+            ),
             helm_chart(
                 tools,
                 web=web,

@@ -81,19 +81,8 @@ async def test_no_secret_is_in_the_log_of_what_fails_and_succeeds(
     assert "s3cret" not in str((obj["status"], event))
 
 
-@pytest.mark.shows("refused:GitRepository/spec.serviceAccountName")
-@pytest.mark.parametrize("provider", ["aws", None])
-async def test_a_service_account_is_refused_with_a_provider_and_without(
-    world: SourceWorld, repo: Repo, http_server: GitHttpServer, provider: str | None
+async def test_a_service_account_without_a_provider_is_refused_by_the_crd(
+    world: SourceWorld,
 ) -> None:
-    """Without a provider that has one, already by the CRD."""
-    url = f"{http_server.url}/app.git"
-    if provider is None:
-        with pytest.raises(Invalid, match="serviceAccountName can only be set"):
-            await world.repository(url=url, serviceAccountName="robot")
-        return
-    await world.repository(url=url, serviceAccountName="robot", provider=provider)
-    obj = await world.until_failed("UnsupportedField")
-
-    assert condition(obj, "Stalled")["status"] == "True"
-    assert http_server.requests == []
+    with pytest.raises(Invalid, match="serviceAccountName can only be set"):
+        await world.repository(url="https://git.example/app.git", serviceAccountName="robot")

@@ -3,43 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from harness.source import SourceWorld, condition, fast_settings
-
-
-@pytest.mark.shows(
-    "GitRepository/Ready/UnsupportedField",
-    "GitRepository/Stalled/UnsupportedField",
-    "refused:GitRepository/spec.provider=aws",
-    "refused:GitRepository/spec.provider=azure",
-    "refused:GitRepository/spec.provider=github",
-)
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("provider", "github"),
-        ("provider", "azure"),
-        ("provider", "aws"),
-    ],
-)
-async def test_fields_that_are_not_done_are_refused(
-    world: SourceWorld, repo: Repo, http_server: GitHttpServer, field: str, value: Any
-) -> None:
-    url = f"{http_server.url}/app.git"
-    await world.repository(url=url, **{field: value})
-    obj = await world.until_failed("UnsupportedField")
-
-    assert f"spec.{field}" in condition(obj, "Stalled")["message"]
-    assert obj["status"]["observedGeneration"] == 1
-    assert http_server.requests == []
-    assert not condition(obj, "Reconciling")
-    await world.repository(url=url)
-    assert not condition(await world.until_ready(), "Stalled")
 
 
 @pytest.mark.shows("GitRepository/FetchFailed/URLInvalid", "GitRepository/Stalled/URLInvalid")

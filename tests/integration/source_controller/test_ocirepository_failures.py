@@ -190,32 +190,6 @@ async def test_a_metadata_service_is_no_registry(world: OciWorld) -> None:
     assert "not allowed" in condition(obj, "FetchFailed")["message"]
 
 
-@pytest.mark.shows(
-    "OCIRepository/Ready/UnsupportedField",
-    "OCIRepository/Stalled/UnsupportedField",
-    "field:OCIRepository/spec.provider",
-    "refused:OCIRepository/spec.provider=aws",
-    "refused:OCIRepository/spec.provider=azure",
-    "refused:OCIRepository/spec.provider=gcp",
-)
-@pytest.mark.parametrize(
-    ("spec", "named"),
-    [
-        ({"provider": "aws"}, "spec.provider=aws"),
-        ({"provider": "azure"}, "spec.provider=azure"),
-        ({"provider": "gcp"}, "spec.provider=gcp"),
-    ],
-)
-async def test_what_is_not_done_is_refused(
-    spec: dict[str, Any], named: str, world: OciWorld
-) -> None:
-    await world.oci(url="oci://registry.example/app", **spec)
-    obj = await world.until_failed("UnsupportedField")
-
-    assert named in condition(obj, "Ready")["message"]
-    assert condition(obj, "Stalled")["reason"] == "UnsupportedField"
-
-
 # --- access ---------------------------------------------------------------------------------------
 
 

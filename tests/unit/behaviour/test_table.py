@@ -9,9 +9,7 @@ import pytest
 
 from kustomize_controller.kustomization.unsupported import REFUSED_FIELDS
 from source_controller.bucket.unsupported import REFUSED as BUCKET_REFUSED
-from source_controller.gitrepository.unsupported import REFUSED
 from source_controller.helmrepository.unsupported import REFUSED as HELM_REPOSITORY_REFUSED
-from source_controller.ocirepository.unsupported import REFUSED as OCI_REFUSED
 from unit.behaviour import table
 from unit.behaviour.table import BadTable, Row, Shown
 
@@ -19,9 +17,9 @@ _TESTS = Path(__file__).resolve().parents[2]
 _CRDS = _TESTS.parent / "charts/fluvial/crds"
 _REFUSED = {
     "Kustomization": REFUSED_FIELDS,
-    "GitRepository": REFUSED,
+    "GitRepository": (),
     "HelmRepository": HELM_REPOSITORY_REFUSED,
-    "OCIRepository": OCI_REFUSED,
+    "OCIRepository": (),
     "Bucket": BUCKET_REFUSED,
     "ExternalArtifact": (),
     "ArtifactGenerator": (),

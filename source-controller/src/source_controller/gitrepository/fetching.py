@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.net.proxy import ProxyServer
 from fluvial.objects import ObjectKey
 from source_controller.git.client import EmptyRepository, GitClient, GitError, NotVerified
@@ -13,7 +14,8 @@ from source_controller.git.model import (
     Reference,
     Verification,
 )
-from source_controller.gitrepository.auth import SCHEMES, auth_from_secret
+from source_controller.gitrepository.auth import SCHEMES
+from source_controller.gitrepository.providers import Asked, Providers
 from source_controller.gitrepository.reasons import EMPTY_GIT_REPOSITORY, GIT_OPERATION_FAILED
 from source_controller.gitrepository.run import GitRun
 from source_controller.gitrepository.verifying import VerifyStep
@@ -33,14 +35,24 @@ class SourceStep:
     Args:
         tools: its client reads Secrets, live, in the object's own namespace.
         git: the fetch.
+        identities: credentials of providers.
         writer: for progress.
         limits: of one repository.
 
     """
 
-    def __init__(self, tools: Tools, git: GitClient, writer: StatusWriter, limits: Limits) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        git: GitClient,
+        *,
+        identities: CloudIdentities,
+        writer: StatusWriter,
+        limits: Limits,
+    ) -> None:
         self._client = tools.client
         self._git = git
+        self._providers = Providers(identities)
         self._verifying = VerifyStep(tools.client, tools.events)
         self._writer = writer
         self._limits = limits
@@ -49,13 +61,15 @@ class SourceStep:
         """Check out into ``run.work``; the result is ``unchanged`` if there is nothing to do.
 
         Raises:
-            StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``GitOperationFailed``,
-                ``EmptyGitRepository`` or ``UnsupportedField``; and as ``VerifyStep`` says.
+            StepFailed: ``URLInvalid``, ``GitOperationFailed`` or ``EmptyGitRepository``; and as
+                ``Providers`` and ``VerifyStep`` say.
 
         """
         address = parse_address(run.obj.spec.url, schemes=SCHEMES)
-        auth = auth_from_secret(address, await self._secret(run))
-        proxy = await read_proxy(self._client, run.key.namespace, run.obj.spec.proxy_secret_ref)
+        spec, namespace = run.obj.spec, run.key.namespace
+        secret = await self._secret(run)
+        proxy = await read_proxy(self._client, namespace, spec.proxy_secret_ref)
+        auth = await self._providers.auth(Asked(namespace, spec, address, secret, proxy))
         verification = await self._verifying.wanted(run)
         request = self._request(run, address, auth, verification)
         checkout = await self._checkout(run, request, proxy)

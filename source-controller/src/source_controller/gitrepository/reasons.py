@@ -12,6 +12,7 @@ __all__ = [
     "ILLEGAL_PATH",
     "INCLUDE_CHANGE",
     "INCLUDE_UNAVAILABLE",
+    "INVALID_PROVIDER_CONFIGURATION",
     "INVALID_VERIFICATION_MODE",
     "NOT_FOUND",
     "NO_ARTIFACT",
@@ -27,6 +28,7 @@ GIT_OPERATION_FAILED = "GitOperationFailed"
 GIT_OPERATION_SUCCEEDED = "GitOperationSucceeded"
 ILLEGAL_PATH = "IllegalPath"
 INCLUDE_CHANGE = "IncludeChange"
+INVALID_PROVIDER_CONFIGURATION = "InvalidProviderConfiguration"
 INVALID_VERIFICATION_MODE = "InvalidVerificationMode"
 NOT_FOUND = "NotFound"
 NO_ARTIFACT = "NoArtifact"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from fluvial.api.source import GitRepository
 from fluvial.artifact.tar import UnpackLimits
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube.kinds import GIT_REPOSITORY
 from source_controller.git.client import GitClient
 from source_controller.git.model import Checkout, Limits
@@ -17,7 +18,6 @@ from source_controller.gitrepository.fetching import SourceStep
 from source_controller.gitrepository.including import IncludeStep
 from source_controller.gitrepository.run import GitRun
 from source_controller.gitrepository.storing import store
-from source_controller.gitrepository.unsupported import REFUSED
 from source_controller.source.finish import Success
 from source_controller.source.kind import SourceKind
 from source_controller.source.reconciler import SourceReconciler
@@ -28,12 +28,15 @@ from source_controller.source.work import work_folder
 __all__ = ["git_repository"]
 
 
-def git_repository(tools: Tools, *, git: GitClient, limits: Limits) -> SourceKind:
+def git_repository(
+    tools: Tools, *, git: GitClient, identities: CloudIdentities, limits: Limits
+) -> SourceKind:
     """The kind, ready to run.
 
     Args:
         tools: the process's.
         git: fetches.
+        identities: credentials of providers.
         limits: of one repository.
 
     """
@@ -44,7 +47,7 @@ def git_repository(tools: Tools, *, git: GitClient, limits: Limits) -> SourceKin
         max_entries=limits.max_entries,
     )
     including = IncludeStep(tools.client, tools.storage, writer, unpack_limits)
-    fetching = SourceStep(tools, git, writer, limits)
+    fetching = SourceStep(tools, git, identities=identities, writer=writer, limits=limits)
     storing = ArtifactStep(tools, GIT_REPOSITORY.kind)
 
     async def steps(run: GitRun) -> Success:
@@ -66,7 +69,6 @@ def git_repository(tools: Tools, *, git: GitClient, limits: Limits) -> SourceKin
         run=GitRun,
         steps=steps,
         summary=reasons.SUMMARY,
-        refused=REFUSED,
     )
     return SourceKind(
         GIT_REPOSITORY, reconciler.reconcile, triggers.connect, indexes=triggers.INDEXES

@@ -2,60 +2,114 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fluvial.api.source_oci import OCIRepositorySpec
+from fluvial.cloud.errors import CloudError, IdentityDisabled
+from fluvial.cloud.identities import CloudIdentities
+from fluvial.cloud.registries import RegistryProvider
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SECRET, SERVICE_ACCOUNT
 from fluvial.objects import JsonObject, ObjectKey
 from source_controller.oci.access import Access
+from source_controller.oci.cloud import cloud_access
 from source_controller.oci.dockerconfig import Keyring, parse_pull_secret
 from source_controller.oci.errors import InvalidCredentials
 from source_controller.oci.reference import Repository
+from source_controller.source import reasons
 from source_controller.source.proxies import read_proxy
+from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed, read_secret, secret_data
 from source_controller.web.access import Tls
 from source_controller.web.tls import InvalidTls, tls_from_secret
 
-__all__ = ["read_access"]
+__all__ = ["AccessStep"]
 
 _PULL_SECRETS = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg")
 _MAX_PULL_SECRETS = 20
 
 
-async def read_access(
-    client: KubeClient, namespace: str, spec: OCIRepositorySpec, repository: Repository
-) -> Access:
-    """Read everything that decides about trust, live, in the object's own namespace.
+class AccessStep:
+    """Reads everything that decides about trust, live, in the object's own namespace.
 
     Args:
         client: under the controller's own identity.
-        namespace: of the object.
-        spec: of the object.
-        repository: whose credentials are looked for.
-
-    Raises:
-        StepFailed: ``AuthenticationFailed``: something is missing or malformed.
+        identities: for the providers' registries.
 
     """
-    try:
-        keyring = await _keyring(client, namespace, spec)
-        certificate, key, ca = await _certificates(client, namespace, spec)
-        proxy = await read_proxy(client, namespace, spec.proxy_secret_ref)
-    except InvalidCredentials as error:
-        raise auth_failed(str(error)) from error
-    return Access(
-        credentials=keyring.find(repository),
-        ca=ca,
-        certificate=certificate,
-        key=key,
-        proxy=proxy,
-        insecure=spec.insecure,
-    )
+
+    def __init__(self, client: KubeClient, identities: CloudIdentities) -> None:
+        self._client = client
+        self._identities = identities
+
+    async def read(self, namespace: str, spec: OCIRepositorySpec, repository: Repository) -> Access:
+        """The access to a repository.
+
+        A provider logs in only where neither the object nor its service account names a pull
+        secret.
+
+        Args:
+            namespace: of the object.
+            spec: of the object.
+            repository: whose credentials are looked for.
+
+        Raises:
+            StepFailed: ``AuthenticationFailed``: something is missing or malformed, or the
+                provider refuses; ``FeatureGateDisabled``.
+
+        """
+        try:
+            secrets = await _pull_secrets(self._client, namespace, spec)
+            keyring = sum(map(_entries, secrets), Keyring())
+            certificate, key, ca = await _certificates(self._client, namespace, spec)
+            proxy = await read_proxy(self._client, namespace, spec.proxy_secret_ref)
+        except InvalidCredentials as error:
+            raise auth_failed(str(error)) from error
+        access = Access(
+            credentials=keyring.find(repository),
+            ca=ca,
+            certificate=certificate,
+            key=key,
+            proxy=proxy,
+            insecure=spec.insecure,
+        )
+        if secrets or spec.provider in {None, "generic"}:
+            return access
+        return await self._by_provider(namespace, spec, repository, access)
+
+    async def _by_provider(
+        self, namespace: str, spec: OCIRepositorySpec, repository: Repository, access: Access
+    ) -> Access:
+        provider: RegistryProvider = spec.provider  # type: ignore[assignment]  # not generic
+        try:
+            identity = self._identities.identity_of(namespace, spec.service_account_name)
+            async with asyncio.timeout(spec.timeout_seconds):
+                return await cloud_access(
+                    self._identities,
+                    provider,
+                    repository=repository,
+                    access=access,
+                    identity=identity,
+                )
+        except IdentityDisabled as error:
+            raise StepFailed(
+                "", reasons.FEATURE_GATE_DISABLED, str(error), kind="stalled"
+            ) from error
+        except CloudError as error:
+            raise auth_failed(f"failed to log in by the provider {provider!r}: {error}") from error
+        except TimeoutError as error:
+            raise auth_failed(
+                f"the provider {provider!r} gave no credentials within {spec.timeout}"
+            ) from error
 
 
-async def _keyring(client: KubeClient, namespace: str, spec: OCIRepositorySpec) -> Keyring:
-    keyring = Keyring()
+async def _pull_secrets(
+    client: KubeClient, namespace: str, spec: OCIRepositorySpec
+) -> list[JsonObject]:
+    """The Secret of the object, then those of its service account."""
+    found: list[JsonObject] = []
     if spec.secret_ref is not None:
         secret = await _secret(client, ObjectKey(namespace, spec.secret_ref.name))
         if secret.get("type") not in _PULL_SECRETS:
@@ -63,13 +117,13 @@ async def _keyring(client: KubeClient, namespace: str, spec: OCIRepositorySpec) 
                 f"the Secret {spec.secret_ref.name!r} of spec.secretRef must be of type"
                 f" {_PULL_SECRETS[0]}"
             )
-        keyring += _entries(secret)
+        found.append(secret)
     if spec.service_account_name:
         account = await _service_account(client, ObjectKey(namespace, spec.service_account_name))
         for reference in (account.get("imagePullSecrets") or [])[:_MAX_PULL_SECRETS]:
             name = str(reference.get("name") or "")
-            keyring += _entries(await _secret(client, ObjectKey(namespace, name)))
-    return keyring
+            found.append(await _secret(client, ObjectKey(namespace, name)))
+    return found
 
 
 def _entries(secret: JsonObject) -> Keyring:

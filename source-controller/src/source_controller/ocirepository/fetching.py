@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fluvial.api.source_oci import OCIRepositoryRef
 from fluvial.clock import Clock
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube.client import KubeClient
 from fluvial.net.errors import NetError
 from source_controller.oci.access import Access
@@ -15,7 +16,7 @@ from source_controller.oci.reference import Repository
 from source_controller.oci.registries import Registries, trust_domain
 from source_controller.oci.registry import RepositoryClient
 from source_controller.ocirepository import reasons
-from source_controller.ocirepository.access import read_access
+from source_controller.ocirepository.access import AccessStep
 from source_controller.ocirepository.pulling import Content, ContentRequest, LayerFailed, Pulls
 from source_controller.ocirepository.resolving import Resolved, Resolver
 from source_controller.ocirepository.run import OCIRun
@@ -48,6 +49,7 @@ class SourceStep:
         client: reads Secrets and ServiceAccounts.
         registries: sessions.
         pulls: shared by all objects.
+        identities: logins of providers.
         clock: for what is shared.
         writer: for progress.
 
@@ -59,10 +61,11 @@ class SourceStep:
         registries: Registries,
         pulls: Pulls,
         *,
+        identities: CloudIdentities,
         clock: Clock,
         writer: StatusWriter,
     ) -> None:
-        self._client = client
+        self._access = AccessStep(client, identities)
         self._registries = registries
         self._pulls = pulls
         self._resolver = Resolver(clock)
@@ -73,7 +76,8 @@ class SourceStep:
         """Everything that needs the registry, within ``spec.timeout``.
 
         Raises:
-            StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``ReadOperationFailed``,
+            StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``FeatureGateDisabled``,
+                ``ReadOperationFailed``,
                 ``VerificationError``, ``OCIArtifactPullFailed`` or
                 ``OCIArtifactLayerOperationFailed``.
 
@@ -84,7 +88,7 @@ class SourceStep:
         except InvalidReference as error:
             message = f"spec.url is not valid: {error}"
             raise _failed(common.URL_INVALID, message, stalled=True) from error
-        access = await read_access(self._client, run.key.namespace, spec, repository)
+        access = await self._access.read(run.key.namespace, spec, repository)
         try:
             async with (
                 asyncio.timeout(spec.timeout_seconds),

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from fluvial.api.source_oci import OCIRepository
 from fluvial.artifact.tar import UnpackLimits
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube.kinds import OCI_REPOSITORY
 from source_controller.oci.registries import Registries
 from source_controller.ocirepository import reasons, triggers
 from source_controller.ocirepository.fetching import Fetched, SourceStep
 from source_controller.ocirepository.pulling import Pulls
 from source_controller.ocirepository.run import OCIRun
-from source_controller.ocirepository.unsupported import REFUSED
 from source_controller.source import reasons as common
 from source_controller.source.finish import Success
 from source_controller.source.kind import SourceKind
@@ -31,18 +31,23 @@ _ORIGIN_SOURCE = "org.opencontainers.image.source"
 _ORIGIN_REVISION = "org.opencontainers.image.revision"
 
 
-def oci_repository(tools: Tools, *, registries: Registries, limits: UnpackLimits) -> SourceKind:
+def oci_repository(
+    tools: Tools, *, registries: Registries, identities: CloudIdentities, limits: UnpackLimits
+) -> SourceKind:
     """The kind, ready to run.
 
     Args:
         tools: the process's.
         registries: sessions with registries.
+        identities: logins of providers.
         limits: of what is extracted.
 
     """
     writer = tools.writer(OCI_REPOSITORY, reasons.SUMMARY)
     pulls = Pulls(tools.work, clock=tools.clock, limits=limits, algorithm=tools.storage.algorithm)
-    fetching = SourceStep(tools.client, registries, pulls, clock=tools.clock, writer=writer)
+    fetching = SourceStep(
+        tools.client, registries, pulls, identities=identities, clock=tools.clock, writer=writer
+    )
     storing = ArtifactStep(tools, OCI_REPOSITORY.kind, link=_LINK)
 
     async def steps(run: OCIRun) -> Success:
@@ -69,7 +74,6 @@ def oci_repository(tools: Tools, *, registries: Registries, limits: UnpackLimits
         run=OCIRun,
         steps=steps,
         summary=reasons.SUMMARY,
-        refused=REFUSED,
         link=_LINK,
     )
     return SourceKind(OCI_REPOSITORY, reconciler.reconcile, triggers.connect)

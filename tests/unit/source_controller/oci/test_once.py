@@ -14,6 +14,7 @@ from fluvial.api.source_oci import OCIRepository
 from fluvial.artifact.storage import Storage
 from fluvial.artifact.tar import UnpackLimits
 from fluvial.clock import RealClock
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.log import get_logger
@@ -221,6 +222,7 @@ async def test_a_thousand_equal_objects_cost_one_pull_and_one_file(
         cast("KubeClient", None),  # no Secret is named
         registries,
         pulls,
+        identities=cast("CloudIdentities", None),  # nor a provider
         clock=clock,
         writer=cast("StatusWriter", NoWriter()),
     )
@@ -253,6 +255,7 @@ async def test_a_file_goes_when_nobody_holds_it(
         cast("KubeClient", None),
         registries,
         pulls,
+        identities=cast("CloudIdentities", None),  # nor a provider
         clock=clock,
         writer=cast("StatusWriter", NoWriter()),
     )
@@ -277,6 +280,7 @@ async def test_a_file_that_somebody_touched_is_pulled_again(
         cast("KubeClient", None),
         registries,
         pulls,
+        identities=cast("CloudIdentities", None),  # nor a provider
         clock=clock,
         writer=cast("StatusWriter", NoWriter()),
     )
