@@ -52,11 +52,18 @@ ALGORITHMS: Final[dict[str, Callable[[], _Hash]]] = {
     "sha384": hashlib.sha384,
     "sha512": hashlib.sha512,
 }
-"""What ``--snapshot-digest-algo`` may be, and digests in a status are recognised by."""
+"""What ``--snapshot-digest-algo`` may be."""
+
+
+_KNOWN: Final[dict[str, Callable[[], _Hash]]] = {
+    **ALGORITHMS,
+    # Statuses of long ago have checksums of values in it.
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+}
 
 
 def _digest(data: bytes, algorithm: str) -> str:
-    hasher = ALGORITHMS[algorithm]()
+    hasher = _KNOWN[algorithm]()
     hasher.update(data)
     return f"{algorithm}:{hasher.hexdigest()}"
 
@@ -64,9 +71,9 @@ def _digest(data: bytes, algorithm: str) -> str:
 def is_digest(text: str) -> bool:
     """Whether a text is a digest that can be compared."""
     form = _FORM.fullmatch(text)
-    if form is None or form[1] not in ALGORITHMS:
+    if form is None or form[1] not in _KNOWN:
         return False
-    return len(ALGORITHMS[form[1]]().hexdigest()) == len(form[2])
+    return len(_KNOWN[form[1]]().hexdigest()) == len(form[2])
 
 
 def _matches(text: str, data: bytes) -> bool:
