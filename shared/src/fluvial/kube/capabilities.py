@@ -143,8 +143,7 @@ async def _read_version(client: KubeClient, group: str, version: str, found: set
     found.add(group_version)
     try:
         document = await client.request("GET", group_version_path(group, version))
-    except (ApiError, UnsafeName):
-        return
-    for entry in document.get("resources") or ():
-        if entry.get("kind"):
-            found.add(f"{group_version}/{entry['kind']}")
+        kinds = [str(entry["kind"]) for entry in document["resources"] if entry.get("kind")]
+    except (ApiError, UnsafeName, AttributeError, KeyError, TypeError):
+        return  # as a server that is down
+    found.update(f"{group_version}/{kind}" for kind in kinds)
