@@ -2,7 +2,7 @@
 
 With ``--watch-label-selector`` several processes share a kind. An object whose label changes goes
 to another one. This process then does nothing to it any more, even if a timer of its own is still
-running, and keeps its files only as long as the object's status leads consumers here.
+running, and keeps its files until the object's status leads consumers to the other one.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class Shard:
         return self._own is self._everyone or key in self._own.store
 
     def kept(self) -> set[ObjectKey]:
-        """Objects whose files stay: ours, and those whose status still leads here."""
+        """Objects whose files stay: ours, and others' that have no artifact elsewhere yet."""
         others = self._everyone.store.list() if self._own is not self._everyone else ()
         return {
             *(key_of(obj) for obj in self._own.store.list()),
-            *(key_of(obj) for obj in others if self._leads_here(obj)),
+            *(key_of(obj) for obj in others if not self._leads_elsewhere(obj)),
         }
 
     async def leave(self, key: ObjectKey) -> Result:
@@ -72,7 +72,7 @@ class Shard:
 
         """
         obj = self._everyone.store.get(key)
-        if obj is not None and self._leads_here(obj):
+        if obj is not None and not self._leads_elsewhere(obj):
             return Result(self._look_again)
         await self._storage.remove_object(self._kind, key)
         raise Ignored("another shard reconciles the object")
@@ -105,9 +105,9 @@ class Shard:
             return False
         return True
 
-    def _leads_here(self, obj: JsonObject) -> bool:
+    def _leads_elsewhere(self, obj: JsonObject) -> bool:
         artifact = _artifact_of(obj)
-        return artifact is not None and artifact.url.startswith(self._storage.url_for(""))
+        return artifact is not None and not artifact.url.startswith(self._storage.url_for(""))
 
 
 def _artifact_of(obj: JsonObject) -> Artifact | None:
