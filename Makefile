@@ -32,9 +32,15 @@ $(VENV)/.helm: $(VENV)/.run requirements/helm.txt
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/helm.txt; then touch $@; \
 	  else echo 'helm-python-sdk could not be installed: tests of Helm are skipped' >&2; [ "$${FLUVIAL_REQUIRE_HELM:-}" != 1 ]; fi
 
+# Servers of object storage for tests, beside what runs: they need other versions of the same packages.
+$(VENV)/.storage: requirements/storage.txt | $(VENV)/.run
+	$(PYTHON) -m venv $(VENV)/storage
+	$(VENV)/storage/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/storage.txt
+	@touch $@
+
 .PHONY: lock
 lock: ## Pin all dependencies with hashes again (needs uv; maintainers)
-	for use in run helm dev; do \
+	for use in run helm dev storage; do \
 	  (cd requirements && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade $$use.in -o $$use.txt); \
 	done
 
@@ -54,7 +60,7 @@ imports: $(VENV)/.dev ## Layers: import-linter
 	PYTHONPATH= $(BIN)/lint-imports
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.helm ## All tests that need no Go
+test: $(VENV)/.dev $(VENV)/.helm $(VENV)/.storage ## All tests that need no Go
 	bash tests/setup.sh
 	$(BIN)/python -m pytest -n 2 -m 'not real'
 

@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
 # Installs what tests need beyond Python packages: OpenSSH's server, for Git over SSH, GnuPG, for
-# signatures, and the CNCF's registry (distribution), for OCI. Quiet, may be run again, and never fails: where it
-# cannot install, it says so and the tests that need it are skipped and counted.
+# signatures, the CNCF's registry (distribution), for OCI, and, where npm is, Azurite, for buckets of Azure (186 MB).
+# Quiet, may be run again, and never fails: where it cannot install, it says so and the tests that need it are skipped
+# and counted.
 set -u
 
 have_sshd() { command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ]; }
 have_gpg() { command -v gpg >/dev/null 2>&1; }
 have_registry() { command -v docker-registry >/dev/null 2>&1; }
+
+azurite="$HOME/.cache/fluvial/azurite"
+azurite_lock="$(dirname "$0")/objectstores/azurite"
+have_azurite() { cmp -s "$azurite_lock/package-lock.json" "$azurite/installed.json"; }
+install_azurite() {
+  command -v node >/dev/null 2>&1 && mkdir -p "$azurite" && cp "$azurite_lock"/package*.json "$azurite" &&
+    npm ci --prefix "$azurite" --ignore-scripts --omit=dev --no-audit --no-fund --silent >/dev/null 2>&1 &&
+    cp "$azurite/package-lock.json" "$azurite/installed.json"
+}
+have_azurite || install_azurite || echo "tests/setup.sh: azurite could not be installed; tests of Azure's storage are skipped" >&2
 
 packages=()
 have_sshd || packages+=(openssh-server)
