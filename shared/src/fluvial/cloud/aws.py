@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -224,14 +225,14 @@ def _credentials(answer: Answer) -> AwsCredentials:
 
 
 def _xml(answer: Answer) -> ET.Element | None:
-    if b"<!" in answer.body:  # no entity is declared, so none can expand
+    """``None`` for an error that is not XML."""
+    root = None
+    if b"<!" not in answer.body:  # no entity is declared, so none can expand
+        with contextlib.suppress(ET.ParseError, ValueError):
+            root = ET.fromstring(answer.body)  # noqa: S314  # small, and without declarations
+    if root is None and answer.status == 200:
         raise answer.unreadable()
-    try:
-        return ET.fromstring(answer.body)  # noqa: S314  # small, and without declarations
-    except (ET.ParseError, ValueError):
-        if answer.status == 200:
-            raise answer.unreadable() from None
-        return None
+    return root
 
 
 def _text(root: ET.Element | None, name: str) -> str:

@@ -254,7 +254,7 @@ def _json_error(body: bytes) -> tuple[str, str]:
     explanation = document.get("error_description") or document.get("message") or ""
     explanation = explanation or document.get("Message") or ""
     return (
-        code if isinstance(code, str) else "",
+        code.rpartition("#")[2] if isinstance(code, str) else "",
         explanation if isinstance(explanation, str) else "",
     )
 
