@@ -18,7 +18,9 @@ import pytest
 
 from devcluster import DevCluster, Options
 from fluvial_cli.processes import Processes
-from harness.sources import Charts, SourceProcess, connected, until
+from gitservers.http import GitHttpServer
+from gitservers.repos import Repo
+from harness.sources import Charts, Commits, OneSource, SourceProcess, connected, until
 from harness.webserver import FileHost
 
 pytestmark = [pytest.mark.slow]
@@ -38,14 +40,19 @@ class Life:
     """
 
     controller: SourceProcess
-    charts: Charts
+    source: OneSource
     orders: Path
     deaths: list[str]
 
     @property
     def folder(self) -> Path:
         """What is stored of the source."""
-        return self.controller.storage / "helmrepository/default" / self.charts.key.name
+        return self.controller.storage / self.source.kind.lower() / "default" / self.source.key.name
+
+    @property
+    def calls(self) -> set[str]:
+        """The calls that it was killed at."""
+        return {death.split()[0] for death in self.deaths}
 
     async def killed_at_every_call(
         self,
@@ -64,7 +71,7 @@ class Life:
             most: calls; 0 for all.
 
         """
-        for nth in range(1, most + 1 or MOST_CALLS):
+        for nth in range(1, (most or MOST_CALLS) + 1):
             await first(nth)
             self.orders.write_text(str(nth))
             await act()
@@ -92,17 +99,25 @@ class Life:
 
     async def nothing_is_half(self) -> None:
         """What the status names, and what the link leads to, is whole, or it is to be deleted."""
-        artifact = await self.charts.artifact()
+        artifact = await self.source.artifact()
         path = self.controller.storage / artifact.get("path", "none")
-        if artifact and (path.exists() or not await self.charts.is_leaving()):
+        if artifact and (path.exists() or not await self.source.is_leaving()):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             assert f"sha256:{digest}" == artifact["digest"]
         if (self.folder / "index.yaml").exists():
             assert orjson.loads((self.folder / "index.yaml").read_bytes())["entries"]
 
 
+@dataclass
+class Lives:
+    """One controller, and a source of each way to be stored."""
+
+    charts: Life
+    commits: Life
+
+
 @pytest.fixture
-async def life(tmp_path: Path) -> AsyncIterator[Life]:
+async def lives(tmp_path: Path) -> AsyncIterator[Lives]:
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(DevCluster(Options()))
         kubeconfig, client = await stack.enter_async_context(
@@ -126,12 +141,36 @@ async def life(tmp_path: Path) -> AsyncIterator[Life]:
             flags=("--artifact-retention-ttl=0s", "--artifact-retention-records=1"),
             env=env,
         )
+        git = await stack.enter_async_context(GitHttpServer(tmp_path / "repos"))
         await controller.start()
-        yield Life(controller, Charts(client, host, "charts"), orders, [])
+        yield Lives(
+            Life(controller, Charts(client, host, "charts"), orders, []),
+            Life(
+                controller,
+                Commits(client, Repo(tmp_path / "repos", "app.git"), git.url),
+                orders,
+                [],
+            ),
+        )
 
 
-async def test_killed_at_any_call_of_any_phase(life: Life) -> None:
-    charts = life.charts
+async def changes(life: Life) -> None:
+    """Kill it at every call that a new revision makes."""
+    source = life.source
+
+    async def something_old(nth: int) -> None:
+        source.publish(f"2.0.{nth}")
+
+    async def change() -> None:
+        await source.request(source.revision)
+
+    await life.killed_at_every_call(change, source.is_ready, first=something_old)
+
+
+async def test_killed_while_an_index_is_stored(lives: Lives) -> None:
+    """It is a further name of a file that is whole, and a link leads to the newest."""
+    life = lives.charts
+    charts = life.source
 
     async def nothing(nth: int) -> None:
         if nth > 1:
@@ -139,23 +178,27 @@ async def test_killed_at_any_call_of_any_phase(life: Life) -> None:
             await until(charts.is_gone)
         charts.publish(f"1.0.{nth}")
 
-    async def something_old(nth: int) -> None:
-        charts.publish(f"2.0.{nth}")
-
     async def something(nth: int) -> None:
         charts.publish(f"3.0.{nth}")
         await charts.apply()
         await charts.request(f"{nth}")
         await until(charts.is_ready)
 
-    async def change() -> None:
-        await charts.request(charts.revision)
-
     # Beyond its folders a new object is stored as a changed one.
-    await life.killed_at_every_call(charts.apply, charts.is_ready, first=nothing, most=4)
-    await life.killed_at_every_call(change, charts.is_ready, first=something_old)
-    await life.killed_at_every_call(charts.delete, charts.is_gone, first=something)
+    await life.killed_at_every_call(charts.apply, charts.is_ready, first=nothing, most=2)
+    await changes(life)
+    await life.killed_at_every_call(charts.delete, charts.is_gone, first=something, most=3)
 
     assert not life.folder.exists()
-    calls = {death.split()[0] for death in life.deaths}
-    assert calls == {"mkdir", "open", "fsync", "rename", "symlink", "remove", "rmdir"}
+    assert life.calls >= {"mkdir", "rename", "symlink", "remove", "rmdir"}
+
+
+async def test_killed_while_a_tree_is_archived(lives: Lives) -> None:
+    """It is written beside its place, synced, and renamed."""
+    life = lives.commits
+    life.source.publish("1.0.0")
+    await life.source.apply()
+    await until(life.source.is_ready)
+    await changes(life)
+
+    assert life.calls >= {"open", "fsync", "rename"}

@@ -20,13 +20,15 @@ from fluvial.api.meta import RECONCILE_REQUEST
 from fluvial.kube.client import KubeClient
 from fluvial.kube.config import load_client
 from fluvial.kube.errors import NotFound
-from fluvial.kube.kinds import HELM_REPOSITORY
+from fluvial.kube.kinds import GIT_REPOSITORY, HELM_REPOSITORY
+from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial_cli.dev import install
 from fluvial_cli.processes import Processes, Program
+from gitservers.repos import Repo
 from harness.webserver import FileHost
 
-__all__ = ["Charts", "SourceProcess", "connected", "free_port", "until"]
+__all__ = ["Charts", "Commits", "OneSource", "SourceProcess", "connected", "free_port", "until"]
 
 NAMESPACE = "default"
 _TIMEOUT = 30.0
@@ -42,48 +44,56 @@ async def connected(folder: Path, kubeconfig: JsonObject) -> AsyncIterator[tuple
         yield path, client
 
 
-class Charts:
-    """A HelmRepository and the host that it is on: the quickest of all sources.
+class OneSource:
+    """One source and what it is fetched from.
 
     Args:
         client: of the cluster.
-        host: serves its index.
+        resource: its kind.
+        spec: its spec.
         name: of the object.
+
+    Attributes:
+        revision: what was published last.
 
     """
 
-    def __init__(self, client: KubeClient, host: FileHost, name: str) -> None:
+    def __init__(
+        self, client: KubeClient, resource: Resource, spec: JsonObject, *, name: str
+    ) -> None:
         self._client = client
-        self._host = host
+        self._resource = resource
+        self._spec = spec
         self.key = ObjectKey(NAMESPACE, name)
         self.revision = ""
 
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return self._resource.kind
+
     def publish(self, version: str) -> None:
-        """Have the host serve another index."""
-        entry = {"name": "app", "version": version, "urls": [f"app-{version}.tgz"]}
-        data = orjson.dumps({"apiVersion": "v1", "entries": {"app": [entry]}})
-        (self._host.root / self.key.name).mkdir(exist_ok=True)
-        (self._host.root / self.key.name / "index.yaml").write_bytes(data)
-        self.revision = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        """Have something else to be fetched."""
+        raise NotImplementedError
 
     async def apply(self, *, labels: Mapping[str, str] | None = None) -> None:
         """Create the object, or change its labels."""
         obj = {
-            "apiVersion": HELM_REPOSITORY.api_version,
-            "kind": HELM_REPOSITORY.kind,
+            "apiVersion": self._resource.api_version,
+            "kind": self._resource.kind,
             "metadata": {
                 "name": self.key.name,
                 "namespace": self.key.namespace,
                 "labels": dict(labels or {}),
             },
-            "spec": {"url": f"{self._host.url}/{self.key.name}", "interval": "1h"},
+            "spec": self._spec,
         }
-        await self._client.apply(HELM_REPOSITORY, self.key, obj, field_manager="test")
+        await self._client.apply(self._resource, self.key, obj, field_manager="test")
 
     async def request(self, token: str) -> None:
         """Ask for a reconcile."""
         await self._client.patch(
-            HELM_REPOSITORY,
+            self._resource,
             self.key,
             {"metadata": {"annotations": {RECONCILE_REQUEST: token}}},
             patch_type="merge",
@@ -92,12 +102,12 @@ class Charts:
 
     async def delete(self) -> None:
         """Ask for deletion."""
-        await self._client.delete(HELM_REPOSITORY, self.key)
+        await self._client.delete(self._resource, self.key)
 
     async def is_leaving(self) -> bool:
         """Whether its deletion was asked for, or is done."""
         try:
-            obj = await self._client.get(HELM_REPOSITORY, self.key)
+            obj = await self._client.get(self._resource, self.key)
         except NotFound:
             return True
         return "deletionTimestamp" in obj["metadata"]
@@ -105,7 +115,7 @@ class Charts:
     async def status(self) -> JsonObject | None:
         """Its status; ``None`` once it is gone."""
         try:
-            obj = await self._client.get(HELM_REPOSITORY, self.key)
+            obj = await self._client.get(self._resource, self.key)
         except NotFound:
             return None
         return obj.get("status") or {}
@@ -124,6 +134,50 @@ class Charts:
     async def is_gone(self) -> bool:
         """Whether the object is."""
         return await self.status() is None
+
+
+class Charts(OneSource):
+    """A HelmRepository, the quickest of all sources; the rest as ``OneSource``.
+
+    Args:
+        client: of the cluster.
+        host: serves its index.
+        name: of the object.
+
+    """
+
+    def __init__(self, client: KubeClient, host: FileHost, name: str) -> None:
+        spec = {"url": f"{host.url}/{name}", "interval": "1h"}
+        super().__init__(client, HELM_REPOSITORY, spec, name=name)
+        self._host = host
+
+    def publish(self, version: str) -> None:
+        """Have the host serve another index."""
+        entry = {"name": "app", "version": version, "urls": [f"app-{version}.tgz"]}
+        data = orjson.dumps({"apiVersion": "v1", "entries": {"app": [entry]}})
+        (self._host.root / self.key.name).mkdir(exist_ok=True)
+        (self._host.root / self.key.name / "index.yaml").write_bytes(data)
+        self.revision = f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class Commits(OneSource):
+    """A GitRepository; the rest as ``OneSource``.
+
+    Args:
+        client: of the cluster.
+        repo: is committed to.
+        url: of the server that has it.
+
+    """
+
+    def __init__(self, client: KubeClient, repo: Repo, url: str) -> None:
+        spec = {"url": f"{url}/{repo.name}", "interval": "1h", "ref": {"branch": "main"}}
+        super().__init__(client, GIT_REPOSITORY, spec, name="commits")
+        self._repo = repo
+
+    def publish(self, version: str) -> None:
+        """Make another commit."""
+        self.revision = f"main@sha1:{self._repo.commit({'version': version})}"
 
 
 async def until(state: Callable[[], Awaitable[bool]], timeout: float = _TIMEOUT) -> None:
