@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from fluvial.api.source import HelmRepository
 from fluvial.kube.client import KubeClient
-from source_controller.helm.client import HelmJobs
 from source_controller.helm.index import InvalidIndex
 from source_controller.helmrepository.access import index_url, read_access
 from source_controller.helmrepository.reasons import FAILED, INDEXATION_FAILED
+from source_controller.helmrepository.sharing import Index, Indexes, IndexRequest
 from source_controller.source import reasons
 from source_controller.source.run import Run, StatusWriter, StepFailed
 from source_controller.source.secrets import auth_failed
 from source_controller.web.access import shown
-from source_controller.web.client import WebClient, WebError
+from source_controller.web.client import WebError
 from source_controller.web.tls import InvalidTls
 
 __all__ = ["FetchedIndex", "SourceStep"]
-
-_DOWNLOADED = "index"
-_REWRITTEN = "index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +27,13 @@ class FetchedIndex:
     Attributes:
         revision: digest of the bytes that were served.
         url: the repository's, to show.
-        file: the index as it is to be stored; ``None`` if it is stored already.
+        index: as it is to be stored; ``None`` if it is stored already.
 
     """
 
     revision: str
     url: str
-    file: Path | None
+    index: Index | None
 
     @property
     def hex(self) -> str:
@@ -50,33 +46,18 @@ class SourceStep:
 
     Args:
         client: reads the Secrets.
-        web: downloads.
-        jobs: read indexes.
+        indexes: shared by all objects.
         writer: for progress.
-        max_bytes: of an index.
-        algorithm: of revisions.
 
     """
 
-    def __init__(
-        self,
-        client: KubeClient,
-        web: WebClient,
-        jobs: HelmJobs,
-        writer: StatusWriter,
-        *,
-        max_bytes: int,
-        algorithm: str,
-    ) -> None:
+    def __init__(self, client: KubeClient, indexes: Indexes, writer: StatusWriter) -> None:
         self._client = client
-        self._web = web
-        self._jobs = jobs
+        self._indexes = indexes
         self._writer = writer
-        self._max_bytes = max_bytes
-        self._algorithm = algorithm
 
     async def run(self, run: Run[HelmRepository]) -> FetchedIndex:
-        """Download into ``run.folder``.
+        """Download, and read with ``run.folder``.
 
         Raises:
             StepFailed: ``URLInvalid``, ``AuthenticationFailed``, ``Failed`` or
@@ -86,41 +67,40 @@ class SourceStep:
         spec = run.obj.spec
         url, address = index_url(spec.url)
         access = await read_access(self._client, run.key.namespace, spec, address)
+        request = IndexRequest(
+            url, access.for_file(url), run.key.namespace, timeout=spec.timeout_seconds
+        )
+        max_age = 0.0 if _asked(run) else spec.interval_seconds / 2
         try:
-            found = await self._web.download(
-                url,
-                run.folder / _DOWNLOADED,
-                access=access.for_file(url),
-                max_bytes=self._max_bytes,
-                timeout=spec.timeout_seconds,
-                algorithm=self._algorithm,
-            )
+            served = await self._indexes.download(request, max_age=max_age)
         except InvalidTls as error:
             raise auth_failed(f"failed to configure TLS: {error}") from error
         except WebError as error:
             raise StepFailed(
                 reasons.FETCH_FAILED, FAILED, f"failed to fetch Helm repository index: {error}"
             ) from error
-        revision = str(found.digest)
+        except OSError as error:
+            raise _disk_failed(error) from error
+        revision = str(served.packed.digest)
         if run.artifact is not None and run.artifact.revision == revision:
             run.clear(reasons.FETCH_FAILED)
             return FetchedIndex(revision, shown(access.home), None)
-        await self._rewrite(run)
+        index = await self._read(run, request, served)
         run.clear(reasons.FETCH_FAILED)
         await self._announce(run, revision)
-        return FetchedIndex(revision, shown(access.home), run.folder / _REWRITTEN)
+        return FetchedIndex(revision, shown(access.home), index)
 
-    async def _rewrite(self, run: Run[HelmRepository]) -> None:
+    async def _read(self, run: Run[HelmRepository], request: IndexRequest, served: Index) -> Index:
         try:
-            await self._jobs.rewrite_index(
-                run.folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=run.key.namespace
-            )
+            return await self._indexes.read(request, served, run.folder)
         except InvalidIndex as error:
             raise StepFailed(
                 reasons.FETCH_FAILED,
                 INDEXATION_FAILED,
                 f"failed to load Helm repository from index YAML: {error}",
             ) from error
+        except OSError as error:
+            raise _disk_failed(error) from error
 
     async def _announce(self, run: Run[HelmRepository], revision: str) -> None:
         message = f"new index revision '{revision}'"
@@ -128,3 +108,17 @@ class SourceStep:
             run.set_true(reasons.ARTIFACT_OUTDATED, reasons.NEW_REVISION, message)
         run.progress(f"building artifact: {message}", drift=True)
         await self._writer.write(run)
+
+
+def _asked(run: Run[HelmRepository]) -> bool:
+    """Whether somebody waits for what the repository serves now: by annotation or a new spec."""
+    observed = run.obj.status.observed_generation
+    return run.requested or bool(observed > 0 and observed != run.generation)
+
+
+def _disk_failed(error: OSError) -> StepFailed:
+    return StepFailed(
+        reasons.STORAGE_OPERATION_FAILED,
+        reasons.ARCHIVE_OPERATION_FAILED,
+        f"unable to save the index: {error.strerror}",
+    )

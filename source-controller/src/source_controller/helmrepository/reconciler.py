@@ -1,6 +1,8 @@
 """What happens to one HelmRepository, in order.
 
 static? > (source.reconciler) > fetch > read > store
+
+Fetching and reading are shared by objects whose trust and wishes are equal.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from fluvial.kube.kinds import HELM_REPOSITORY
 from source_controller.helm.client import HelmJobs
 from source_controller.helmrepository import reasons, triggers
 from source_controller.helmrepository.fetching import FetchedIndex, SourceStep
+from source_controller.helmrepository.sharing import Indexes
 from source_controller.helmrepository.static import StaticRepositories
 from source_controller.helmrepository.unsupported import REFUSED
 from source_controller.source.finish import Success
@@ -39,30 +42,32 @@ def helm_repository(
 
     """
     writer = tools.writer(HELM_REPOSITORY, reasons.SUMMARY)
-    fetching = SourceStep(
-        tools.client,
+    indexes = Indexes(
+        tools.work,
         web,
         jobs,
-        writer,
+        clock=tools.clock,
         max_bytes=max_index_bytes,
         algorithm=tools.storage.algorithm,
     )
+    fetching = SourceStep(tools.client, indexes, writer)
     storing = ArtifactStep(tools, HELM_REPOSITORY.kind, link=_LINK)
 
     async def steps(run: Run[HelmRepository]) -> Success:
         async with work_folder(tools.work, run):
-            index = await fetching.run(run)
-            if index.file is None:
-                storing.up_to_date(run, index.revision)
+            fetched = await fetching.run(run)
+            if fetched.index is None:
+                storing.up_to_date(run, fetched.revision)
             else:
-                await storing.store_file(
+                await storing.store_shared(
                     run,
-                    index.file,
-                    revision=index.revision,
-                    filename=f"index-{index.hex}.yaml",
+                    fetched.index.file,
+                    packed=fetched.index.packed,
+                    revision=fetched.revision,
+                    filename=f"index-{fetched.hex}.yaml",
                 )
-        run.stored(f"stored artifact: revision '{index.revision}'")
-        return _success(run, index)
+        run.stored(f"stored artifact: revision '{fetched.revision}'")
+        return _success(run, fetched)
 
     reconciler = SourceReconciler(
         tools,

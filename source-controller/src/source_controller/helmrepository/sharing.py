@@ -1,0 +1,230 @@
+"""One download and one reading of an index for all objects that want the same.
+
+What is shared is the finished file, given away as a further name of it. Everything shared lies
+where no worker can write, for a worker is one namespace's, and this is everyone's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import shutil
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yarl
+
+from fluvial.artifact import publishing, tar
+from fluvial.artifact.threads import StopFlag, in_thread
+from fluvial.clock import Clock
+from source_controller.helm.client import HelmJobs
+from source_controller.source.once import Once
+from source_controller.web.access import Access, Tls
+from source_controller.web.client import WebClient
+
+__all__ = ["Index", "IndexRequest", "Indexes"]
+
+_FOLDER = ".indexes"
+_WINDOW_SECONDS = 2.0
+_KEEP_SECONDS = 600.0
+_MAX_KEPT = 64
+_MAX_KEPT_BYTES = 256 << 20
+_DOWNLOADED, _REWRITTEN = "index", "index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """Everything that an index depends on; equal requests get the same.
+
+    Attributes:
+        url: of the index.
+        access: what is shown to its host.
+        namespace: of the object; counts where the object brings its own trust.
+        timeout: seconds for the download.
+
+    """
+
+    url: yarl.URL
+    access: Access = field(repr=False)
+    namespace: str
+    timeout: float
+
+    @property
+    def domain(self) -> tuple[str, str]:
+        """Equal only for objects that may share what one of them fetched."""
+        tls = self.access.tls
+        namespace = "" if tls == Tls() else self.namespace
+        hasher = hashlib.sha256()
+        for value in (
+            *(str(self.access.home), self.access.username, self.access.password),
+            *(tls.ca, tls.certificate, tls.key, str(tls.verify)),
+        ):
+            data = value.encode()
+            hasher.update(len(data).to_bytes(8, "big") + data)
+        return namespace, hasher.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Index:
+    """A file with an index; it is there as long as this value is.
+
+    Attributes:
+        file: not to be written to.
+        packed: its size and digest.
+        written: when it was written, in nanoseconds.
+
+    """
+
+    file: Path
+    packed: tar.PackResult
+    written: int
+
+    def is_whole(self) -> bool:
+        """Whether nobody touched the file, which has names where others might."""
+        try:
+            found = self.file.stat()
+        except OSError:
+            return False
+        return (found.st_size, found.st_mtime_ns) == (self.packed.size, self.written)
+
+
+class Indexes:
+    """Fetches and reads indexes.
+
+    Args:
+        folder: for files; emptied at the start of the process.
+        web: downloads.
+        jobs: read them.
+        clock: ages what is remembered.
+        max_bytes: of an index.
+        algorithm: of digests.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        web: WebClient,
+        jobs: HelmJobs,
+        *,
+        clock: Clock,
+        max_bytes: int,
+        algorithm: str,
+    ) -> None:
+        self._folder = folder / _FOLDER
+        self._web = web
+        self._jobs = jobs
+        self._max_bytes = max_bytes
+        self._algorithm = algorithm
+        self._numbers = itertools.count()
+        self._downloads: Once[tuple[object, ...], Index] = Once(
+            clock,
+            keep=_WINDOW_SECONDS,
+            size=_MAX_KEPT,
+            weigh=_weight,
+            max_weight=_MAX_KEPT_BYTES,
+        )
+        self._read: Once[tuple[object, ...], Index] = Once(
+            clock,
+            keep=_KEEP_SECONDS,
+            size=_MAX_KEPT,
+            weigh=_weight,
+            max_weight=_MAX_KEPT_BYTES,
+        )
+
+    async def download(self, request: IndexRequest, *, max_age: float) -> Index:
+        """The index as it is served.
+
+        Args:
+            request: see there.
+            max_age: seconds that the answer to an equal request may be old; 0 for a new one.
+
+        Raises:
+            WebError, InvalidTls: as ``WebClient.download``.
+            OSError: the disk is full.
+
+        """
+        key = (request.domain, request.url, request.timeout)
+        return await _whole(self._downloads, key, lambda: self._download(request), max_age=max_age)
+
+    async def read(self, request: IndexRequest, served: Index, folder: Path) -> Index:
+        """The index as it is stored.
+
+        Args:
+            request: by which it was downloaded.
+            served: what was downloaded.
+            folder: of the run, for the worker that reads it.
+
+        Raises:
+            InvalidIndex: it is none.
+            OSError: the disk is full.
+
+        """
+        key = (request.domain, served.packed.digest)
+        return await _whole(
+            self._read, key, lambda: self._rewrite(served, folder, request.namespace)
+        )
+
+    async def _download(self, request: IndexRequest) -> Index:
+        target = await self._new_file()
+        try:
+            found = await self._web.download(
+                request.url,
+                target,
+                access=request.access,
+                max_bytes=self._max_bytes,
+                timeout=request.timeout,
+                algorithm=self._algorithm,
+            )
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        return _index(target, tar.PackResult(found.size, found.digest, ()))
+
+    async def _rewrite(self, served: Index, folder: Path, namespace: str) -> Index:
+        await in_thread(lambda _: shutil.copyfile(served.file, folder / _DOWNLOADED))
+        await self._jobs.rewrite_index(
+            folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=namespace
+        )
+        target = await self._new_file()
+        write = publishing.copy(folder / _REWRITTEN, algorithm=self._algorithm, max_bytes=0)
+
+        def publish(stop: StopFlag) -> tar.PackResult:
+            return publishing.publish(target, write, stop)
+
+        try:
+            packed = await in_thread(publish)
+        except BaseException:  # it may have been finished nevertheless
+            target.unlink(missing_ok=True)
+            raise
+        return _index(target, packed)
+
+    async def _new_file(self) -> Path:
+        await in_thread(lambda _: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+        return self._folder / str(next(self._numbers))
+
+
+async def _whole(
+    once: Once[tuple[object, ...], Index],
+    key: tuple[object, ...],
+    make: Callable[[], Awaitable[Index]],
+    *,
+    max_age: float | None = None,
+) -> Index:
+    found = await once.get(key, make, max_age=max_age)
+    if found.is_whole():
+        return found
+    once.forget(key)
+    return await once.get(key, make, max_age=max_age)
+
+
+def _index(file: Path, packed: tar.PackResult) -> Index:
+    index = Index(file, packed, file.stat().st_mtime_ns)
+    weakref.finalize(index, file.unlink, missing_ok=True)
+    return index
+
+
+def _weight(index: Index) -> int:
+    return index.packed.size
