@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,6 +84,22 @@ class GeneratorWorld(SourceWorld):
     async def made_files(self, name: str) -> dict[str, str]:
         """The content of an ExternalArtifact's artifact, fetched from its URL."""
         return await self.files(await self.made(name))
+
+    async def messages(self, name: str = "gen") -> list[tuple[str, str, str]]:
+        """Type, reason and message of a generator's events, oldest first."""
+        page = await self.client.list_all(kinds.EVENT, namespace=NAMESPACE)
+        mine = [e for e in page.items if e["involvedObject"]["name"] == name]
+        mine.sort(key=lambda event: int(event["metadata"]["resourceVersion"]))
+        return [(event["type"], event["reason"], event["message"]) for event in mine]
+
+    async def until_told(self, text: str, name: str = "gen") -> tuple[str, str, str]:
+        """The first event with a text in its message."""
+        async with asyncio.timeout(20):
+            while True:
+                for event in await self.messages(name):
+                    if text in event[2]:
+                        return event
+                await asyncio.sleep(0.02)
 
     async def idle(self) -> None:
         """Wait until no generator has anything to do."""

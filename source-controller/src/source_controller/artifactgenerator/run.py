@@ -11,6 +11,7 @@ from fluvial.api.source_extensions import ArtifactGenerator, ExternalArtifactRef
 from fluvial.clock import Clock
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
+from source_controller.artifactgenerator.pathpattern import is_object_name
 
 __all__ = ["GeneratorRun"]
 
@@ -66,9 +67,13 @@ class GeneratorRun:
 
     @property
     def inventory(self) -> dict[str, ExternalArtifactReference]:
-        """What was generated last, by name. Entries of other namespaces are nobody's work here."""
+        """What was generated last, by name; entries that cannot be ours are forged, and ignored."""
         own = self.key.namespace
-        return {item.name: item for item in self.obj.status.inventory if item.namespace == own}
+        return {
+            item.name: item
+            for item in self.obj.status.inventory
+            if item.namespace == own and is_object_name(item.name)
+        }
 
     def ready(self, status: ConditionStatus, reason: str, message: str) -> None:
         """Set Ready."""
