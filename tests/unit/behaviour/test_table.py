@@ -9,6 +9,7 @@ import pytest
 
 from kustomize_controller.kustomization.unsupported import REFUSED_FIELDS
 from source_controller.bucket.unsupported import REFUSED as BUCKET_REFUSED
+from source_controller.helmchart.unsupported import REFUSED as HELM_CHART_REFUSED
 from source_controller.helmrepository.unsupported import REFUSED as HELM_REPOSITORY_REFUSED
 from unit.behaviour import table
 from unit.behaviour.table import BadTable, Row, Shown
@@ -18,6 +19,7 @@ _CRDS = _TESTS.parent / "charts/fluvial/crds"
 _REFUSED = {
     "Kustomization": REFUSED_FIELDS,
     "GitRepository": (),
+    "HelmChart": HELM_CHART_REFUSED,
     "HelmRepository": HELM_REPOSITORY_REFUSED,
     "OCIRepository": (),
     "Bucket": BUCKET_REFUSED,
