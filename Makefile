@@ -107,6 +107,10 @@ bench-report: $(VENV)/.run ## Measure 100 and 1,000 on both control planes into 
 bench-sources: $(VENV)/.run ## Measure large sources: time, and memory of the controller and its workers
 	$(BIN)/python -m bench.sources
 
+.PHONY: bench-helm
+bench-helm: $(VENV)/.run $(VENV)/.helm ## Measure renders of Helm charts: time, memory, start, leaks
+	$(BIN)/python -m bench.helm
+
 .PHONY: bench-devcluster
 bench-devcluster: $(VENV)/.run ## Measure devcluster: start, memory, applies and watches
 	$(BIN)/python -m bench.devcluster

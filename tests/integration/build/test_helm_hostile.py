@@ -28,6 +28,7 @@ from fluvial.log import get_logger
 from fluvial.workers.landlock import landlock_version
 from fluvial.workers.pool import WorkerPool
 from harness.charts import chart, packed
+from harness.helm import need_helm
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -172,6 +173,7 @@ async def test_what_fails_is_not_printed(render: Render) -> None:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fenced() -> AsyncIterator[WorkerPool]:
+    need_helm()
     if landlock_version() < 4:
         pytest.skip("the kernel has no Landlock that keeps connections")
     pool = engine_pool(log=get_logger("test"), size=1, keep_spare=False)

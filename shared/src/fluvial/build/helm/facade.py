@@ -42,6 +42,7 @@ class Facade:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # it would hold back every body for 40 ms
 
             def do_GET(self) -> None:
                 status, body = facade.answer(self.path)

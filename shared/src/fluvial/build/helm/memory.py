@@ -34,6 +34,7 @@ _TEXTS_BEFORE = 4
 _HEAD = _TEXTS_BEFORE * _TEXT.size
 _SIZE = _HEAD + _LIST.size
 _WORD = 8
+_PAGE = 4096
 _LONGEST = 256
 _NEARBY = 1 << 32
 """Go's heap lies in one piece; the structure is this near to the list that it points to."""
@@ -145,8 +146,7 @@ def _find(
         for address in _lists(block, count)
         if _has_texts(memory, address, api_versions)
     }
-    words = {word for block in data for word in memoryview(block).cast("Q")}
-    for address in words:
+    for address in _words(data):
         if address % _WORD or not any(abs(address - each) < _NEARBY for each in lists):
             continue
         content = memory.read(address, _SIZE)
@@ -155,6 +155,18 @@ def _find(
         texts = [memory.text(content[at : at + _TEXT.size]) for at in range(0, _HEAD, _TEXT.size)]
         if texts == [version, version, *version.removeprefix("v").split(".")[:2]]:
             yield address
+
+
+def _words(blocks: Sequence[bytes]) -> set[int]:
+    """Every different word; most pages have never been written to."""
+    empty = bytes(_PAGE)
+    return {
+        word
+        for block in blocks
+        for start in range(0, len(block), _PAGE)
+        if (page := block[start : start + _PAGE]) != empty
+        for word in memoryview(page).cast("Q")
+    }
 
 
 def _lists(block: bytes, count: int) -> Iterator[int]:
