@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from harness.helmcharts import ChartWorld, chart, packed, publish, unpacked
 from harness.source import condition, fast_settings
 from harness.webserver import FileHost
 from source_controller.helm import client
-from source_controller.source import work
 
 APP = packed(chart())
 
@@ -92,7 +92,8 @@ async def test_a_chart_becomes_a_served_artifact(world: ChartWorld, charts: Path
     assert obj["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
     event = await world.until_event("ChartPullSucceeded")
     group = "source.toolkit.fluxcd.io"
-    assert (event["type"], event["message"]) == ("Normal", found["message"])
+    assert event["type"] == "Normal"
+    assert event["message"] == "pulled 'app' chart with version '1.0.0'"
     assert event["metadata"]["annotations"][f"{group}/revision"] == "1.0.0"
     assert event["metadata"]["annotations"][f"{group}/digest"] == artifact["digest"]
 
@@ -468,7 +469,7 @@ async def test_no_room_for_a_download(world: ChartWorld, monkeypatch: pytest.Mon
 
     await world.of(kinds.HELM_REPOSITORY).until_ready("charts")
     with monkeypatch.context() as full:
-        full.setattr(work.tempfile, "mkdtemp", refuse)
+        full.setattr(tempfile, "mkdtemp", refuse)
         await world.chart()
         obj = await world.until_failed("DirectoryCreationFailed")
         assert condition(obj, "StorageOperationFailed")["status"] == "True"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ async def test_a_commit_becomes_a_package(
 async def test_a_revision_becomes_build_metadata(world: ChartWorld) -> None:
     files = chart(files={"prod.yaml": "v: prod\n"})
     await world.stored_source(below("app", files), kind="Bucket", revision=DIGEST)
-    spec = {"sourceRef": BUCKET, "reconcileStrategy": "Revision"}
+    spec: dict[str, Any] = {"sourceRef": BUCKET, "reconcileStrategy": "Revision"}
     await world.chart(**spec)
     obj = await world.until_ready(revision="1.0.0+ab12ab12ab12")
     assert "version: 1.0.0+ab12ab12ab12" in unpacked(await world.package(obj))["Chart.yaml"]

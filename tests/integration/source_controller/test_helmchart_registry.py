@@ -132,7 +132,7 @@ async def test_credentials_of_a_registry(world: World, fake: FakeRegistry) -> No
     obj = await world.until_failed("AuthenticationFailed")
     assert "artifact" not in obj["status"]
     await world.pull_secret("login", "other.example", "robot", "topsecret")
-    spec = {"url": f"{fake.oci}/charts", "type": "oci", "interval": None}
+    spec: dict[str, Any] = {"url": f"{fake.oci}/charts", "type": "oci", "interval": None}
     await world.helm_repository(**spec, secretRef={"name": "login"})
     await world.request("wrong host")
     obj = await world.until_handled("wrong host")
@@ -151,7 +151,7 @@ async def test_credentials_of_a_registry(world: World, fake: FakeRegistry) -> No
 async def test_what_a_repository_says_about_its_registry(
     world: World, fake: FakeRegistry, tmp_path: Path
 ) -> None:
-    spec = {"url": f"{fake.oci}/charts", "type": "oci", "interval": None}
+    spec: dict[str, Any] = {"url": f"{fake.oci}/charts", "type": "oci", "interval": None}
     await world.helm_repository(**spec, provider="aws")
     await world.chart()
     obj = await world.until_failed("AuthenticationFailed")
