@@ -52,10 +52,10 @@ async def test_a_chart_with_all_that_it_needs(helm: HelmRenderer, tmp_path: Path
         {"name": "lib", "version": "2.x", "repository": "https://charts.example", "alias": "two"},
         {"name": "near", "version": "*", "repository": "file://../near"},
         {
-            "name": "off",
+            "name": "rest",
             "version": "*",
-            "repository": "file://../near/../off",
-            "condition": "off.on",
+            "repository": "file://../near/../rest",
+            "condition": "rest.enabled",
         },
     ]
     template = "v: {{ .Values.v }}\nchart: {{ .Chart.Name }}-{{ .Chart.Version }}\n"
