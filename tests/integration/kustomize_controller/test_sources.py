@@ -125,6 +125,9 @@ async def test_external_artifacts_are_behind_their_gate(world: Harness) -> None:
 
 
 async def test_a_kind_that_the_cluster_does_not_serve_is_said(world: Harness) -> None:
+    definition = "buckets.source.toolkit.fluxcd.io"
+    await world.client.delete(kinds.CRD, ObjectKey("", definition))
+    await world.gone(kinds.CRD, definition, "")
     await world.kustomization(sourceRef={"kind": "Bucket", "name": "x"})
     failed = await world.failed("ArtifactFailed")
 
