@@ -22,7 +22,7 @@ from fluvial.build import scalars
 from fluvial.build.emit import dump
 from fluvial.build.errors import YamlError
 
-__all__ = ["MAX_DEPTH", "Reduce", "dump", "load_all", "load_one"]
+__all__ = ["MAX_DEPTH", "Reduce", "dump", "load_all", "load_first", "load_one"]
 
 MAX_DEPTH: Final = 250
 
@@ -72,6 +72,23 @@ def load_all(data: bytes, *, source: str = "", unique_keys: bool = True) -> list
     return [document for document in composer.documents() if document is not None]
 
 
+def load_first(data: bytes, *, source: str = "") -> Any:
+    """The first document of a stream, ``None`` where it is empty; what follows it is not read.
+
+    This is how Go's ``yaml.Unmarshal`` reads, of two equal keys the last one as well.
+
+    Args:
+        data: as for ``load_all``.
+        source: likewise.
+
+    Raises:
+        YamlError: the first document is not YAML, or YAML that Kubernetes refuses.
+
+    """
+    documents = _Composer(data, source, unique_keys=False).documents(most=1)
+    return documents[0] if documents else None
+
+
 def load_one(data: bytes | BinaryIO, *, source: str = "", reduce: Reduce | None = None) -> Any:
     """The only document of a stream; ``None`` where there is none.
 
@@ -118,12 +135,15 @@ class _Composer:
         except pyyaml.YAMLError as error:
             raise self._from_library(error) from None
 
-    def documents(self) -> list[Any]:
-        found = []
+    def documents(self, *, most: int = 0) -> list[Any]:
+        """The documents, or only the first so many of them."""
+        found: list[Any] = []
         try:
             self._parser.get_event()
             while type(event := self._parser.get_event()) is not pyyaml.StreamEndEvent:
                 found.append(self._document(event))
+                if len(found) == most:
+                    break
         except pyyaml.YAMLError as error:
             raise self._from_library(error) from None
         return found

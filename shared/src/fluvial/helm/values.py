@@ -188,11 +188,12 @@ def read_values(text: bytes, *, where: str = "values") -> Values:
 
     """
     try:
-        documents = yaml.load_all(text, unique_keys=False)
+        values = yaml.load_first(text)
     except YamlError as error:
         line = f" (line {error.line})" if error.line else ""
         raise ValuesError(f"values from {where}: the text is not YAML{line}") from None
-    values = documents[0] if documents else {}
+    if values is None:
+        return {}
     if not isinstance(values, dict):
         raise ValuesError(f"values from {where}: the text is not a map of values")
     return values
