@@ -40,7 +40,7 @@ __all__ = [
     "says_ready",
 ]
 
-CONTROLLERS = ("source-controller", "kustomize-controller")
+CONTROLLERS = ("source-controller", "kustomize-controller", "notification-controller")
 """The controllers that are written, in the order in which they start."""
 
 SYSTEM_NAMESPACE = "flux-system"
@@ -240,6 +240,8 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
         "--health-addr=127.0.0.1:0",
         "--metrics-addr=127.0.0.1:0",
     ]
+    if name == "notification-controller":
+        return [*argv, "--receiverAddr=127.0.0.1:0"]
     data = folder / name
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":

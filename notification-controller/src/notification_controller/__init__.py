@@ -1,1 +1,1 @@
-"""Sends events out and takes webhooks in (not written yet)."""
+"""Takes webhooks in."""

@@ -25,6 +25,7 @@ _REFUSED = {
     "Bucket": BUCKET_REFUSED,
     "ExternalArtifact": (),
     "ArtifactGenerator": (),
+    "Receiver": (),
 }
 
 

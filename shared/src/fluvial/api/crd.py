@@ -16,6 +16,7 @@ from msgspec import inspect
 
 from fluvial.api import (
     kustomize,
+    notification,
     source,
     source_bucket,
     source_extensions,
@@ -162,6 +163,16 @@ KINDS: tuple[CrdKind, ...] = (
         categories=("all", "fluxcd", "fluxcd-appliers"),
         columns=(_AGE, _READY, _STATUS),
         # A definition that describes ${...} must not have it substituted when it is applied.
+        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+    ),
+    CrdKind(
+        model=notification.Receiver,
+        group=notification.GROUP,
+        plural="receivers",
+        description="An address that wakes objects when it is called.",
+        component="notification-controller",
+        categories=("all", "fluxcd", "fluxcd-notifications"),
+        columns=(_AGE, _READY, _STATUS),
         annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
     ),
 )

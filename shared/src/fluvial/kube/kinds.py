@@ -19,6 +19,7 @@ __all__ = [
     "LEASE",
     "NAMESPACE",
     "OCI_REPOSITORY",
+    "RECEIVER",
     "SECRET",
     "SERVICE_ACCOUNT",
 ]
@@ -45,6 +46,9 @@ KUSTOMIZATION = Resource(
 )
 HELM_RELEASE = Resource(
     "helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease", namespaced=True
+)
+RECEIVER = Resource(
+    "notification.toolkit.fluxcd.io", "v1", "receivers", "Receiver", namespaced=True
 )
 
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)

@@ -125,6 +125,8 @@ class Manager:
 
     client: KubeClient
     """Under the controller's own identity."""
+    everywhere: HttpKubeClient
+    """The same without a guard: for the little that replicas may write without the lease."""
     informers: InformerFactory
     events: EventRecorder
     http: aiohttp.ClientSession
@@ -278,7 +280,7 @@ class Manager:
                     options.leader_election_retry_period,
                 ),
             )
-        self._raw_client = client
+        self.everywhere = client
         self.client = self.guard(client)
         self.informers = InformerFactory(client, self.clock, self._log)
         self.events = EventRecorder(
@@ -302,7 +304,7 @@ class Manager:
             DialFailed: the API server's name does not resolve.
 
         """
-        server = yarl.URL(f"//{self._raw_client.host}")
+        server = yarl.URL(f"//{self.everywhere.host}")
         host, port = server.host or "", server.explicit_port or 443
         try:
             addresses = await system_resolve(host, port)
@@ -330,7 +332,7 @@ class Manager:
 
     async def _refuse_other_installations(self) -> None:
         await refuse_foreign_holder(
-            self._raw_client,
+            self.everywhere,
             namespace=self.options.runtime_namespace,
             names=(self._lease, lease_name(self.name)),
             clock=self.clock,

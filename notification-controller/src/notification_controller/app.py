@@ -1,0 +1,114 @@
+"""Composition root of notification-controller: the only place that reads flags and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fluvial.cloud.http import CloudHttp
+from fluvial.log import get_logger, setup_logging
+from fluvial.runtime.flags import FlagSet
+from fluvial.runtime.manager import Manager
+from fluvial.runtime.options import (
+    IDENTITY_GATE,
+    CommonOptions,
+    Gate,
+    common_options,
+    read_common_options,
+)
+from notification_controller.assemble import NotificationController, Parts, Settings
+
+__all__ = ["Options", "main", "read_options"]
+
+NAME = "notification-controller"
+VERSION = "0.1.0"
+
+GATES: Mapping[str, Gate] = {
+    "CacheSecretsAndConfigMaps": Gate(settable=False),
+    "DisableConfigWatchers": Gate(),
+    IDENTITY_GATE: Gate(settable=False),
+}
+# Flags of other controllers, which notification-controller of Flux does not have, and flags that
+# would do nothing before Providers are there.
+_OMITTED = (
+    "events-addr",
+    "http-retry",
+    "requeue-dependency",
+    "insecure-kubeconfig-exec",
+    "insecure-kubeconfig-tls",
+    "override-manager",
+    "default-service-account",
+    "default-kubeconfig-service-account",
+    "watch-label-selector",
+    "interval-jitter-percentage",
+    "token-cache-max-size",
+    "token-cache-max-duration",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The common options and this controller's own.
+
+    Attributes:
+        receiver_addr: where webhooks are taken.
+
+    """
+
+    common: CommonOptions
+    receiver_addr: str
+
+
+def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Read the command line and set up logging.
+
+    Raises:
+        FlagError: a flag is unknown, has a bad value or is not supported yet.
+        HelpRequested: ``--help``.
+
+    """
+    flags = FlagSet(NAME)
+    common_options(flags, environ=environ, omit=_OMITTED)
+    flags.address("receiverAddr", ":9292", "Where webhooks are taken.")
+    parsed = flags.parse(arguments)
+    options = Options(
+        common=read_common_options(parsed, gates=GATES, environ=environ, identity_flags=()),
+        receiver_addr=parsed["receiverAddr"],
+    )
+    setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
+    return options
+
+
+async def main(options: Options) -> int:
+    """Run the controller; its exit code."""
+    log = get_logger(NAME)
+    common = options.common
+    async with Manager(common, name=NAME, version=VERSION, log=log) as manager:
+        parts = Parts(
+            client=manager.client,
+            everywhere=manager.everywhere,
+            informers=manager.informers,
+            events=manager.events,
+            metrics=manager.metrics,
+            http=CloudHttp(await manager.dialer()),
+            clock=manager.clock,
+            log=log,
+        )
+        controller = NotificationController(parts, settings_of(options))
+        manager.serve(controller.webhooks(), options.receiver_addr, "receiver")
+        manager.add(controller.expressions, leader_only=False)
+        manager.add(controller.receivers)
+        return await manager.run()
+
+
+def settings_of(options: Options) -> Settings:
+    """What the flags say, as the controller takes it."""
+    common = options.common
+    watches_configs = not common.gates["DisableConfigWatchers"]
+    return Settings(
+        concurrency=common.concurrent,
+        retry_delays=(common.min_retry_delay, common.max_retry_delay),
+        cross_namespace=not common.no_cross_namespace_refs,
+        namespace=common.watch_namespace,
+        config_selector=common.watch_configs_label_selector if watches_configs else "",
+    )

@@ -1,0 +1,218 @@
+"""``notification.toolkit.fluxcd.io``: who may wake what from outside."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from fluvial.api.meta import (
+    SHORTEST_INTERVAL,
+    CelRule,
+    Condition,
+    Duration,
+    LocalObjectReference,
+    Model,
+    MutableModel,
+    ObjectMeta,
+    doc,
+    schema_only,
+    seconds,
+    server_default,
+)
+
+__all__ = [
+    "GROUP",
+    "OIDCProvider",
+    "OIDCValidation",
+    "OIDCVariable",
+    "Receiver",
+    "ReceiverResource",
+    "ReceiverSpec",
+    "ReceiverStatus",
+    "ReceiverType",
+]
+
+GROUP = "notification.toolkit.fluxcd.io"
+
+ReceiverType = Literal[
+    "generic",
+    "generic-hmac",
+    "generic-oidc",
+    "github",
+    "gitlab",
+    "bitbucket",
+    "harbor",
+    "dockerhub",
+    "quay",
+    "gcr",
+    "nexus",
+    "acr",
+    "cdevents",
+]
+EventSourceKind = Literal[
+    "Bucket",
+    "GitRepository",
+    "Kustomization",
+    "HelmRelease",
+    "HelmChart",
+    "HelmRepository",
+    "ImageRepository",
+    "ImagePolicy",
+    "ImageUpdateAutomation",
+    "OCIRepository",
+    "ArtifactGenerator",
+    "ExternalArtifact",
+]
+_DEFAULT_INTERVAL = "10m"
+_AUDIENCE = "notification-controller"
+_VARIABLE = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+
+
+class ReceiverResource(Model, kw_only=True, frozen=True):
+    """Objects that a call wakes."""
+
+    api_version: Annotated[str, doc("API group and version; known for the kinds of sources.")] = ""
+    filter: Annotated[
+        str,
+        doc(
+            "CEL expression; only objects for which it is true are woken. It sees res, the object's"
+            " metadata, and req, the body of the request."
+        ),
+    ] = ""
+    kind: Annotated[EventSourceKind, doc("Kind of the objects.")]
+    match_labels: Annotated[
+        dict[str, str], doc("Labels that the objects have; needed where the name is *.")
+    ] = field(default_factory=dict)
+    name: Annotated[
+        str,
+        Meta(min_length=1, max_length=253),
+        doc("Name of the object, or * for all that have the labels."),
+    ]
+    namespace: Annotated[
+        str, Meta(max_length=253), doc("Their namespace; that of the Receiver by default.")
+    ] = ""
+
+
+class OIDCVariable(Model, kw_only=True, frozen=True):
+    """A value that validations use as vars.<name>."""
+
+    expression: Annotated[
+        str, Meta(min_length=1), doc("CEL expression over claims and the variables before this.")
+    ]
+    name: Annotated[str, Meta(min_length=1, pattern=_VARIABLE), doc("Name of the variable.")]
+
+
+class OIDCValidation(Model, kw_only=True, frozen=True):
+    """A condition that a token must meet."""
+
+    expression: Annotated[
+        str, Meta(min_length=1), doc("CEL expression over claims and vars that must be true.")
+    ]
+    message: Annotated[str, Meta(min_length=1), doc("What is logged where it is not.")]
+
+
+class OIDCProvider(Model, kw_only=True, frozen=True):
+    """Whose tokens are taken, and which of them."""
+
+    audience: Annotated[
+        str, doc("Audience that the tokens must name."), server_default(_AUDIENCE)
+    ] = _AUDIENCE
+    issuer_url: Annotated[
+        str,
+        Meta(pattern="^https?://"),
+        doc("The issuer; its discovery document and keys are fetched from there."),
+    ] = field(name="issuerURL")
+    validations: Annotated[
+        tuple[OIDCValidation, ...],
+        schema_only(minItems=1),
+        doc("Conditions that must all be met."),
+    ]
+    variables: Annotated[
+        tuple[OIDCVariable, ...], doc("Values that are computed before, in this order.")
+    ] = ()
+
+
+class ReceiverSpec(Model, kw_only=True, frozen=True):
+    """Who may call, how calls are proved, and what they wake."""
+
+    __cel__ = (
+        CelRule(
+            "self.type != 'generic-oidc' || (has(self.oidcProviders) &&"
+            " size(self.oidcProviders) > 0)",
+            "spec.oidcProviders is required for type generic-oidc",
+        ),
+        CelRule(
+            "self.type == 'generic-oidc' || !has(self.oidcProviders)",
+            "spec.oidcProviders is only for type generic-oidc",
+        ),
+        CelRule(
+            "self.type == 'generic-oidc' || has(self.secretRef)",
+            "spec.secretRef is required unless the type is generic-oidc",
+        ),
+        CelRule(
+            "self.type != 'generic-oidc' || !has(self.secretRef)",
+            "spec.secretRef is not for type generic-oidc",
+        ),
+    )
+
+    events: Annotated[
+        tuple[str, ...], doc("Names of events, such as push; all of them where there are none.")
+    ] = ()
+    interval: Annotated[
+        Duration,
+        doc("How often the Receiver is looked at again."),
+        server_default(_DEFAULT_INTERVAL),
+    ] = _DEFAULT_INTERVAL
+    oidc_providers: Annotated[
+        tuple[OIDCProvider, ...],
+        schema_only(
+            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["issuerURL"]}
+        ),
+        doc("Issuers of the tokens that prove a caller of type generic-oidc."),
+    ] = field(default=(), name="oidcProviders")
+    resource_filter: Annotated[
+        str, doc("CEL expression, as the filter of a resource, for all of them.")
+    ] = ""
+    resources: Annotated[tuple[ReceiverResource, ...], doc("What a call wakes.")]
+    secret_ref: Annotated[
+        LocalObjectReference | None,
+        doc("Secret with the token that makes the address and proves the caller."),
+    ] = None
+    suspend: Annotated[bool, doc("Refuses calls, and stops the reconciliation.")] = False
+    type: Annotated[ReceiverType, doc("Who calls, which says how a call is proved.")]
+
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds between looks."""
+        return max(seconds(self.interval, 600.0), SHORTEST_INTERVAL)
+
+
+class ReceiverStatus(MutableModel, kw_only=True):
+    """Where calls go."""
+
+    conditions: Annotated[list[Condition], doc("State of the object, aspect by aspect.")] = field(
+        default_factory=list
+    )
+    last_handled_reconcile_at: Annotated[
+        str, doc("Token of the last reconcile request that was acted on.")
+    ] = ""
+    observed_generation: Annotated[
+        int, doc("The last generation that was reconciled."), schema_only(format="int64")
+    ] = 0
+    webhook_path: Annotated[
+        str, doc("Path of the address for callers, below the one of the webhook receiver.")
+    ] = ""
+
+
+class Receiver(Model, kw_only=True, frozen=True):
+    """An address that wakes objects when it is called."""
+
+    API_VERSION: ClassVar[str] = f"{GROUP}/v1"
+    KIND: ClassVar[str] = "Receiver"
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: ObjectMeta
+    spec: ReceiverSpec
+    status: ReceiverStatus = field(default_factory=ReceiverStatus)

@@ -1,0 +1,11 @@
+"""CEL expressions of users, over data of strangers: compiled and evaluated in worker processes.
+
+    evaluator ... CelEvaluator(pool): check, decide, and the pool; what controllers use
+    job ......... the worker's side
+    language .... the environment that expressions see, in the worker only
+
+The library takes 50 MiB and cannot be interrupted, and comprehensions multiply: a process of its
+own with a time limit is what bounds an expression.
+"""
+
+__all__: list[str] = []

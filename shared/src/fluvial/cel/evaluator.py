@@ -1,0 +1,164 @@
+"""The controller's side of CEL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fluvial.cel.job import INVALID
+from fluvial.errors import FluvialError
+from fluvial.log import Logger
+from fluvial.objects import JsonObject
+from fluvial.workers.errors import WorkerError, WorkerTimeout
+from fluvial.workers.pool import WorkerPool
+
+__all__ = ["CelEvaluator", "ExpressionFailed", "Program", "cel_pool"]
+
+_TARGET = "fluvial.cel.job:run"
+_MEMORY = 256 << 20
+_SECONDS = 5.0
+
+
+class ExpressionFailed(FluvialError):
+    """An expression is invalid, cannot be evaluated over its data, or takes too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An expression.
+
+    Attributes:
+        label: the field that has it, for messages.
+        text: itself.
+        name: under which later programs find its value, as ``vars.<name>``; ``""`` for none.
+
+    """
+
+    label: str
+    text: str
+    name: str = ""
+
+
+def cel_pool(*, size: int, log: Logger) -> WorkerPool:
+    """The pool that ``CelEvaluator`` works with; use it as a context manager.
+
+    No process is started before the first expression.
+    """
+    return WorkerPool(target=_TARGET, size=size, memory_bytes=_MEMORY, keep_spare=False, log=log)
+
+
+class CelEvaluator:
+    """Checks and evaluates expressions in worker processes.
+
+    Args:
+        pool: from ``cel_pool``.
+
+    """
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+
+    async def check(
+        self, program: Program, *, variables: Sequence[str], namespace: str, boolean: bool = True
+    ) -> None:
+        """Compile an expression.
+
+        Args:
+            program: of a user.
+            variables: that it may name.
+            namespace: of the object: no process works for two.
+            boolean: its value must be true or false.
+
+        Raises:
+            ExpressionFailed: it is invalid.
+
+        """
+        job = {"text": program.text, "variables": sorted(variables), "boolean": boolean}
+        try:
+            await self._call("check", job, namespace)
+        except ExpressionFailed as error:
+            raise ExpressionFailed(f"{program.label}: {error}") from error
+
+    async def decide(
+        self,
+        program: Program,
+        *,
+        data: Mapping[str, Any],
+        each: Sequence[Mapping[str, Any]],
+        namespace: str,
+    ) -> list[bool]:
+        """Evaluate one condition over many objects.
+
+        Args:
+            program: the condition.
+            data: variables that are the same for all.
+            each: the other variables, one mapping for each answer.
+            namespace: of the object that has the expression.
+
+        Raises:
+            ExpressionFailed: one of them cannot be evaluated, or is neither true nor false.
+
+        """
+        answers = await self._evaluate(
+            [program], data=data, each=each, namespace=namespace, with_vars=False
+        )
+        return [_boolean(program, answer[0]) for answer in answers]
+
+    async def validate(
+        self,
+        variables: Sequence[Program],
+        conditions: Sequence[Program],
+        *,
+        data: Mapping[str, Any],
+        namespace: str,
+    ) -> list[bool]:
+        """Evaluate conditions over data and over variables that are computed from it.
+
+        Raises:
+            ExpressionFailed: an expression cannot be evaluated, or a condition is neither true
+                nor false.
+
+        """
+        answers = await self._evaluate(
+            [*variables, *conditions], data=data, each=[{}], namespace=namespace, with_vars=True
+        )
+        values = answers[0][len(variables) :]
+        return [_boolean(program, value) for program, value in zip(conditions, values, strict=True)]
+
+    async def _evaluate(
+        self,
+        programs: Sequence[Program],
+        *,
+        data: Mapping[str, Any],
+        each: Sequence[Mapping[str, Any]],
+        namespace: str,
+        with_vars: bool,
+    ) -> list[list[Any]]:
+        job = {
+            "programs": [
+                {"label": one.label, "text": one.text, "name": one.name} for one in programs
+            ],
+            "data": dict(data),
+            "each": [dict(one) for one in each],
+            "with_vars": with_vars,
+        }
+        found: list[list[Any]] = (await self._call("evaluate", job, namespace))["answers"]
+        return found
+
+    async def _call(self, method: str, job: JsonObject, namespace: str) -> JsonObject:
+        try:
+            return await self._pool.call(
+                method, job, timeout=_SECONDS, trust_domain=namespace, retry_timeout=False
+            )
+        except WorkerTimeout as error:
+            raise ExpressionFailed(f"takes longer than {_SECONDS:g}s") from error
+        except WorkerError as error:
+            prefix = "" if error.code == INVALID else "the CEL worker failed: "
+            raise ExpressionFailed(prefix + error.message) from error
+
+
+def _boolean(program: Program, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ExpressionFailed(f"{program.label}: must be true or false")
+    return value

@@ -1,0 +1,52 @@
+"""notification-controller's command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluvial.runtime.flags import FlagError
+from notification_controller.app import read_options, settings_of
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--events-addr=:9090",
+        "--rate-limit-interval=5m",
+        "--watch-label-selector=a=b",
+        "--token-cache-max-size=1",
+        "--feature-gates=ObjectLevelWorkloadIdentity=true",
+        "--receiverAddr=nowhere",
+    ],
+)
+def test_what_would_do_nothing_is_refused(flag: str) -> None:
+    with pytest.raises(FlagError):
+        read_options([flag], {})
+
+
+def test_flags_become_settings() -> None:
+    flags = [
+        "--concurrent=7",
+        "--no-cross-namespace-refs",
+        "--watch-all-namespaces=false",
+        "--min-retry-delay=1s",
+        "--max-retry-delay=2s",
+        "--watch-configs-label-selector=owner!=helm",
+        "--receiverAddr=:8888",
+    ]
+    options = read_options(flags, {"RUNTIME_NAMESPACE": "flux-system"})
+    settings = settings_of(options)
+
+    assert options.receiver_addr == ":8888"
+    assert settings.concurrency == 7
+    assert not settings.cross_namespace
+    assert settings.namespace == "flux-system"
+    assert settings.retry_delays == (1.0, 2.0)
+    assert settings.config_selector == "owner!=helm"
+
+
+def test_watching_secrets_can_be_switched_off() -> None:
+    options = read_options(["--feature-gates=DisableConfigWatchers=true"], {})
+
+    assert settings_of(options).config_selector == ""
+    assert read_options([], {}).receiver_addr == ":9292"
