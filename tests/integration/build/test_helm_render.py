@@ -78,6 +78,19 @@ async def test_values_are_laid_over_the_chart_s(render: Render) -> None:
     assert rendered.config == {"b": {"c": None, "e": [1]}, "n": 1000000}
 
 
+@pytest.mark.parametrize("value", [2**70, -(2**70), 0.1, "é", None, [{}]], ids=str)
+async def test_values_of_any_kind(render: Render, value: Any) -> None:
+    text = await said(render, "{{ .Values.v | toJson }}", {"v": value})
+
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize("value", [float("inf"), object()], ids=["infinite", "no-json"])
+async def test_values_that_are_none(render: Render, value: Any) -> None:
+    with pytest.raises(ValuesRefused):
+        await said(render, "", {"v": [value, 2**70]})
+
+
 async def test_what_a_chart_is_made_of(render: Render) -> None:
     archive = chart(
         more="dependencies: [{name: db, version: 0.1.0, condition: db.on}]\n",

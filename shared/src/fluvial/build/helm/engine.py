@@ -84,7 +84,7 @@ class Engine:
     def render(
         self,
         archive: bytes,
-        values: JsonObject,
+        values: str,
         *,
         options: Mapping[str, Any],
         capabilities: Capabilities,
@@ -95,7 +95,7 @@ class Engine:
 
         Args:
             archive: the chart, a gzipped tar archive.
-            values: laid over the chart's.
+            values: JSON, laid over the chart's.
             options: ``name``, ``namespace``, ``revision``, ``is_install``, ``is_upgrade``.
             capabilities: of the cluster.
             validate: whether values must fit schemas.
@@ -129,7 +129,7 @@ class Engine:
         return self._checked(ChartInvalid, self._helm.Chart.load_archive, archive)
 
     def _run(
-        self, chart: Any, values: JsonObject, options: Mapping[str, Any], *, lookup: bool
+        self, chart: Any, values: str, options: Mapping[str, Any], *, lookup: bool
     ) -> dict[str, str]:
         function = "helm_render_with_config" if lookup else "helm_render"
         handles = [self._cluster._raw()] if lookup else []  # noqa: SLF001  # the binding's own way
@@ -137,7 +137,7 @@ class Engine:
             TemplateFailed,
             self._native.call_string,
             *(function, *handles, chart._raw()),  # noqa: SLF001  # likewise
-            *(orjson.dumps(values).decode(), json.dumps(dict(options))),
+            *(values, json.dumps(dict(options))),
         )
         if len(text) > MAX_OUTPUT:
             raise RenderTooLarge(f"the templates give more than {MAX_OUTPUT >> 20} MiB of text")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
-from fluvial.api.helm import Kustomize
+from fluvial.api.helm import HelmReleaseSpec, Kustomize
+from fluvial.api.kustomize import CommonMetadata
 from fluvial.kube.capabilities import Capabilities
-from fluvial.objects import JsonObject
+from fluvial.objects import JsonObject, ObjectKey
 
 __all__ = ["CustomResource", "PostRendering", "RenderSpec", "RenderedRelease", "Strategy"]
+
+_GROUP: Final = "helm.toolkit.fluxcd.io"
 
 Strategy = Literal["combined", "separate", "nohooks"]
 """Whether hooks are changed together with the other objects, on their own, or not at all."""
@@ -33,10 +36,26 @@ class PostRendering:
     annotations: Mapping[str, str] = field(default_factory=dict)
     strategy: Strategy = "combined"
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether files stay as the templates gave them, byte for byte."""
-        return not (self.kustomize or self.labels or self.annotations)
+    @classmethod
+    def of(cls, spec: HelmReleaseSpec, *, owner: ObjectKey) -> PostRendering:
+        """The changes that a HelmRelease asks for, and the labels that say whose objects they are.
+
+        Args:
+            spec: of the HelmRelease.
+            owner: the HelmRelease; its labels win over those of ``commonMetadata``.
+
+        """
+        common = spec.common_metadata or CommonMetadata()
+        return cls(
+            kustomize=tuple(each.kustomize for each in spec.post_renderers if each.kustomize),
+            labels={
+                **common.labels,
+                f"{_GROUP}/name": owner.name,
+                f"{_GROUP}/namespace": owner.namespace,
+            },
+            annotations=common.annotations,
+            strategy=spec.post_render_strategy or "combined",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +104,7 @@ class RenderedRelease:
 
     Attributes:
         files: path to text, each of any number of documents, hooks among them; not sorted by
-            kind. It is what Helm sorts into hooks and the manifest (``SortManifests``).
+            kind. ``fluvial.helm.manifest.sort_files`` makes hooks and the manifest of it.
         notes: of the chart itself.
         crds: of the chart and its subcharts.
         chart: as the storage of a release has it: metadata, lock, templates, values, schema,

@@ -17,12 +17,15 @@ no files but its own, no environment, no name resolution and no connection but t
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from fluvial.artifact.threads import in_thread
-from fluvial.build.errors import EngineFailed
+from fluvial.build.errors import BuildError, EngineFailed
 from fluvial.build.helm import errors
 from fluvial.build.helm.lookup import Lookup, answering
 from fluvial.build.helm.masking import masked
@@ -31,6 +34,7 @@ from fluvial.build.helm.postrender import PostRenderer
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
 from fluvial.workers.errors import (
+    WorkerBusy,
     WorkerDied,
     WorkerError,
     WorkerStartFailed,
@@ -50,7 +54,7 @@ _TARGET: Final = "fluvial.build.helm.job:run"
 _RESERVED: Final = 4 << 30
 """Address space that Go's runtime and the library's file take without using it."""
 _JOBS_PER_WORKER: Final = 500
-_ERRORS: Final[dict[str, type[errors.RenderError]]] = {
+_ERRORS: Final[dict[str, type[BuildError]]] = {
     each.__name__: each
     for each in (
         *(errors.RenderError, errors.ChartInvalid, errors.ValuesRefused),
@@ -129,7 +133,7 @@ class HelmRenderer:
         post = spec.post
         payload: JsonObject = {
             "archive": await _archive(chart),
-            "values": values,
+            "values": _json(values),
             "options": {
                 "name": spec.name,
                 "namespace": spec.namespace,
@@ -200,9 +204,9 @@ class HelmRenderer:
                 f"Helm's engine died while it rendered, or needed too much memory: {error}"
             ) from error
         except WorkerError as error:
-            known = _ERRORS.get(error.code)
-            if known is None:
+            if isinstance(error, WorkerBusy):
                 raise
+            known = _ERRORS.get(error.code, EngineFailed)
             raise known(error.message) from error
 
 
@@ -225,6 +229,17 @@ async def _archive(chart: Path | bytes) -> str:
         return base64.b64encode(data).decode()
 
     return await in_thread(lambda _: encode())
+
+
+def _json(values: JsonObject) -> str:
+    """Values as the engine takes them; it reads numbers of any size, as Helm does."""
+    try:
+        return orjson.dumps(values).decode()
+    except TypeError:
+        try:
+            return json.dumps(values, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise errors.ValuesRefused("the values cannot be written as JSON") from error
 
 
 def _changes(spec: RenderSpec) -> JsonObject:
