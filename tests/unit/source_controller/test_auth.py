@@ -6,12 +6,12 @@ import base64
 
 import pytest
 
+from fluvial.kube.secrets import secret_data
 from source_controller.git.model import Auth
 from source_controller.gitrepository.auth import SCHEMES, auth_from_secret
 from source_controller.source.address import Address
 from source_controller.source.address import parse_address as parse
 from source_controller.source.run import StepFailed
-from source_controller.source.secrets import secret_data
 
 HTTPS = "https://git.example/app.git"
 SSH = "ssh://git@git.example:2222/app.git"

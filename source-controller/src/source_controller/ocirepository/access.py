@@ -12,6 +12,7 @@ from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SECRET, SERVICE_ACCOUNT
+from fluvial.kube.secrets import secret_data
 from fluvial.objects import JsonObject, ObjectKey
 from source_controller.oci.access import Access
 from source_controller.oci.cloud import cloud_access
@@ -21,7 +22,7 @@ from source_controller.oci.reference import Repository
 from source_controller.source import reasons
 from source_controller.source.proxies import read_proxy
 from source_controller.source.run import StepFailed
-from source_controller.source.secrets import auth_failed, read_secret, secret_data
+from source_controller.source.secrets import auth_failed, read_secret
 from source_controller.web.access import Tls
 from source_controller.web.tls import InvalidTls, tls_from_secret
 
