@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -118,16 +119,23 @@ async def test_a_change_is_found_at_the_interval(world: BucketWorld, fake: FakeS
     fake.put("app.yaml", "v1\n")
     await world.bucket(endpoint=fake.endpoint, interval="300ms")
     before = await world.until_ready()
-    async with world.history() as seen:
-        fake.put("app.yaml", "v2\n")
-        after = await world.until_ready(revision=revision_of(**{"app.yaml": md5("v2\n")}))
+    released = asyncio.Event()
 
-    assert before["status"]["artifact"] != after["status"]["artifact"]
+    async def hold(request: web.Request) -> None:
+        if request.path == "/bucket/app.yaml":
+            await released.wait()
+
+    fake.hook = hold
+    fake.put("app.yaml", "v2\n")
+    outdated = await world.until(lambda obj: condition(obj, "ArtifactOutdated"))
+    released.set()
+    after = await world.until_ready(revision=revision_of(**{"app.yaml": md5("v2\n")}))
+
+    assert condition(outdated, "ArtifactOutdated")["reason"] == "NewRevision"
+    assert condition(outdated, "Reconciling")["reason"] == "Progressing"
+    assert condition(outdated, "Ready")["reason"] == "Progressing"
+    assert outdated["status"]["artifact"] == before["status"]["artifact"]
     assert await world.files(after) == {"app.yaml": "v2\n"}
-    outdated = [obj for obj in seen if condition(obj, "ArtifactOutdated")]
-    assert condition(outdated[0], "ArtifactOutdated")["reason"] == "NewRevision"
-    assert condition(outdated[0], "Reconciling")["reason"] == "Progressing"
-    assert condition(outdated[0], "Ready")["reason"] == "Progressing"
 
 
 @pytest.mark.shows("event:Bucket/ArtifactUpToDate")

@@ -198,7 +198,7 @@ async def test_names_that_are_no_paths(world: BucketWorld, fake: FakeStorage) ->
         (["/etc/passwd"], "begins with a slash"),
         (["a//b"], "a part that is empty"),
         (["a\\..\\b"], "a backslash"),
-        (["a\0b"], "a NUL byte"),
+        (["a\0b"], "a control character"),
         (["x" * 256], "too long"),
         (["a", "a/b"], "a file and a folder"),
     ]

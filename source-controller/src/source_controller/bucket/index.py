@@ -91,8 +91,8 @@ def check_keys(keys: Collection[str]) -> None:
 def _problem(key: str) -> str:
     if key.startswith("/"):
         return "its name begins with a slash"
-    if "\0" in key or "\\" in key:
-        return "its name has a NUL byte or a backslash"
+    if "\\" in key or any(ord(char) < 32 or ord(char) == 127 for char in key):
+        return "its name has a backslash or a control character"
     parts = key.split("/")
     if not {"", ".", ".."}.isdisjoint(parts):
         return "its name has a part that is empty, '.' or '..'"

@@ -16,7 +16,6 @@ from fluvial.cloud.azure import AzureSecret
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import AccessToken, AwsCredentials, Way
 from fluvial.net.dialer import Dialer
-from fluvial.net.tunnel import ProxyConnector
 from source_controller.bucket.access import BucketAccess, text_of
 from source_controller.bucket.stores.azure import Authorize, AzureStore
 from source_controller.bucket.stores.endpoint import parse_endpoint
@@ -168,9 +167,7 @@ class Stores:
 
     async def _connector(self, access: BucketAccess) -> aiohttp.BaseConnector:
         context = await in_thread(lambda _: tls_context(access.sts_tls))
-        if access.proxy is None:
-            return self._dialer.connector(tls=context)
-        return ProxyConnector(self._dialer, access.proxy, context)
+        return self._dialer.connector(tls=context, proxy=access.proxy)
 
     # --- Google ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from fluvial.clock import Clock
 from source_controller.bucket.stores import xml
 from source_controller.bucket.stores.endpoint import encode_path, encode_query
 from source_controller.bucket.stores.errors import Changed, InvalidAnswer, Refused, TooLarge
-from source_controller.bucket.stores.http import HttpBody, Requests, Sent, unquoted
+from source_controller.bucket.stores.http import HttpBody, Requests, Sent
 from source_controller.bucket.stores.model import Item
 
 __all__ = ["API_VERSION", "Authorize", "AzureStore"]
@@ -119,10 +119,10 @@ def _read_page(data: bytes) -> tuple[tuple[Item, ...], str]:
         raise InvalidAnswer("the list of the container is not one of Azure")
     try:
         items = tuple(
-            Item(
+            Item.read(
                 found.value("Name"),
-                unquoted(found.value("Properties", "Etag")),
-                int(found.value("Properties", "Content-Length")),
+                found.value("Properties", "Etag"),
+                found.value("Properties", "Content-Length"),
             )
             for found in root.all("Blobs", "Blob")
             if found.value("Properties", "ResourceType") != "directory"

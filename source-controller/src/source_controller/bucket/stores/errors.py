@@ -41,13 +41,15 @@ class Refused(StoreError):
     Attributes:
         status: of the HTTP answer.
         code: the storage's own error code, such as ``AccessDenied``; ``""`` if it gave none.
+        region: that the bucket is in, where S3 tells.
 
     """
 
-    def __init__(self, message: str, *, status: int, code: str = "") -> None:
+    def __init__(self, message: str, *, status: int, code: str = "", region: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.region = region
 
 
 class NoBucket(Refused):

@@ -122,6 +122,7 @@ def _read_page(data: bytes) -> tuple[tuple[Item, ...], str]:
 
 
 def _item(found: dict[str, object]) -> Item:
-    return Item(
-        str(found["name"]), str(found["etag"]), int(str(found["size"])), str(found["generation"])
-    )
+    generation = str(found["generation"])
+    if not generation.isdigit():
+        raise ValueError("no generation")
+    return Item.read(str(found["name"]), str(found["etag"]), str(found["size"]), generation)

@@ -30,7 +30,7 @@ from source_controller.bucket.stores.errors import (
 )
 from source_controller.bucket.stores.model import Limits
 
-__all__ = ["HttpBody", "Requests", "Sent", "read_body", "unquoted"]
+__all__ = ["HttpBody", "Requests", "Sent", "read_body"]
 
 _BLOCK = 1 << 16
 _MAX_ERROR = 64 << 10
@@ -162,7 +162,7 @@ class HttpBody:
 
     def __init__(self, response: aiohttp.ClientResponse, *, etag: str = "") -> None:
         self._response = response
-        self.etag = etag or unquoted(response.headers.get("ETag", ""))
+        self.etag = etag or response.headers.get("ETag", "").removeprefix("W/").strip('"')
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """See ``model.Body``."""
@@ -171,11 +171,6 @@ class HttpBody:
                 yield block
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(_why(error, self._response.url)) from error
-
-
-def unquoted(etag: str) -> str:
-    """An etag as lists have it: without quotes."""
-    return etag.removeprefix("W/").strip('"')
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -198,36 +193,37 @@ async def _error_of(response: aiohttp.ClientResponse, sent: Sent) -> StoreError:
     status = response.status
     host = sent.url.host
     if 300 <= status < 400 and status != 304:
-        region = response.headers.get("x-amz-bucket-region", "")
-        hint = f": the bucket's region is {region}" if _CODE.fullmatch(region) else ""
+        region = _word(response.headers.get("x-amz-bucket-region", ""))
+        hint = f": the bucket's region is {region}" if region else ""
         return InvalidAnswer(f"{host} redirects to another place, which is not followed{hint}")
-    code = await _code(response)
+    code, region = await _told(response)
     detail = f"{host} answered {status}{f' ({code})' if code else ''}"
     text = f"cannot get {sent.what}: {detail}"
     if code in _NO_BUCKET:
         return NoBucket(text, status=status, code=code)
     if status == http.HTTPStatus.NOT_FOUND:
         return NoObject(text, status=status, code=code)
-    return Refused(text, status=status, code=code)
+    return Refused(text, status=status, code=code, region=region)
 
 
-async def _code(response: aiohttp.ClientResponse) -> str:
-    """The error code; texts are not shown, for they may repeat what was sent."""
-    for name in ("x-ms-error-code", "x-minio-error-code"):
-        found = response.headers.get(name, "")
-        if _CODE.fullmatch(found):
-            return found
+async def _told(response: aiohttp.ClientResponse) -> tuple[str, str]:
+    """Error code and region; texts are not shown, for they may repeat what was sent."""
+    region = _word(response.headers.get("x-amz-bucket-region", ""))
+    code = _word(response.headers.get("x-ms-error-code", ""))
+    if code:
+        return code, region
     try:
         body = await read_body(response, _MAX_ERROR)
-        found = _xml_code(body) if body.lstrip()[:1] == b"<" else _json_code(body)
+        if body.lstrip()[:1] != b"<":
+            return _word(_json_code(body)), region
+        root = xml.parse(body)
     except (StoreError, ValueError):
-        return ""
-    return found if _CODE.fullmatch(found) else ""
+        return "", region
+    return _word(root.value("Code")), region or _word(root.value("Region"))
 
 
-def _xml_code(body: bytes) -> str:
-    root = xml.parse(body)
-    return root.value("Code") or root.value("Error", "Code")
+def _word(text: str) -> str:
+    return text if _CODE.fullmatch(text) else ""
 
 
 def _json_code(body: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 __all__ = ["Body", "Item", "Limits", "Store"]
 
 _MIB = 1 << 20
+_MAX_ETAG, _MAX_DIGITS = 256, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,21 @@ class Item:
     etag: str
     size: int
     version: str = ""
+
+    @classmethod
+    def read(cls, key: str, etag: str, size: str, version: str = "") -> Item:
+        """One object as an answer has it.
+
+        Raises:
+            ValueError: its etag could not be sent, its size is none, or it has no name.
+
+        """
+        plain = etag.removeprefix("W/").strip('"')
+        if not key or not plain.isprintable() or not plain.isascii() or '"' in plain:
+            raise ValueError("no name, or an etag that could not be sent")
+        if not 0 < len(plain) <= _MAX_ETAG or not size.isascii() or not size.isdigit():
+            raise ValueError("no etag, or no size")
+        return cls(key, plain, int(size[:_MAX_DIGITS]), version)
 
 
 class Body(Protocol):

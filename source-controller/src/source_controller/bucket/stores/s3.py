@@ -26,7 +26,7 @@ from source_controller.bucket.stores.errors import (
     Refused,
     TooLarge,
 )
-from source_controller.bucket.stores.http import HttpBody, Requests, Sent, unquoted
+from source_controller.bucket.stores.http import HttpBody, Requests, Sent
 from source_controller.bucket.stores.model import Item
 
 __all__ = ["Keys", "S3Store"]
@@ -117,8 +117,11 @@ class S3Store:
             data = await self._requests.read(make, limit=_MAX_LOCATION)
         except NoBucket:
             raise
-        except Refused:
-            return  # not all who may read a bucket may ask, and not every storage tells
+        except Refused as error:
+            # Not all who may read a bucket may ask, and not every storage tells.
+            if error.region and _REGION.fullmatch(error.region):
+                self._region = error.region
+            return
         named = xml.parse(data).text.strip()
         found = _OLD_NAMES.get(named, named)
         if not _REGION.fullmatch(found):
@@ -168,10 +171,8 @@ def _read_page(data: bytes) -> tuple[tuple[Item, ...], str]:
     coded = root.value("EncodingType").lower() == "url"
     try:
         items = tuple(
-            Item(
-                _plain(found.value("Key"), coded=coded),
-                unquoted(found.value("ETag")),
-                int(found.value("Size")),
+            Item.read(
+                _plain(found.value("Key"), coded=coded), found.value("ETag"), found.value("Size")
             )
             for found in root.all("Contents")
         )

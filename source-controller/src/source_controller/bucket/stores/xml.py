@@ -15,7 +15,7 @@ from source_controller.bucket.stores.errors import InvalidAnswer
 __all__ = ["Element", "parse"]
 
 _MAX_DEPTH = 16
-_MAX_ELEMENTS = 200_000
+_MAX_ELEMENTS = 100_000
 
 
 @dataclass(slots=True)
