@@ -69,6 +69,7 @@ class SourceWorld:
         self.storage_path = folder / "storage"
         self.http: aiohttp.ClientSession
         self.controller: SourceController
+        self._running: asyncio.Task[None]
         self._controller_stack = AsyncExitStack()
         self._bound: tuple[str, int] = ("", 0)
         self._adapt: Callable[[Parts], Parts] = lambda parts: parts
@@ -154,8 +155,14 @@ class SourceWorld:
         self._controller_stack.push_async_callback(_cancelled, events)
         self._controller_stack.push_async_callback(recorder.flush)
         await self._controller_stack.enter_async_context(informers)
-        running = asyncio.create_task(self.controller.run(), name="controller")
-        self._controller_stack.push_async_callback(_cancelled, running)
+        self._running = asyncio.create_task(self.controller.run(), name="controller")
+        self._controller_stack.push_async_callback(_cancelled, self._running)
+
+    async def controller_ended(self) -> None:
+        """Wait until it ends by itself, and stop what is left; raises what it raised."""
+        async with asyncio.timeout(_TIMEOUT):
+            await asyncio.wait((self._running,))
+        await self.stop_controller()
 
     async def stop_controller(self) -> None:
         """End it at once, as a killed process would, but for its tasks."""
@@ -340,8 +347,10 @@ class SourceWorld:
 
 
 def fast_settings() -> Settings:
-    """Retries soon, so that tests need not wait."""
-    return Settings(requeue_dependency=0.2, retry_delays=(0.2, 1.0), http_retry=0)
+    """Retries soon, so that tests need not wait, and tells everything it does."""
+    return Settings(
+        requeue_dependency=0.2, retry_delays=(0.2, 1.0), http_retry=0, progress_after=0.0
+    )
 
 
 def _text(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluvial.artifact.cache import remove_tree
+from fluvial.artifact.errors import StorageUnusable
 from fluvial.artifact.storage import Storage
 from fluvial.artifact.tar import UnpackLimits
 from fluvial.artifact.threads import in_thread
@@ -72,6 +73,7 @@ class Settings:
         cross_namespace: generators may name sources in other namespaces.
         http_retry: attempts after the first to fetch an artifact that is stored elsewhere.
         jitter: spreads an interval in seconds.
+        progress_after: seconds that a run takes until its progress is written.
         cloud: what the environment says about the controller's own cloud identities.
         object_identities: whether objects may have their own (``ObjectLevelWorkloadIdentity``).
         default_service_account: of objects that name none.
@@ -92,6 +94,7 @@ class Settings:
     cross_namespace: bool = True
     http_retry: int = 9
     jitter: Callable[[float], float] = lambda seconds: seconds
+    progress_after: float = 0.25
     cloud: CloudSettings = field(default_factory=CloudSettings)
     object_identities: bool = False
     default_service_account: str = ""
@@ -221,9 +224,17 @@ class SourceController:
         """Prepare the storage, then reconcile until ``stop`` or until cancelled.
 
         Raises:
-            StorageLocked, StorageUnusable: another process has it, or it cannot be written.
+            StorageUnusable: another process has it, it cannot be written, or it went away.
 
         """
+        try:
+            await self._run()
+        except ExceptionGroup as group:
+            if len(group.exceptions) == 1 and isinstance(group.exceptions[0], StorageUnusable):
+                raise group.exceptions[0] from None
+            raise
+
+    async def _run(self) -> None:
         storage = self._parts.storage
         storage.adv_addr = self._parts.storage_address()
         async with AsyncExitStack() as stack:
@@ -239,10 +250,16 @@ class SourceController:
             await stack.enter_async_context(self._helm)
             await stack.enter_async_context(self._registries)
             await stack.enter_async_context(self._generators)
-            group = await stack.enter_async_context(asyncio.TaskGroup())
-            for kind in self._running:
-                group.create_task(kind.controller.run(), name=kind.controller.name)
-                group.create_task(kind.check_stored(), name=f"{kind.controller.name}-stored")
+            async with asyncio.TaskGroup() as beside:
+                others = [beside.create_task(storage.watch(), name="storage")]
+                async with asyncio.TaskGroup() as group:
+                    for kind in self._running:
+                        name = kind.controller.name
+                        group.create_task(kind.controller.run(), name=name)
+                        check = beside.create_task(kind.check_stored(), name=f"{name}-stored")
+                        others.append(check)
+                for other in others:
+                    other.cancel()
 
     async def _start_storage(self) -> bool:
         """Wait for the storage, but not beyond ``stop``, which makes it False."""
@@ -344,6 +361,7 @@ def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:
         work=work,
         requeue_dependency=settings.requeue_dependency,
         jitter=settings.jitter,
+        progress_after=settings.progress_after,
         forget=parts.metrics.delete_object,
     )
 

@@ -83,7 +83,7 @@ class IncludeStep:
         if old:
             run.set_true(ARTIFACT_OUTDATED, reasons.INCLUDE_CHANGE, message)
         run.progress(f"building artifact: {message}", drift=True)
-        await self._writer.write(run)
+        await self._writer.progress(run)
 
     async def _artifact_of(self, run: GitRun, include: GitRepositoryInclude) -> Artifact:
         name = include.repository.name

@@ -109,4 +109,4 @@ class ChartRun(Run[HelmChart]):
         if artifact is not None:
             self.set_true(common.ARTIFACT_OUTDATED, reasons.NEW_CHART, build.news)
         self.progress(f"building artifact: {build.news}", drift=True)
-        await writer.write(self)
+        await writer.progress(self)

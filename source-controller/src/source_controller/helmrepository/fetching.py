@@ -107,7 +107,7 @@ class SourceStep:
         if run.artifact is not None:
             run.set_true(reasons.ARTIFACT_OUTDATED, reasons.NEW_REVISION, message)
         run.progress(f"building artifact: {message}", drift=True)
-        await self._writer.write(run)
+        await self._writer.progress(run)
 
 
 def _asked(run: Run[HelmRepository]) -> bool:

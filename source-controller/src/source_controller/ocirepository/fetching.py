@@ -151,7 +151,7 @@ class SourceStep:
         if run.artifact is not None:
             run.set_true(common.ARTIFACT_OUTDATED, common.NEW_REVISION, message)
         run.progress(f"building artifact: {message}", drift=True)
-        await self._writer.write(run)
+        await self._writer.progress(run)
 
     async def _pull(
         self,

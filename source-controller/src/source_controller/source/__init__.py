@@ -11,7 +11,7 @@
     run .......... Run[Model]: live, obj, status, conditions, artifact, quiet, requested, work
                    .progress(message, drift=)  .set_true(type, reason, message)  .clear(*types)
                    .stored(message, reason=)  .observe(**status_fields)  .set_artifact(artifact)
-                   StatusWriter.write(run)     progress, ahead of the one write at the end
+                   StatusWriter.progress(run)  ahead of the one write at the end, if it takes long
                    StepFailed(condition, reason, message, kind="retry|stalled|waiting", status=)
     finish ....... Success(stored, recovered, unchanged=None, new_reason=, recovered_reason=)
     storing ...... ArtifactStep(tools, kind, link=""): what steps call last

@@ -2,8 +2,8 @@
 
     read > deletion > finalizer > suspension > refusals > progress > storage > the kind's steps
 
-Whatever happens, the status is written once at the end, plus progress where something new is
-being built.
+Whatever happens, the status is written once at the end, plus progress where something new is being
+built and takes its time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from fluvial.api.codec import InvalidObject, decode
-from fluvial.artifact.errors import StorageLocked
+from fluvial.artifact.errors import StorageUnusable
 from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
@@ -118,24 +118,25 @@ class SourceReconciler(Generic[RunT]):
 
     async def _all_steps(self, run: RunT) -> Success:
         refuse_unsupported(run.live, self._refused)
-        await self._begin(run)
-        await self._storing.run(run)
-        return await self._steps(run)
+        async with self._writer.reporting(run):
+            await self._begin(run)
+            await self._storing.run(run)
+            return await self._steps(run)
 
     async def _begin(self, run: RunT) -> None:
-        """Say that work begins; written at once only if somebody asked for this run."""
+        """Say that work begins; written only if somebody asked for this run."""
         old, new = run.obj.status.observed_generation, run.generation
         message = "reconciliation in progress"
         if old != new:
             message = f"processing object: new generation {old} -> {new}"
         run.progress(message, drift=False)
         if not run.quiet:
-            await self._writer.write(run)
+            await self._writer.progress(run)
 
     async def _delete(self, live: JsonObject, key: ObjectKey) -> Result:
         try:
             await self._tools.storage.remove_object(self._resource.kind, key)
-        except (OSError, StorageLocked) as error:
+        except (OSError, StorageUnusable) as error:
             text = getattr(error, "strerror", None) or str(error)
             message = f"garbage collection for deleted resource failed: {text}"
             self._tools.events.event(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
@@ -14,6 +16,7 @@ from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
 from fluvial.runtime.patcher import StatusPatcher
 from source_controller.source import reasons
+from source_controller.source.progress import Progress
 
 __all__ = ["FailureClass", "Run", "SourceObject", "StatusWriter", "StepFailed"]
 
@@ -101,6 +104,8 @@ class Run(Generic[ObjectT]):
             what differs from before is reported, so that a retry that fails again writes nothing.
         requested: somebody asked for this run by annotation; no cache may answer it.
         work: folder for this run, while ``source.work.work_folder`` is open.
+        reporting: holds words of progress back, while ``StatusWriter.reporting`` is open.
+        word: the newest of them.
 
     """
 
@@ -115,6 +120,8 @@ class Run(Generic[ObjectT]):
     quiet: bool
     requested: bool
     work: Path | None = None
+    reporting: Progress | None = None
+    word: JsonObject = field(default_factory=dict)
 
     @classmethod
     def start(cls, live: JsonObject, obj: ObjectT, clock: Clock) -> Self:
@@ -224,11 +231,13 @@ class StatusWriter:
 
     Args:
         patcher: of the kind.
+        progress_after: seconds that a run takes until its progress is written; 0 for at once.
 
     """
 
-    def __init__(self, patcher: StatusPatcher) -> None:
+    def __init__(self, patcher: StatusPatcher, *, progress_after: float = 0.0) -> None:
         self.patcher = patcher
+        self._after = progress_after
 
     async def write(self, run: Run[Any]) -> None:
         """Bring the server's status to the run's.
@@ -238,13 +247,49 @@ class StatusWriter:
             Conflict: somebody wrote meanwhile at every try.
 
         """
-        live = {
-            item["type"]: item for item in (run.live.get("status") or {}).get("conditions") or []
-        }
-        run.status["conditions"] = [_settled(encode(item), live) for item in run.conditions]
-        after = {**run.live, "status": run.status}
-        run.live = await self.patcher.patch(run.live, after)
+        run.live = await self.patcher.patch(run.live, {**run.live, "status": _status_of(run)})
         run.status = dict(run.live.get("status") or {})
+
+    async def progress(self, run: Run[Any]) -> None:
+        """Write what is going on, or see to it that it is written if it goes on.
+
+        Raises:
+            NotFound, Conflict: as ``write``, where it is written at once.
+
+        """
+        if run.reporting is None:
+            await self.write(run)
+        else:
+            run.word = _status_of(run)
+            run.reporting.say()
+
+    @asynccontextmanager
+    async def reporting(self, run: Run[Any]) -> AsyncIterator[None]:
+        """Around the steps of a run: from here on its progress waits for a moment."""
+        if not self._after:
+            yield
+            return
+        run.reporting = Progress(self._after, lambda: self._write_word(run))
+        try:
+            async with run.reporting:
+                yield
+        finally:
+            run.reporting = None
+
+    async def _write_word(self, run: Run[Any]) -> None:
+        """Write the status as it was when progress was told; the steps have gone on since."""
+        word = run.word
+        live = await self.patcher.patch(run.live, {**run.live, "status": word})
+        for name, value in (live.get("status") or {}).items():
+            if name not in word:  # somebody else's
+                run.status.setdefault(name, value)
+        run.live = live
+
+
+def _status_of(run: Run[Any]) -> dict[str, Any]:
+    live = {item["type"]: item for item in (run.live.get("status") or {}).get("conditions") or []}
+    found = [_settled(encode(item), live) for item in run.conditions]
+    return {**run.status, "conditions": found}
 
 
 def _settled(item: JsonObject, live: dict[str, JsonObject]) -> JsonObject:

@@ -14,7 +14,7 @@ from fluvial.artifact.errors import (
     ArtifactTooLarge,
     DigestMismatch,
     InvalidDigest,
-    StorageLocked,
+    StorageUnusable,
 )
 from source_controller.source import reasons
 from source_controller.source.run import Run, StatusWriter, StepFailed
@@ -50,7 +50,7 @@ class StorageStep:
             detail = ": disappeared from storage" if missing else ""
             run.progress(f"building artifact{detail}", drift=True)
             if missing or not run.quiet:
-                await self._writer.write(run)
+                await self._writer.progress(run)
             return
         run.set_artifact(self._storage.with_current_url(run.artifact))
         if self._link:
@@ -61,7 +61,7 @@ class StorageStep:
         current = run.artifact.path if run.artifact else ""
         try:
             removed = await self._storage.collect_garbage(self._kind, run.key, current=current)
-        except (OSError, StorageLocked) as error:
+        except (OSError, StorageUnusable) as error:
             self._events.event(
                 run.live,
                 type="Trace",
@@ -240,7 +240,7 @@ class ArtifactStep:
     ) -> None:
         try:
             artifact = await make()
-        except (OSError, ArtifactTooLarge, StorageLocked) as error:
+        except (OSError, ArtifactTooLarge, StorageUnusable) as error:
             raise StepFailed(
                 reasons.STORAGE_OPERATION_FAILED,
                 reasons.ARCHIVE_OPERATION_FAILED,

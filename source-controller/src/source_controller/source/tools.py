@@ -36,6 +36,7 @@ class Tools:
         requeue_dependency: seconds until what waits for another object is looked at again.
         jitter: spreads an interval in seconds.
         forget: called with kind and key when an object is gone, such as to drop its metrics.
+        progress_after: seconds that a run takes until its progress is written.
 
     """
 
@@ -48,6 +49,7 @@ class Tools:
     requeue_dependency: float
     jitter: Callable[[float], float]
     forget: Callable[[str, ObjectKey], None]
+    progress_after: float = 0.0
 
     def writer(self, resource: Resource, summary: Summary) -> StatusWriter:
         """For the statuses and finalizers of one kind."""
@@ -58,4 +60,4 @@ class Tools:
             owned=summary.owned,
             clock=self.clock,
         )
-        return StatusWriter(patcher)
+        return StatusWriter(patcher, progress_after=self.progress_after)

@@ -194,7 +194,7 @@ async def test_who_gives_up_waiting_harms_nobody(once: Once[str, str]) -> None:
 class NoWriter:
     """Progress is of no interest."""
 
-    async def write(self, run: Any) -> None:
+    async def progress(self, run: Any) -> None:
         """Do nothing."""
 
 
