@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from fluvial.build.helm.documents import is_hook, read_files
 from fluvial.build.helm.errors import TemplateFailed
 from fluvial.build.helm.lookup import cluster_lookup
 from fluvial.build.helm.model import RenderedRelease, RenderSpec
 from fluvial.build.helm.renderer import HelmRenderer, engine_pool
+from fluvial.helm.manifest import manifest_text, sort_files
 from fluvial.kube.capabilities import CapabilitiesReader
 from fluvial.log import get_logger
 from harness.charts import chart
@@ -90,19 +90,6 @@ async def _render(
     )
 
 
-def _objects(files: dict[str, str], *, hooks: bool) -> list[tuple[str, Any]]:
-    return [document for document in read_files(files) if is_hook(document[1]) == hooks]
-
-
-def _of_manifest(manifest: str) -> dict[str, str]:
-    """The files of a release's manifest."""
-    files: dict[str, str] = {}
-    for part in manifest.split("---\n# Source: ")[1:]:
-        path, _, text = part.partition("\n")
-        files[path] = f"{files.get(path, '')}---\n{text}"
-    return files
-
-
 async def test_an_install_and_an_upgrade_equal_helm_s(
     world: HelmWorld, renderer: HelmRenderer, tmp_path: Path
 ) -> None:
@@ -119,12 +106,9 @@ async def test_an_install_and_an_upgrade_equal_helm_s(
             await helm.do(action, chart=str(archive), name="app", values=VALUES)
             theirs = await world.storage.last("app")
 
-            # Helm ends each document with a line break, which may end a block of text.
-            files = {path: f"{text}\n" for path, text in ours.files.items()}
-            manifest = _of_manifest(theirs.manifest)
-            assert _objects(files, hooks=False) == _objects(manifest, hooks=False)
-            hooks = _objects({hook.path: hook.manifest for hook in theirs.hooks}, hooks=True)
-            assert _objects(files, hooks=True) == hooks
+            ours_sorted = sort_files(ours.files)
+            assert manifest_text(ours_sorted.documents) == theirs.manifest
+            assert ours_sorted.hooks == theirs.hooks
             assert ours.notes == theirs.info.notes
             assert ours.config == theirs.config
             stored = orjson.loads(bytes(theirs.chart))
