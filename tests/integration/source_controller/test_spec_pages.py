@@ -21,6 +21,7 @@ _PAGES = Path(__file__).resolve().parents[3] / "docs/spec"
 _RESOURCES: dict[str, Resource] = {
     resource.kind: resource
     for resource in (
+        kinds.ARTIFACT_GENERATOR,
         kinds.BUCKET,
         kinds.CONFIG_MAP,
         kinds.EXTERNAL_ARTIFACT,
