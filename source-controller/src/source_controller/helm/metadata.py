@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -30,6 +31,8 @@ FILE_SCHEME = "file://"
 _REQUIREMENTS = "requirements.yaml"
 _LOCKS = ("Chart.lock", "requirements.lock")
 _MAX_REQUIREMENTS = 200
+_UNSAFE_NAME = re.compile(r"^\.|[/\\\x00-\x1f\x7f]")
+"""Helm takes them, but they cannot be part of a file's name."""
 
 
 class Requirement(msgspec.Struct, frozen=True):
@@ -82,7 +85,7 @@ def read_metadata(files: Files) -> Metadata:
         document = {**document, "dependencies": found.get("dependencies")}
     chart = _convert(document, CHART_FILE)
     clean(chart)
-    if not is_chart(chart):
+    if not is_chart(chart) or _UNSAFE_NAME.search(chart.name or ""):
         raise InvalidChart(f"{CHART_FILE} is not valid: name, type, maintainers or dependencies")
     try:
         Version.parse(chart.version or "")

@@ -93,9 +93,7 @@ def add_chart(files: Files, name: str, chart: Files) -> None:
     raise InvalidChart(f"too many dependencies of the name {name!r}")
 
 
-def write(
-    files: Mapping[str, bytes], name: str, target: Path, *, max_file: int = MAX_FILE
-) -> None:
+def write(files: Mapping[str, bytes], name: str, target: Path, *, max_file: int = MAX_FILE) -> None:
     """Write a package as Helm reads it: a tar.gz with everything below one folder.
 
     Args:

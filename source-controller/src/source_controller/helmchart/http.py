@@ -31,7 +31,7 @@ __all__ = ["HttpCharts", "IndexFile", "Indexes", "domain_of"]
 _KEEP_SECONDS = 600.0
 _MAX_KEPT = 10_000
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-_MAX_COPIES = 64
+_MAX_COPIES = 16
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
