@@ -17,6 +17,7 @@ jsonschema = pytest.importorskip("jsonschema")
 _KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 
 _ACCEPTED = {
+    "Bucket": 16,
     "GitRepository": 19,
     "HelmRepository": 8,
     "Kustomization": 266,
@@ -24,6 +25,7 @@ _ACCEPTED = {
 }
 # One repository has an scp-like address, which Flux does not take either.
 _REFUSED = {
+    "Bucket": [],
     "GitRepository": [
         "invalid GitRepository flux-system/home-kubernetes: spec.url: Expected `str` matching regex '^(http|https|ssh)://.*$'"
     ],

@@ -16,6 +16,10 @@ pytestmark = pytest.mark.real
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GIT = "/apis/source.toolkit.fluxcd.io/v1/namespaces/default/gitrepositories"
 _KUSTOMIZE = "/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/default/kustomizations"
+_BUCKETS = "/apis/source.toolkit.fluxcd.io/v1/namespaces/default/buckets"
+_LDAP = {"provider": "ldap", "endpoint": "https://x"}
+_AWS = {"provider": "aws", "endpoint": "https://x"}
+_REF = {"name": "x"}
 _SOURCE_REF = {"kind": "GitRepository", "name": "a"}
 
 
@@ -56,7 +60,7 @@ async def _installed(server: _Server) -> None:
 
 
 def _object(kind: str, spec: dict[str, Any]) -> dict[str, Any]:
-    group = "source" if kind == "GitRepository" else "kustomize"
+    group = "kustomize" if kind == "Kustomization" else "source"
     return {
         "apiVersion": f"{group}.toolkit.fluxcd.io/v1",
         "kind": kind,
@@ -106,6 +110,16 @@ async def test_defaults_are_filled_in(server: _Server) -> None:
             "spec.kubeConfig",
         ),
         ("Kustomization", {"sourceRef": {"kind": "HelmChart", "name": "a"}}, "spec.sourceRef.kind"),
+        ("Bucket", {"provider": "minio"}, "spec.provider"),
+        ("Bucket", {"provider": "gcp", "sts": _AWS}, "spec"),
+        ("Bucket", {"provider": "azure", "sts": _LDAP}, "spec"),
+        ("Bucket", {"provider": "aws", "sts": _LDAP}, "spec"),
+        ("Bucket", {"sts": _AWS}, "spec"),
+        ("Bucket", {"provider": "aws", "sts": _AWS | {"secretRef": _REF}}, "spec"),
+        ("Bucket", {"provider": "aws", "sts": _AWS | {"certSecretRef": _REF}}, "spec"),
+        ("Bucket", {"sts": _LDAP | {"endpoint": "x"}}, "spec.sts.endpoint"),
+        ("Bucket", {"serviceAccountName": "x"}, "spec"),
+        ("Bucket", {"provider": "aws", "serviceAccountName": "x", "secretRef": _REF}, "spec"),
     ],
     ids=str,
 )
@@ -116,6 +130,7 @@ async def test_what_is_wrong_is_refused(
     specs: dict[str, tuple[str, dict[str, Any]]] = {
         "GitRepository": (_GIT, {"url": "https://x", "interval": "1m"}),
         "Kustomization": (_KUSTOMIZE, {"interval": "1m", "prune": True, "sourceRef": _SOURCE_REF}),
+        "Bucket": (_BUCKETS, {"bucketName": "b", "endpoint": "x", "interval": "1m"}),
     }
     path, spec = specs[kind]
 
