@@ -56,7 +56,10 @@ FIRST = [
     "--enable-leader-election",
 ]
 RESTRICTED = {"pod-security.kubernetes.io/warn": "restricted"}
-LOCKED = {"multitenancy": {"enabled": True}}
+LOCKED = {
+    "multitenancy": {"enabled": True},
+    "sourceController": {"extraArgs": ["--feature-gates=ObjectLevelWorkloadIdentity=true"]},
+}
 
 
 @pytest.fixture
@@ -105,10 +108,13 @@ async def _life(plane: Plane, folder: Path) -> None:
             web = await client.get(DEPLOYMENTS, ObjectKey("team", "web"))
             assert web["status"]["readyReplicas"] == 1
         assert await _may(client, "kustomize-controller", "delete", "nodes")
+        tokens = ("source-controller", "create", "serviceaccounts/token")
+        assert not await _may(client, *tokens)
         await helm.do("upgrade", chart=str(CHART), name="fluvial", values=LOCKED)
         for account in CONTROLLERS:
             assert not await _may(client, account, "delete", "nodes")
             assert not await _may(client, account, "update", "secrets")
+        assert await _may(client, *tokens), "the feature gate needs them"
         async with _controllers(plane, client, folder / "locked"):
             await _kustomization(client, suspend=True)
             await _kustomization(client)
@@ -133,7 +139,8 @@ async def _refused_values(helm: HelmSdk) -> None:
 async def _may(client: KubeClient, account: str, verb: str, resource: str) -> bool:
     """Whether a service account of the chart may do something everywhere."""
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
-    attributes = {"verb": verb, "resource": resource}
+    plural, _, subresource = resource.partition("/")
+    attributes = {"verb": verb, "resource": plural, "subresource": subresource}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

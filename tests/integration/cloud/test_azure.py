@@ -230,6 +230,11 @@ async def test_another_cloud_of_azure(cloud: FakeCloud, make: Make) -> None:
     assert cloud.asked[0].host == "login.microsoftonline.us"
 
 
+async def test_a_default_account_keeps_the_machines_identities_from_objects(make: Make) -> None:
+    with pytest.raises(InvalidIdentity, match="--default-service-account"):
+        await make(default_account="default").azure_secret(AzureSecret(CLIENT))
+
+
 async def test_a_client_id_alone_is_a_managed_identity(
     make: Make, tmp_path: Path, cloud: FakeCloud
 ) -> None:

@@ -13,7 +13,7 @@ from fluvial.clock import Clock
 from fluvial.cloud.accounts import Account, Accounts
 from fluvial.cloud.aws import AwsLogin, check_region, check_sts_endpoint
 from fluvial.cloud.azure import AzureLogin, AzureSecret
-from fluvial.cloud.errors import IdentityDisabled, LoginUnreachable, NoIdentity
+from fluvial.cloud.errors import IdentityDisabled, InvalidIdentity, LoginUnreachable, NoIdentity
 from fluvial.cloud.gcp import PLATFORM_SCOPE, GcpLogin
 from fluvial.cloud.http import CloudHttp
 from fluvial.cloud.metadata import Metadata
@@ -209,7 +209,8 @@ class CloudIdentities:
         """A token of the application or managed identity that an object's Secret names.
 
         Args:
-            secret: with only a client id it names a managed identity of the machine.
+            secret: with only a client id it names a managed identity of the machine; not where
+                there is a default service account, for then no object gets the controller's.
             scope: that is wanted.
             way: proxy and authorities.
 
@@ -231,6 +232,11 @@ class CloudIdentities:
         async def make() -> AccessToken:
             if secret.client_secret or secret.certificate or secret.tenant_id:
                 return await self._azure.application(secret, scope=scope, way=way)
+            if self._object_level and self._default_account:
+                raise InvalidIdentity(
+                    "a client id alone names an identity of the controller's machine, which"
+                    " --default-service-account keeps from objects: use spec.serviceAccountName"
+                )
             return await self._azure.machine(scope=scope, client_id=secret.client_id)
 
         return await self.cached("azure-secret", parts, way, make)
