@@ -32,6 +32,7 @@ from source_controller.git.model import Limits
 __all__ = ["Options", "advertised_address", "main", "read_options"]
 
 NAME = "source-controller"
+_GENERATORS = "source-watcher"  # Flux' controller of ArtifactGenerators, which this one does, too
 VERSION = "0.1.0"
 _MIB = 2**20
 _SERVER = "storage"
@@ -137,7 +138,9 @@ async def main(options: Options) -> int:
     deny_tracing()
     if not landlock_version():
         log.info("this kernel has no Landlock: git processes are not fenced into their folders")
-    async with Manager(options.common, name=NAME, version=VERSION, log=log) as manager:
+    async with Manager(
+        options.common, name=NAME, version=VERSION, log=log, replaces=(_GENERATORS,)
+    ) as manager:
         storage = Storage(
             options.storage_path,
             adv_addr="",

@@ -18,13 +18,14 @@ from aiohttp import web
 
 from devcluster import DevCluster
 from devcluster_fixtures import devcluster  # noqa: F401 - a fixture
+from fluvial.clock import RealClock
 from fluvial.kube.config import load_client
 from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.kinds import CONFIG_MAP, EVENT, LEASE
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.controller import Controller
-from fluvial.runtime.leader import LeadershipLost
+from fluvial.runtime.leader import LeaderElector, LeadershipLost
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import CommonOptions
 from fluvial.runtime.outcome import Result
@@ -395,3 +396,32 @@ async def test_an_address_that_is_taken_is_told(
 
     assert code == 1
     assert str(port) in said(lines, "controller failed")[0]["error"]
+
+
+async def test_a_start_beside_a_controller_that_this_one_replaces_is_refused(
+    kubeconfig: Path, admin: HttpKubeClient, lines: list[dict[str, Any]]
+) -> None:
+    """Such as source-watcher of Flux, whose generators source-controller reconciles."""
+    key = ObjectKey("default", "other-controller-leader-election")
+    clock = RealClock()
+    other = LeaderElector(
+        admin,
+        key,
+        identity="other-controller-7d9f_0b5c",
+        clock=clock,
+        log=get_logger("other"),
+        field_manager="other",
+    )
+    await other.acquire()
+    async with Manager(
+        options(kubeconfig),
+        name="test-controller",
+        version="1.2.3",
+        log=get_logger("setup"),
+        replaces=("other-controller",),
+    ) as manager:
+        code = await manager.run()
+
+    assert code == 1
+    (failed,) = said(lines, "controller failed")
+    assert "held by 'other-controller-7d9f_0b5c'" in failed["error"]

@@ -120,6 +120,7 @@ class Manager:
         grace: seconds that workers have to finish after a signal.
         hostname: names this process in events and in the lease.
         check_installations: refuse to start beside Flux' own controller.
+        replaces: names of further controllers of Flux whose work this one does.
 
     """
 
@@ -144,6 +145,7 @@ class Manager:
         grace: float = 30.0,
         hostname: str = "",
         check_installations: bool = True,
+        replaces: tuple[str, ...] = (),
     ) -> None:
         self.options = options
         self.name = name
@@ -158,6 +160,7 @@ class Manager:
         self._client_factory = client_factory or self._load_client
         self._grace = grace
         self._check_installations = check_installations
+        self._replaces = replaces
         self._served: list[_Served] = []
         self._runnables: list[tuple[Runnable, bool]] = []
         self._stack = AsyncExitStack()
@@ -331,10 +334,12 @@ class Manager:
         return lease_name(self.name, self.options.watch_label_selector)
 
     async def _refuse_other_installations(self) -> None:
+        selector = self.options.watch_label_selector
+        names = (self.name, *self._replaces)
         await refuse_foreign_holder(
             self.everywhere,
             namespace=self.options.runtime_namespace,
-            names=(self._lease, lease_name(self.name)),
+            names=[lease_name(name, part) for part in (selector, "") for name in names],
             clock=self.clock,
         )
 
