@@ -34,6 +34,7 @@ from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.queue import WorkQueue
+from fluvial.runtime.token_metrics import TokenCacheMetrics
 from source_controller.artifactgenerator.parts import Generators
 from source_controller.bucket.opening import Stores
 from source_controller.bucket.reconciler import bucket
@@ -375,6 +376,7 @@ def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
             parts.clock,
             size=settings.token_cache_size,
             longest=settings.token_cache_duration,
+            observer=TokenCacheMetrics(parts.metrics.registry),
         ),
         settings=settings.cloud,
         object_level=settings.object_identities,

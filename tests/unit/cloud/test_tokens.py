@@ -200,11 +200,11 @@ class Observer:
         self.heard: list[str] = []
         self.number = -1
 
-    def hit(self) -> None:
-        self.heard.append("hit")
+    def answered(self, *, hit: bool) -> None:
+        self.heard.append("hit" if hit else "miss")
 
-    def missed(self) -> None:
-        self.heard.append("miss")
+    def failed(self) -> None:
+        self.heard.append("failed")
 
     def evicted(self) -> None:
         self.heard.append("evicted")
@@ -220,5 +220,11 @@ async def test_it_tells_what_it_does(clock: TwoClocks, service: Service) -> None
         await cache.get(key, service)
     cache.forget("b")
 
-    assert observer.heard == ["miss", "hit", "miss", "evicted"]
+    async def refuse() -> Value:
+        raise LoginRefused("no", status=403)
+
+    with pytest.raises(LoginRefused):
+        await cache.get("c", refuse)
+
+    assert observer.heard == ["miss", "hit", "miss", "evicted", "failed"]
     assert observer.number == len(cache) == 0

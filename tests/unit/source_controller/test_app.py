@@ -107,3 +107,39 @@ def test_generators_follow_the_flags() -> None:
     assert not settings.cross_namespace
     assert settings.http_retry == 3
     assert settings_of(options()).cross_namespace
+
+
+def test_identities_of_objects_are_behind_their_gate() -> None:
+    gate = "--feature-gates=ObjectLevelWorkloadIdentity=true"
+    settings = settings_of(
+        options(
+            gate,
+            "--default-service-account=default",
+            "--token-cache-max-size=5",
+            "--token-cache-max-duration=10m",
+        )
+    )
+
+    assert (settings.object_identities, settings.default_service_account) == (True, "default")
+    assert (settings.token_cache_size, settings.token_cache_duration) == (5, 600.0)
+    assert not settings_of(options()).object_identities
+    with pytest.raises(FlagError, match="needs the feature gate"):
+        options("--default-service-account=default")
+    with pytest.raises(FlagError, match="1h"):
+        options("--token-cache-max-duration=2h")
+
+
+def test_the_controllers_cloud_identities_are_of_the_environment() -> None:
+    cloud = options(
+        AWS_ACCESS_KEY_ID="AKIA",
+        AWS_SECRET_ACCESS_KEY="secret-in-clear",
+        AWS_DEFAULT_REGION="eu-west-1",
+        AZURE_CLIENT_ID="c1",
+        AZURE_CLIENT_SECRET="secret-in-clear",
+        GOOGLE_APPLICATION_CREDENTIALS="/var/run/key.json",
+    ).cloud
+
+    assert (cloud.aws.access_key, cloud.aws.region) == ("AKIA", "eu-west-1")
+    assert (cloud.azure.client_id, cloud.azure.tenant_id) == ("c1", "")
+    assert cloud.gcp.credentials_file == "/var/run/key.json"
+    assert "secret-in-clear" not in repr(cloud)

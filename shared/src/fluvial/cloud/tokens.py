@@ -36,12 +36,19 @@ class Expiring(Protocol):
 
 
 class CacheObserver(Protocol):
-    """Hears what the cache does; ``Metrics.token_cache`` is one."""
+    """Hears what the cache does; ``fluvial.runtime.token_metrics`` has one."""
 
-    def hit(self) -> None: ...
-    def missed(self) -> None: ...
-    def evicted(self) -> None: ...
-    def holds(self, number: int) -> None: ...
+    def answered(self, *, hit: bool) -> None:
+        """Somebody got a credential: a kept one, or one that was just fetched."""
+
+    def failed(self) -> None:
+        """Somebody got none."""
+
+    def evicted(self) -> None:
+        """A credential went before its time, for another one."""
+
+    def holds(self, number: int) -> None:
+        """So many are kept now."""
 
 
 V = TypeVar("V", bound=Expiring)
@@ -116,11 +123,10 @@ class TokenCache:
         while True:
             known = self._current(key)
             if known is not None:
-                self._tell(hit=True)
+                self._answered(hit=True)
                 return cast("V", known)
             flight = self._flights.get(key)
             if flight is None:
-                self._tell(hit=False)
                 return await self._lead(key, make)
             try:
                 return cast("V", await asyncio.shield(flight))
@@ -142,12 +148,15 @@ class TokenCache:
         try:
             value = await make()
         except FluvialError as error:
+            if self._observer is not None:
+                self._observer.failed()
             _fail(flight, error)
             raise
         except BaseException:
             _fail(flight, _LeaderGone())
             raise
         else:
+            self._answered(hit=False)
             self._keep(key, value, wall, monotonic)
             flight.set_result(value)
             return value
@@ -180,9 +189,9 @@ class TokenCache:
                 self._observer.evicted()
         self._count()
 
-    def _tell(self, *, hit: bool) -> None:
+    def _answered(self, *, hit: bool) -> None:
         if self._observer is not None:
-            (self._observer.hit if hit else self._observer.missed)()
+            self._observer.answered(hit=hit)
 
     def _count(self) -> None:
         if self._observer is not None:
