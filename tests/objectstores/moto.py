@@ -23,6 +23,7 @@ _POLICY = {
     "Version": "2012-10-17",
     "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"},
 }
+_ROLE = "arn:aws:iam::123456789012:role/test"
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,19 @@ class Moto:
     def secret(self) -> dict[str, str]:
         """For ``spec.secretRef``."""
         return {"accesskey": self.keys.access_key, "secretkey": self.keys.secret_key}
+
+    def assume_role(self) -> AwsCredentials:
+        """Temporary keys, as a role gets them."""
+        fields = {"Action": "AssumeRole", "RoleArn": _ROLE, "RoleSessionName": "test"}
+        body = urlencode({"Version": "2011-06-15", **fields}).encode()
+        url = URL(f"http://127.0.0.1:{self.port}/")
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        signer = Signer(self.keys, "us-east-1", "sts")
+        signed = signer.sign("POST", url, now=datetime.now(UTC), headers=headers, body=body)
+        answer = _ask("POST", str(url), body, signed)
+        names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        access, secret, session = (_between(answer, name) for name in names)
+        return AwsCredentials(access, secret, session)
 
     def make_bucket(self, name: str, *, region: str = "us-east-1") -> None:
         """An empty bucket."""
@@ -82,7 +96,7 @@ def moto_server() -> Iterator[Moto]:
     with serving(
         [str(python), "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
         ready=r"Running on http://127\.0\.0\.1:(\d+)",
-        env={"INITIAL_NO_AUTH_ACTION_COUNT": "3"},
+        env={"INITIAL_NO_AUTH_ACTION_COUNT": "5"},
     ) as port:
         base = f"http://127.0.0.1:{port}"
         _iam(base, Action="CreateUser", UserName="test")
@@ -90,6 +104,19 @@ def moto_server() -> Iterator[Moto]:
             base,
             Action="PutUserPolicy",
             UserName="test",
+            PolicyName="all",
+            PolicyDocument=json.dumps(_POLICY),
+        )
+        _iam(
+            base,
+            Action="CreateRole",
+            RoleName="test",
+            AssumeRolePolicyDocument=json.dumps(_POLICY),
+        )
+        _iam(
+            base,
+            Action="PutRolePolicy",
+            RoleName="test",
             PolicyName="all",
             PolicyDocument=json.dumps(_POLICY),
         )

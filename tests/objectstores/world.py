@@ -30,6 +30,7 @@ class FakeIdentities(CloudIdentities):
     Attributes:
         asked: for whom credentials were wanted, with what of the spec.
         refused: whether they give nothing.
+        role: what AWS gives.
 
     """
 
@@ -38,12 +39,13 @@ class FakeIdentities(CloudIdentities):
         super().__init__(http, client, clock=RealClock(), object_level=True)
         self.asked: list[tuple[Any, ...]] = []
         self.refused = False
+        self.role = AwsCredentials("AKIA-ROLE", "role-secret", "role-session", _later())
 
     async def aws(
         self, identity: Identity, *, region: str = "", sts_endpoint: str = "", way: Way = DIRECT
     ) -> AwsCredentials:
         self._note("aws", identity, region, sts_endpoint)
-        return AwsCredentials("AKIA-ROLE", "role-secret", "role-session", _later())
+        return self.role
 
     async def azure(self, identity: Identity, *, scope: str = "", way: Way = DIRECT) -> AccessToken:
         self._note("azure", identity)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,21 @@ async def test_a_real_server_refuses(
     assert message in condition(obj, "FetchFailed")["message"]
     assert moto.keys.secret_key not in str(obj)
     assert "artifact" not in obj["status"]
+
+
+async def test_temporary_keys_are_taken_by_a_real_server(world: BucketWorld, moto: Moto) -> None:
+    moto.make_bucket("temporary")
+    moto.put("temporary", "app.yaml", "v1\n")
+    world.identities.role = moto.assume_role()
+    await world.bucket(bucketName="temporary", endpoint=moto.endpoint, provider="aws")
+    obj = await world.until_ready()
+    assert await world.files(obj) == {"app.yaml": "v1\n"}
+
+    world.identities.role = replace(world.identities.role, session_token="forged")
+    await world.request("now")
+    obj = await world.until_failed("BucketOperationFailed")
+    assert "answered 400 (InvalidToken)" in condition(obj, "FetchFailed")["message"]
+    assert "forged" not in str(obj)
 
 
 @pytest.mark.shows("field:Bucket/spec.prefix")
