@@ -20,6 +20,10 @@ FROM packages AS kustomize-controller-packages
 COPY kustomize-controller kustomize-controller
 RUN /venv/bin/pip install --no-deps --no-build-isolation ./kustomize-controller
 
+FROM packages AS notification-controller-packages
+COPY notification-controller notification-controller
+RUN /venv/bin/pip install --no-deps --no-build-isolation ./notification-controller
+
 FROM python:${PYTHON}-slim AS base
 ENV PATH=/venv/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1
 USER 65534:65534
@@ -32,3 +36,7 @@ ENTRYPOINT ["source-controller"]
 FROM base AS kustomize-controller
 COPY --from=kustomize-controller-packages /venv /venv
 ENTRYPOINT ["kustomize-controller"]
+
+FROM base AS notification-controller
+COPY --from=notification-controller-packages /venv /venv
+ENTRYPOINT ["notification-controller"]

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -36,7 +37,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CHART = Path(__file__).parents[2] / "charts" / "fluvial"
 NAMESPACE = "flux-system"
-CONTROLLERS = ("source-controller", "kustomize-controller")
+CONTROLLERS = ("source-controller", "kustomize-controller", "notification-controller")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 _APP = """\
 apiVersion: apps/v1
@@ -105,6 +106,7 @@ async def _life(plane: Plane, folder: Path) -> None:
         async with _controllers(plane, client, folder / "open"):
             await _kustomization(client)
             await _becomes(client, "True", commit)
+            await _push(client, folder / "open")
             web = await client.get(DEPLOYMENTS, ObjectKey("team", "web"))
             assert web["status"]["readyReplicas"] == 1
         assert await _may(client, "kustomize-controller", "delete", "nodes")
@@ -207,12 +209,15 @@ def _here(arguments: list[str], folder: Path) -> list[str]:
 
     The first ones are patched by their index in what people have.
     """
-    assert [flag.partition("=")[0] for flag in arguments[:5]] == FIRST
+    first = FIRST[1:] if folder.name == "notification-controller" else FIRST
+    assert [flag.partition("=")[0] for flag in arguments[: len(first)]] == first
     flags = [flag for flag in arguments if not flag.startswith("--storage-adv-addr=")]
     flags = [flag.replace("-path=/", f"-path={folder}/") for flag in flags]
     flags += ["--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0"]
     if folder.name == "source-controller":
         flags += ["--storage-addr=127.0.0.1:0", "--allow-outbound=127.0.0.0/8"]
+    if folder.name == "notification-controller":
+        flags += ["--receiverAddr=127.0.0.1:0"]
     return flags
 
 
@@ -234,6 +239,31 @@ def _write(file: Path, content: JsonObject) -> Path:
     file.touch(mode=0o600)
     file.write_text(json.dumps(content))
     return file
+
+
+async def _push(client: KubeClient, folder: Path) -> None:
+    """A call of the webhook wakes the source."""
+    await _apply(client, kinds.SECRET, "team", "hook", stringData={"token": "of the test"})
+    resources = [{"kind": "GitRepository", "name": "app"}]
+    spec = {"type": "generic", "secretRef": {"name": "hook"}, "resources": resources}
+    await _apply(client, kinds.RECEIVER, "team", "hook", spec=spec)
+    receiver = await wait_for(
+        client,
+        kinds.RECEIVER,
+        ObjectKey("team", "hook"),
+        until=lambda obj: ready_condition(obj).get("status") == "True",
+    )
+    log = (folder / "notification-controller.log").read_bytes().splitlines()
+    address = json.loads(next(line for line in log if dev.says_ready(line)))["receiverAddr"]
+    url = f"http://{address}{receiver['status']['webhookPath']}"
+    async with aiohttp.ClientSession() as session, session.post(url) as answer:
+        assert answer.status == 200
+    await wait_for(
+        client,
+        kinds.GIT_REPOSITORY,
+        ObjectKey("team", "app"),
+        until=lambda obj: bool((obj.get("status") or {}).get("lastHandledReconcileAt")),
+    )
 
 
 async def _tenant(client: KubeClient, url: str) -> None:

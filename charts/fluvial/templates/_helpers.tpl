@@ -27,6 +27,10 @@ control-plane: controller
 {{/* The first arguments, in the order that people patch by index. Takes the root. */}}
 {{- define "fluvial.args" -}}
 - --events-addr=
+{{ include "fluvial.base-args" . }}
+{{- end }}
+
+{{- define "fluvial.base-args" -}}
 - --watch-all-namespaces={{ .Values.watchAllNamespaces }}
 - --log-level={{ .Values.logLevel }}
 - --log-encoding=json

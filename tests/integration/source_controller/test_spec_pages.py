@@ -31,6 +31,7 @@ _RESOURCES: dict[str, Resource] = {
         kinds.KUSTOMIZATION,
         kinds.NAMESPACE,
         kinds.OCI_REPOSITORY,
+        kinds.RECEIVER,
         kinds.SECRET,
         kinds.SERVICE_ACCOUNT,
     )
