@@ -18,7 +18,7 @@ import pytest_asyncio
 
 import corpus
 from fluvial.build import yaml
-from fluvial.build.helm.documents import read_files
+from fluvial.build.helm.documents import read_files, write_files
 from fluvial.build.helm.model import RenderSpec
 from fluvial.build.helm.renderer import HelmRenderer, engine_pool
 from fluvial.helm.manifest import manifest_text, sort_files
@@ -107,6 +107,8 @@ async def test_case(renderer: HelmRenderer, case: Path) -> None:
     spec = RenderSpec(source["release_name"], source["namespace"], capabilities)
     rendered = await renderer.render(chart, values, spec, timeout=60, trust_domain="corpus")
 
+    documents = read_files(rendered.files)
+    assert read_files(write_files(documents)) == documents
     found = sort_files(rendered.files)
     manifest = manifest_text(found.documents)
     assert sorted(_lines(manifest)) == (case / "expected.jsonl").read_text().splitlines()

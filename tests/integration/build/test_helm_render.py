@@ -78,6 +78,25 @@ async def test_values_are_laid_over_the_chart_s(render: Render) -> None:
     assert rendered.config == {"b": {"c": None, "e": [1]}, "n": 1000000}
 
 
+async def test_a_chart_gets_another_version(render: Render) -> None:
+    archive = chart(
+        more="keywords: [a]\ndescription: '1'\n",
+        templates__a="{{ .Chart.Version }} {{ .Chart.Description | quote }}",
+        **{"charts/sub/Chart.yaml": "apiVersion: v2\nname: sub\nversion: 0.1.0\n"},
+    )
+    rendered = await render(archive, chart_version="1.0.0+0123456789ab")
+
+    assert rendered.files["app/templates/a.yaml"] == '1.0.0+0123456789ab "1"'
+    assert rendered.chart["metadata"]["version"] == "1.0.0+0123456789ab"
+    assert rendered.chart["metadata"]["keywords"] == ["a"]
+
+
+@pytest.mark.parametrize("text", [": [", "- a", ""])
+async def test_a_version_does_not_mend_a_chart(render: Render, text: str) -> None:
+    with pytest.raises(ChartInvalid, match=r"Chart\.yaml|metadata|name"):
+        await render(packed({"Chart.yaml": text}), chart_version="1.0.0")
+
+
 @pytest.mark.parametrize("value", [2**70, -(2**70), 0.1, "é", None, [{}]], ids=str)
 async def test_values_of_any_kind(render: Render, value: Any) -> None:
     text = await said(render, "{{ .Values.v | toJson }}", {"v": value})

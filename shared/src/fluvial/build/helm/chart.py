@@ -25,6 +25,8 @@ from urllib.parse import urldefrag, urljoin
 
 import orjson
 
+from fluvial.build import yaml
+from fluvial.build.errors import YamlError
 from fluvial.build.helm.errors import ChartInvalid
 
 __all__ = ["MAX_ARCHIVE", "MAX_FILE", "ChartFile", "prepare", "read_archive", "write_archive"]
@@ -113,12 +115,15 @@ def read_archive(data: bytes) -> list[ChartFile]:
     return _read(data, _Budget())
 
 
-def prepare(data: bytes, *, validate: bool) -> tuple[list[ChartFile], bytes, tuple[str, ...]]:
+def prepare(
+    data: bytes, *, validate: bool, version: str = ""
+) -> tuple[list[ChartFile], bytes, tuple[str, ...]]:
     """Check an archive and make it fit for the engine.
 
     Args:
         data: the archive.
         validate: whether the chart's schemas count; else they are taken out.
+        version: which the chart is to have; ``""`` leaves its own.
 
     Returns:
         The files as they are; an archive for the engine; warnings for people.
@@ -131,7 +136,22 @@ def prepare(data: bytes, *, validate: bool) -> tuple[list[ChartFile], bytes, tup
     files = _read(data, budget)
     work = _Schemas(budget, validate=validate)
     changed = work.visit(files, place="", depth=0)
+    if version:
+        changed = [_with_version(file, version) for file in changed or files]
     return files, data if changed is None else write_archive(changed), tuple(work.warnings)
+
+
+def _with_version(file: ChartFile, version: str) -> ChartFile:
+    """The chart's own description with another version; JSON, which is YAML."""
+    if file.name != "Chart.yaml":
+        return file
+    try:
+        found = yaml.load_all(file.data, unique_keys=False)
+    except YamlError:
+        return file  # the engine says what is wrong with it
+    if not found or not isinstance(found[0], dict):
+        return file
+    return ChartFile(file.name, orjson.dumps({**found[0], "version": version}))
 
 
 def _read(data: bytes, budget: _Budget) -> list[ChartFile]:

@@ -89,6 +89,7 @@ class Engine:
         options: Mapping[str, Any],
         capabilities: Capabilities,
         validate: bool,
+        version: str,
         lookup: bool,
     ) -> JsonObject:
         """Render a chart.
@@ -99,6 +100,7 @@ class Engine:
             options: ``name``, ``namespace``, ``revision``, ``is_install``, ``is_upgrade``.
             capabilities: of the cluster.
             validate: whether values must fit schemas.
+            version: which the chart is to have, or ``""``.
             lookup: whether the parent answers ``lookup``; else it finds nothing, as in a dry run.
 
         Returns:
@@ -108,7 +110,7 @@ class Engine:
             RenderError: it does not render; says why.
 
         """
-        files, prepared, warnings = prepare(archive, validate=validate)
+        files, prepared, warnings = prepare(archive, validate=validate, version=version)
         with self._load(prepared) as chart:
             _check_version(chart.metadata, capabilities)
             self._defaults.set(capabilities)

@@ -58,6 +58,7 @@ def _render(payload: JsonObject) -> JsonObject:
             given["version"], given["major"], given["minor"], tuple(given["api_versions"])
         ),
         validate=payload["validate"],
+        version=payload["version"],
         lookup=payload["lookup"],
     )
     if payload["documents"]:

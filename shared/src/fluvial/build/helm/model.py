@@ -69,6 +69,7 @@ class RenderSpec:
         is_upgrade: ``.Release.IsUpgrade``; ``.Release.IsInstall`` is its opposite.
         capabilities: ``.Capabilities``, but for Helm's own version.
         validate_values: whether values must fit the charts' schemas.
+        chart_version: which the chart is to have; ``""`` leaves its own.
         post: changes afterwards.
 
     """
@@ -79,6 +80,7 @@ class RenderSpec:
     revision: int = 1
     is_upgrade: bool = False
     validate_values: bool = True
+    chart_version: str = ""
     post: PostRendering = field(default_factory=PostRendering)
 
 

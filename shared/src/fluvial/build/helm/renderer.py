@@ -148,6 +148,7 @@ class HelmRenderer:
                 "api_versions": list(spec.capabilities.api_versions),
             },
             "validate": spec.validate_values,
+            "version": spec.chart_version,
             "lookup": lookup is not None,
             "documents": bool(post.kustomize),
             **_changes(spec),
