@@ -537,3 +537,18 @@ async def test_a_forged_artifact_is_neither_believed_nor_deleted(
 
     assert obj["status"]["artifact"]["path"] == before["status"]["artifact"]["path"]
     assert await stored(helm, victim["url"]) == ["1.0.0"]
+
+
+async def test_a_retry_of_what_was_asked_for_takes_no_older_answer(
+    helm: SourceWorld, host: FileHost, charts: Path
+) -> None:
+    """It would be Ready with the index of before, and nobody would look again for an hour."""
+    await helm.make(url=host.url)
+    await helm.until_ready()
+    revision = publish(charts, entry("2.0.0"))
+    host.status = 503
+    await helm.request("now")
+    await helm.until_failed("Failed")
+    host.status = 0
+
+    assert (await helm.until_ready())["status"]["artifact"]["revision"] == revision

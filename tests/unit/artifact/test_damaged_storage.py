@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +14,12 @@ import pytest
 from fluvial.api.meta import Artifact
 from fluvial.artifact import tar
 from fluvial.artifact.cache import remove_tree
-from fluvial.artifact.errors import ArtifactError, ArtifactNotFound, DigestMismatch
+from fluvial.artifact.errors import (
+    ArtifactError,
+    ArtifactNotFound,
+    DigestMismatch,
+    StorageUnusable,
+)
 from fluvial.artifact.storage import Retention, Storage
 from fluvial.clock import RealClock
 from fluvial.log import get_logger
@@ -191,15 +197,28 @@ async def test_what_stands_in_place_of_a_folder_leads_nowhere(
     assert len(list(elsewhere.rglob("*.gz"))) == 4
 
 
-async def test_a_volume_that_vanished_is_made_again(storage: Storage) -> None:
+async def test_a_volume_that_vanished_is_not_written(storage: Storage, clock: JumpingClock) -> None:
+    """Nor is what is in its place now; the process is to start again."""
     artifact = await store(storage)
-    storage.base.rename(storage.base.with_name("away"))
+    away = storage.base.with_name("away")
+    storage.base.rename(away)
     with pytest.raises(ArtifactNotFound):
         await storage.verify(artifact)
-    again = await store(storage)
+    with pytest.raises(StorageUnusable):
+        await store(storage)
+    assert not storage.base.exists()
+    away.rename(storage.base)
+    await storage.verify(await store(storage))
 
-    await storage.verify(again)
-    assert again.digest == artifact.digest
+
+@pytest.mark.looptime
+async def test_a_volume_that_vanished_ends_the_watch(storage: Storage) -> None:
+    watch = asyncio.create_task(storage.watch(), name="watch")
+    await asyncio.sleep(10)
+    assert not watch.done()
+    storage.base.rename(storage.base.with_name("away"))
+    with pytest.raises(StorageUnusable, match="emptied or replaced"):
+        await watch
 
 
 # --- a disk that is full, broken or read only -----------------------------------------------------

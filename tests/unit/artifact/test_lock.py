@@ -87,27 +87,22 @@ async def test_what_was_released_can_be_taken(ours: VolumeLock, tmp_path: Path) 
     assert read_holder(tmp_path / "data") == "second"
 
 
-async def test_a_folder_that_was_emptied_is_taken_again(ours: VolumeLock, tmp_path: Path) -> None:
+async def test_a_folder_that_was_emptied_is_not_ours(ours: VolumeLock, tmp_path: Path) -> None:
     await ours.acquire(0)
+    ours.confirm()
     (tmp_path / "data/.lock").unlink()
-    ours.confirm()
+    for _ in range(2):
+        with pytest.raises(StorageUnusable, match="emptied or replaced"):
+            ours.confirm()
 
-    assert read_holder(tmp_path / "data") == "ours"
-    ours.confirm()
 
-
-async def test_a_folder_that_somebody_else_has_by_now_is_not_written(
-    ours: VolumeLock, tmp_path: Path
-) -> None:
+async def test_a_folder_that_was_replaced_is_not_ours(ours: VolumeLock, tmp_path: Path) -> None:
     await ours.acquire(0)
     (tmp_path / "data").rename(tmp_path / "away")
-    with other_process(tmp_path / "data"):
-        for _ in range(2):
-            with pytest.raises(StorageLocked, match="the other"):
-                ours.confirm()
-    ours.confirm()
-
-    assert read_holder(tmp_path / "data") == "ours"
+    with pytest.raises(StorageUnusable, match="emptied or replaced"):
+        ours.confirm()
+    with other_process(tmp_path / "data"), pytest.raises(StorageUnusable):
+        ours.confirm()
 
 
 async def test_a_link_in_place_of_the_lock_is_not_followed(

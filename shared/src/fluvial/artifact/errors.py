@@ -5,8 +5,8 @@ ArtifactError
 ├── ArtifactUnreachable   the server did not answer, or with an error, after all retries
 ├── DigestMismatch        content differs from its digest; fetch again or rebuild
 ├── InvalidDigest         the digest is malformed or of an unsupported algorithm
-├── StorageLocked         another process writes to the storage folder; stop one of the two
-├── StorageUnusable       the storage folder cannot be made or written; see the message
+├── StorageUnusable       the storage folder cannot be made or written, or is not ours any more
+│   └── StorageLocked     another process writes to it; stop one of the two
 ├── ArtifactTooLarge      a size or count limit is exceeded; do not repeat
 └── UnsafeArchive         an entry that must not be unpacked; do not repeat
 """
@@ -48,12 +48,12 @@ class InvalidDigest(ArtifactError):
     """Not a digest, or not one of the supported algorithms."""
 
 
-class StorageLocked(ArtifactError):
-    """Another process writes to the storage folder."""
-
-
 class StorageUnusable(ArtifactError):
-    """The storage folder cannot be made or written."""
+    """The storage folder cannot be made or written, or is not the one that was locked."""
+
+
+class StorageLocked(StorageUnusable):
+    """Another process writes to the storage folder."""
 
 
 class ArtifactTooLarge(ArtifactError):

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from fluvial.artifact.errors import StorageLocked
+from fluvial.artifact.errors import StorageLocked, StorageUnusable
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.log import Logger
@@ -86,20 +86,15 @@ class VolumeLock:
     def confirm(self) -> None:
         """Check that the folder is still the one that was locked; blocks, so call it in a thread.
 
-        A volume that was emptied, or went and came back, has no lock of ours any more: it is
-        taken again, if nobody else has it.
+        A volume that was emptied, or went and came back, is another one: what this process knows
+        of it, and the fences of its workers, are about the one before.
 
         Raises:
-            StorageLocked: another process writes there now.
-            OSError: the folder cannot be made or written.
+            StorageUnusable: it is not.
 
         """
-        if not self._wanted or self._is_in_place():
-            return
-        self._close()
-        if not self._try():
-            raise StorageLocked(f"another process ({read_holder(self._base)}) has the storage now")
-        self._log.info("the storage folder was replaced", folder=str(self._base))
+        if self._wanted and not self._is_in_place():
+            raise StorageUnusable(f"the storage folder {self._base} was emptied or replaced")
 
     def _is_in_place(self) -> bool:
         if self._descriptor < 0:

@@ -36,6 +36,7 @@ __all__ = ["TEMP_PREFIX", "Retention", "Storage"]
 T = TypeVar("T")
 
 _LOCK_SECONDS = 60.0  # twice the time that a process has to end
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,17 @@ class Storage(Layout):
             ) from error
         if removed:
             self._log.info("removed unfinished files of an earlier run", count=removed)
+
+    async def watch(self) -> None:
+        """Return never while the folder is ours.
+
+        Raises:
+            StorageUnusable: it was emptied or replaced; start again.
+
+        """
+        while True:
+            await self._clock.sleep(_WATCH_SECONDS)
+            await in_thread(lambda _: self._volume.confirm())
 
     def stop(self) -> None:
         """Leave the folder to the next process."""

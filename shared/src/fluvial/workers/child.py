@@ -74,10 +74,11 @@ def _serve(connection: socket.socket, job: Job, message: JsonObject) -> bool:
         with asking(connection):
             result = job(message["method"], message["payload"])
         answer = frames.encode({"result": result})
-    except MemoryError as error:
-        fit = False
+    except WorkerError as error:
         answer = frames.encode({"error": _describe(error)})
     except Exception as error:  # noqa: BLE001  # every failure of a job becomes an answer
+        # Out of memory, or what nobody foresaw: such as a fence around a folder that is gone.
+        fit = False
         answer = frames.encode({"error": _describe(error)})
     connection.sendall(answer)
     return fit
@@ -91,8 +92,9 @@ def _describe(error: Exception) -> JsonObject:
     if isinstance(error, frames.FrameTooLarge):
         return {"code": "AnswerTooLarge", "message": str(error)}
     frame = traceback.extract_tb(error.__traceback__)[-1:]
+    told = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
     place = "".join(f" at {os.path.basename(f.filename)}:{f.lineno}" for f in frame)  # noqa: PTH119  # no path is read
-    return {"code": "Internal", "message": f"unexpected {type(error).__name__}{place}"}
+    return {"code": "Internal", "message": f"unexpected {type(error).__name__}{place}{told}"}
 
 
 if __name__ == "__main__":

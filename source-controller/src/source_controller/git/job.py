@@ -7,6 +7,7 @@ last commit where that is enough.
 
 from __future__ import annotations
 
+import errno
 import os
 import ssl
 from dataclasses import dataclass
@@ -46,15 +47,27 @@ def run(method: str, payload: JsonObject) -> JsonObject:
             ``SparseCheckout``, ``AuthenticationRefused``, ``CertificateRefused``,
             ``RemoteFailed``, ``RepositoryTooLarge``, ``UnsafeRepository``, ``UnsafeSubmodule``,
             ``InvalidURL``, ``InvalidTLS``, ``Timeout``, ``InvalidGitObject``,
-            ``InvalidCommitSignature``, ``InvalidTagSignature``.
+            ``InvalidCommitSignature``, ``InvalidTagSignature``, ``DiskFailed``.
 
     """
     if method != "checkout":
         raise WorkerError("Internal", f"unknown method {method!r}")
     request = msgspec.convert(payload, CheckoutRequest)
     _prepare(request)
-    result: JsonObject = msgspec.to_builtins(_Job(request).checkout())
+    try:
+        result: JsonObject = msgspec.to_builtins(_Job(request).checkout())
+    except (OSError, pygit2.GitError) as error:
+        raise _disk_failure(error) or error from error
     return result
+
+
+def _disk_failure(error: Exception) -> WorkerError | None:
+    """What to say of a disk that fails; the library says so in the words of the system."""
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
+        if os.strerror(number) in str(error):
+            said = f"the repository's files cannot be written: {os.strerror(number)}"
+            return WorkerError("DiskFailed", said)
+    return None
 
 
 def _prepare(request: CheckoutRequest) -> None:

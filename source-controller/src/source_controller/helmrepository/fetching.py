@@ -70,7 +70,7 @@ class SourceStep:
         request = IndexRequest(
             url, access.for_file(url), run.key.namespace, timeout=spec.timeout_seconds
         )
-        max_age = 0.0 if _asked(run) else spec.interval_seconds / 2
+        max_age = 0.0 if _asked(run) else run.answer_age
         try:
             served = await self._indexes.download(request, max_age=max_age)
         except InvalidTls as error:

@@ -123,7 +123,7 @@ class SourceStep:
         spec = run.obj.spec
         ref = spec.ref or OCIRepositoryRef()
         # Who asks by annotation gets what the registry says now.
-        max_age = 0.0 if run.requested else spec.interval_seconds / 2
+        max_age = run.answer_age
         try:
             tag = await self._resolver.tag_of(
                 registry,

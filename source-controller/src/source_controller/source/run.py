@@ -20,6 +20,8 @@ from source_controller.source.progress import Progress
 
 __all__ = ["FailureClass", "Run", "SourceObject", "StatusWriter", "StepFailed"]
 
+_RETRY_AGE = 0.1  # less than the first wait of a retry, and enough for those that retry at once
+
 FailureClass = Literal["retry", "stalled", "waiting"]
 
 
@@ -159,6 +161,20 @@ class Run(Generic[ObjectT]):
         """The folder for this run; only while it is open."""
         assert self.work is not None  # noqa: S101  # the steps open it first
         return self.work
+
+    @property
+    def answer_age(self) -> float:
+        """How old an answer may be that another object asked for: in seconds.
+
+        None will do for who asked for this run. Nor will one from before a run that failed: it
+        may have been asked for, and an old answer would let the retry succeed with old content.
+        """
+        if self.requested:
+            return 0.0
+        ready = conditions.get_condition(self.before, conditions.READY)
+        if ready is not None and ready.status == "False":
+            return _RETRY_AGE
+        return self.obj.spec.interval_seconds / 2
 
     def set_true(self, type_: str, reason: str, message: str) -> None:
         """Set a condition to True."""
