@@ -82,9 +82,7 @@ def _bearer(token: str) -> dict[str, str]:
 async def test_tokens_that_prove_nothing_wake_nothing(world: ReceiverWorld, issuer: Issuer) -> None:
     url = await _oidc(world)
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    unsigned = jwt.encode(
-        {"iss": ISSUER, "aud": AUDIENCE, "exp": 2**33}, key="", algorithm="none"
-    )
+    unsigned = jwt.encode({"iss": ISSUER, "aud": AUDIENCE, "exp": 2**33}, key="", algorithm="none")
     good = issuer.token()
     head, body, signature = good.split(".")
     public = issuer.key.public_key().public_numbers()

@@ -80,7 +80,7 @@ async def test_an_expression_without_end_is_ended(
     """By the library's own budget of iterations, or else by time."""
     monkeypatch.setattr(evaluator, "_SECONDS", 0.5)
     every = "req.items.all(a, req.items.all(b, req.items.all(c, req.items.all(d, a + b + c + d >= 0.0))))"
-    with pytest.raises(ExpressionFailed, match="longer|budget"):
+    with pytest.raises(ExpressionFailed, match=r"longer|budget"):
         await cel.decide(
             Program("filter", every),
             data={"req": {"items": list(range(300))}},
