@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from bench.load.sampling import GroupUse, Sampler
-from bench.sources import helmcharts, ocirepositories
+from bench.sources import git, helmcharts, ocirepositories
 from bench.sources.helmindex import write_index
 from bench.stats import Table
 from fluvial.api.meta import RECONCILE_REQUEST
@@ -48,6 +48,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--helm-charts", type=int, default=1000, help="HelmCharts of one repository; 0 for none"
     )
+    parser.add_argument(
+        "--git-commits", type=int, default=20_000, help="of one Git repository; 0 for none"
+    )
+    parser.add_argument(
+        "--git-objects", type=int, default=100, help="GitRepositories of it; 0 for none"
+    )
     given = parser.parse_args(argv)
     if given.index_mib:
         asyncio.run(_helm_index(int(given.index_mib * 2**20)))
@@ -55,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
         asyncio.run(ocirepositories.measure(given.oci_objects))
     if given.helm_charts:
         asyncio.run(helmcharts.measure(given.helm_charts))
+    if given.git_commits:
+        asyncio.run(git.measure(given.git_commits, given.git_objects))
     return 0
 
 

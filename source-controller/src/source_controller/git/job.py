@@ -8,6 +8,7 @@ last commit where that is enough.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import ssl
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class _Job:
             auth=auth,
             deadline=self._deadline,
             limits=self._request.limits,
-            way=remotes.Way(self._request.gateway, _process[0], _tls(auth)),
+            way=remotes.Way(self._request.gateway, _process[0], _tls(url, auth)),
         )
 
     def _fetch(self, target: remotes.Target) -> _Fetched | Checkout:
@@ -239,11 +240,19 @@ class _Job:
         return repo
 
 
-def _tls(auth: Auth) -> ssl.SSLContext:
+def _tls(url: str, auth: Auth) -> ssl.SSLContext | None:
+    if not url.startswith("https:"):
+        return None
     try:
-        return tls_context(Tls(auth.ca, auth.certificate, auth.certificate_key))
+        return _context(Tls(auth.ca, auth.certificate, auth.certificate_key))
     except InvalidTls as error:
         raise WorkerError("InvalidTLS", str(error)) from error
+
+
+@functools.lru_cache(maxsize=4)
+def _context(tls: Tls) -> ssl.SSLContext:
+    """Reading the system's authorities takes ten times as long as to see that nothing is new."""
+    return tls_context(tls)
 
 
 def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:

@@ -60,13 +60,13 @@ class Way:
     Attributes:
         gateway: URL of the parent's gateway with the job's password.
         relay: the process's own.
-        tls: trust and client certificate of https.
+        tls: trust and client certificate of https; ``None`` for other schemes.
 
     """
 
     gateway: str = field(repr=False)
     relay: Relay
-    tls: ssl.SSLContext = field(repr=False)
+    tls: ssl.SSLContext | None = field(repr=False)
 
 
 class Target:
@@ -112,7 +112,7 @@ class Target:
             self.host,
             self.port,
             self.way.gateway,
-            self.way.tls if self.scheme == "https" else None,
+            self.way.tls,
             timeout=self.deadline.left,
         )
         self.way.relay.aim(destination)
