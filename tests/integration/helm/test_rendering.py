@@ -66,6 +66,9 @@ metadata: {name: hook, annotations: {"helm.sh/hook": "post-delete"}}
         "charts/idle/templates/idle.yaml": "kind: Never\n",
     },
 )
+PLAIN = chart(
+    templates__a="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: {{ .Release.Name }}}\n"
+)
 VALUES = {"text": "yes", "n": 1.5}
 
 
@@ -90,19 +93,18 @@ async def _render(
     )
 
 
+@pytest.mark.parametrize("made", [CHART, PLAIN], ids=["full", "plain"])
 async def test_an_install_and_an_upgrade_equal_helm_s(
-    world: HelmWorld, renderer: HelmRenderer, tmp_path: Path
+    world: HelmWorld, renderer: HelmRenderer, tmp_path: Path, made: bytes
 ) -> None:
     given = {"metadata": {"name": "given", "namespace": world.namespace}, "data": {"a": "b"}}
     body = {"apiVersion": "v1", "kind": "ConfigMap", **given}
     await world.world.admin.create(CONFIG_MAPS, body, field_manager="test")
     archive = tmp_path / "app-1.0.0.tgz"
-    archive.write_bytes(CHART)
+    archive.write_bytes(made)
     async with world.helm(tmp_path) as helm:
         for revision, action in ((1, "install"), (2, "upgrade")):
-            ours = await _render(
-                renderer, world, CHART, revision=revision, is_upgrade=revision == 2
-            )
+            ours = await _render(renderer, world, made, revision=revision, is_upgrade=revision == 2)
             await helm.do(action, chart=str(archive), name="app", values=VALUES)
             theirs = await world.storage.last("app")
 

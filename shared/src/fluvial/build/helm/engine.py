@@ -248,13 +248,14 @@ def _check_version(metadata: JsonObject, capabilities: Capabilities) -> None:
 
 def _stored_files(
     files: Iterable[Mapping[str, str]], by_name: Mapping[str, ChartFile]
-) -> list[JsonObject]:
+) -> list[JsonObject] | None:
+    """As Helm writes them: none are null."""
     stored = []
     for file in files:
         known = by_name.get(file["name"]) or ChartFile(file["name"], file["data"].encode())
         entry = {"name": known.name, "data": base64.b64encode(known.data).decode()}
         stored.append({**entry, "modtime": known.modified} if known.modified else entry)
-    return stored
+    return stored or None
 
 
 def _message(error: Exception) -> str:

@@ -64,6 +64,11 @@ class Facade:
         """Serve, in threads."""
         threading.Thread(target=self._server.serve_forever, name="facade", daemon=True).start()
 
+    def stop(self) -> None:
+        """Serve no more; a worker never does this, it is killed."""
+        self._server.shutdown()
+        self._server.server_close()
+
     def forget(self) -> None:
         """Forget what kinds the last job's cluster serves."""
         self._resources = {}

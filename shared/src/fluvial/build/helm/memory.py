@@ -127,7 +127,9 @@ class DefaultCapabilities:
             + _text(capabilities.minor, held)
             + _LIST.pack(address, count, count)
         )
-        ctypes.memmove(self._address, content, _SIZE)
+        words = (ctypes.c_uint64 * (_SIZE // _WORD)).from_address(self._address)
+        for number, word in enumerate(memoryview(content).cast("Q")):
+            words[number] = word  # whole words: Go's collector may look at any moment
         self._held, self._current = held, capabilities
 
 
