@@ -51,7 +51,11 @@ class ChartWorld(SourceWorld):
         else:
             spec["url"] = "https://git.example/app"
         resource = kinds.BUCKET if kind == "Bucket" else kinds.GIT_REPOSITORY
-        await self.of(resource).make(name, **spec)
+        sources = self.of(resource)
+        await sources.make(name, **spec)
+        await sources.request(revision[-10:], name)
+        # Before that a controller that starts takes such a file for somebody's who is gone.
+        await sources.until_handled(revision[-10:], name)
         return await self.store(resource, name, tarball(files), revision)
 
     async def store(self, resource: Resource, name: str, data: bytes, revision: str) -> Path:

@@ -478,7 +478,7 @@ async def test_no_room_for_a_download(world: ChartWorld, monkeypatch: pytest.Mon
 
 
 async def test_equal_charts_cost_one_download(world: ChartWorld, host: FileHost) -> None:
-    names = [f"app-{number}" for number in range(12)]
+    names = [f"app-{number}" for number in range(6)]
     for name in names:
         await world.chart(name)
     objects = [await world.until_ready(name) for name in names]
