@@ -49,12 +49,18 @@ def parent() -> Iterator[Parent]:
         answers.join()
 
 
-@pytest.fixture
-def facade() -> Iterator[Facade]:
+@pytest.fixture(scope="module")
+def served() -> Iterator[Facade]:
     facade = Facade()
     facade.start()
     yield facade
     facade.stop()
+
+
+@pytest.fixture
+def facade(served: Facade) -> Facade:
+    served.forget()
+    return served
 
 
 def prefix(facade: Facade) -> str:
