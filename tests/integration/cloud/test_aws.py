@@ -178,6 +178,7 @@ async def test_a_role_of_the_controller(
 
     assert (found.access_key, found.secret_key) == ("ASgeIAIOSFODNN7EXAMPLE", "key")
     assert [asked.form["WebIdentityToken"] for asked in sts.asked] == ["first", "second"]
+    assert sts.asked[0].headers["Accept"] == "text/xml"
     assert sts.asked[0].form == {
         "Action": "AssumeRoleWithWebIdentity",
         "Version": "2011-06-15",

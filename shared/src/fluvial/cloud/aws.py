@@ -182,6 +182,7 @@ class AwsLogin:
             },
             what="credentials of the role",
             secrets=(token,),
+            accept="text/xml",  # STS answers in JSON to those who ask for it, in no documented form
         )
         return _credentials(await self._http.ask(question, way=way))
 
@@ -207,7 +208,7 @@ class AwsLogin:
 
 
 def _credentials(answer: Answer) -> AwsCredentials:
-    """Of the answer of AssumeRoleWithWebIdentity, which is XML unless an error has no body."""
+    """Of the answer of AssumeRoleWithWebIdentity."""
     root = _xml(answer)
     if answer.status != 200:
         raise answer.refused(_text(root, "Code"), _text(root, "Message"))

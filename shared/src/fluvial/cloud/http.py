@@ -53,13 +53,16 @@ class Question:
 
     @classmethod
     def form(
-        cls, url: URL, fields: Mapping[str, str], *, what: str, secrets: tuple[str, ...] = ()
+        cls,
+        url: URL,
+        fields: Mapping[str, str],
+        *,
+        what: str,
+        secrets: tuple[str, ...] = (),
+        accept: str = "application/json",
     ) -> Question:
-        """A POST of form fields, answered by JSON."""
-        headers = {
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        }
+        """A POST of form fields."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": accept}
         return cls("POST", url, what, headers, urlencode(fields).encode(), secrets)
 
     @classmethod
