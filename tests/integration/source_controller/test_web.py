@@ -17,8 +17,9 @@ from fluvial.net.policy import AddressPolicy
 from gitservers.certs import TestCA
 from harness.outbound import loopback_dialer
 from harness.webserver import FileHost, raw_server, requiring_certificate
-from source_controller.web.access import Access, Tls
+from source_controller.web.access import Access
 from source_controller.web.client import Download, WebClient, WebError
+from source_controller.web.tls import Tls
 
 LIMIT = 1 << 20
 
@@ -65,7 +66,7 @@ async def test_content_arrives_with_size_and_digest(
 async def test_compressed_content_counts_decompressed(
     client: WebClient, tmp_path: Path, files: Path
 ) -> None:
-    (files / "f").write_bytes(gzip.compress(b"content"))
+    (files / "f").write_bytes(gzip.compress(b"content", mtime=0))
     async with FileHost(files) as host:
         host.headers = {"Content-Encoding": "gzip"}
         found = await fetch(client, tmp_path, f"{host.url}/f")
@@ -81,7 +82,7 @@ async def test_the_limit_is_exact(
     async with FileHost(files) as host:
         for size in (LIMIT, LIMIT + 1):
             data = b"\0" * size
-            (files / "f").write_bytes(gzip.compress(data) if compressed else data)
+            (files / "f").write_bytes(gzip.compress(data, mtime=0) if compressed else data)
             host.headers = {"Content-Encoding": "gzip"} if compressed else {}
             if size <= LIMIT:
                 assert (await fetch(client, tmp_path, f"{host.url}/f")).size == size
@@ -132,7 +133,7 @@ async def test_a_bomb_is_cut_at_the_limit(client: WebClient, tmp_path: Path) -> 
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nshort", "ends too early"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 20\r\n\r\n"
-            + gzip.compress(b"x" * 1000)[:20],
+            + gzip.compress(b"x" * 1000, mtime=0)[:20],
             "ends too early",
         ),
         (
