@@ -127,7 +127,9 @@ class Answer:
             explanation: the service's; shortened, and without what the question kept secret.
 
         """
-        detail = " ".join(f"{code}: {explanation}".strip(": ").split())
+        # Entra ID ends with ids and a time, which would make every failure a new one.
+        said = explanation.partition("Trace ID:")[0]
+        detail = " ".join(f"{code}: {said}".strip(": ").split())
         for secret in self.question.secrets:
             detail = detail.replace(secret, "***") if secret else detail
         shown = "".join(char for char in detail if char.isprintable())[:_SHOWN]
