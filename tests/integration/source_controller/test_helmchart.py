@@ -228,17 +228,15 @@ async def test_missing_values_files_can_be_passed_over(world: ChartWorld, charts
 
 
 @pytest.mark.shows("HelmChart/BuildFailed/ValuesFilesError", "HelmChart/Stalled/ValuesFilesError")
-@pytest.mark.parametrize("file", ["missing.yaml", "list.yaml"])
-async def test_values_files_that_cannot_be_merged(
-    world: ChartWorld, charts: Path, file: str
-) -> None:
+async def test_values_files_that_cannot_be_merged(world: ChartWorld, charts: Path) -> None:
     await reindexed(world, publish(charts, WITH_VALUES))
-    await world.chart(valuesFiles=[file])
-    obj = await world.until_failed("ValuesFilesError")
+    for file in ("missing.yaml", "list.yaml"):
+        await world.chart(valuesFiles=[file])
+        obj = await world.until_failed("ValuesFilesError")
+        assert condition(obj, "BuildFailed")["status"] == "True"
+        assert condition(obj, "Stalled")["reason"] == "ValuesFilesError"
+        assert file in condition(obj, "Ready")["message"]
 
-    assert condition(obj, "BuildFailed")["status"] == "True"
-    assert condition(obj, "Stalled")["reason"] == "ValuesFilesError"
-    assert file in condition(obj, "Ready")["message"]
     await world.chart(valuesFiles=None)
     obj = await world.until_ready(revision="1.0.0")
     assert not condition(obj, "BuildFailed")
@@ -261,25 +259,24 @@ async def test_a_package_that_helm_would_not_load(world: ChartWorld, charts: Pat
 @pytest.mark.shows(
     "HelmChart/FetchFailed/InvalidChartReference", "HelmChart/Stalled/InvalidChartReference"
 )
-@pytest.mark.parametrize(
-    "spec",
-    [
+async def test_a_chart_that_there_is_not(world: ChartWorld) -> None:
+    """No such chart, a path, a name that an expression would chew on for hours, no such version."""
+    specs: tuple[dict[str, str], ...] = (
         {"chart": "other"},
         {"chart": "../app"},
         {"chart": "a" * 30 + "!"},
         {"version": "^9"},
         {"version": "no range"},
-    ],
-    ids=["no chart", "path", "exponential", "no version", "no range"],
-)
-async def test_a_chart_that_there_is_not(world: ChartWorld, spec: dict[str, str]) -> None:
-    await world.chart(**spec)
-    obj = await world.until_failed("InvalidChartReference")
+    )
+    for number, spec in enumerate(specs):
+        await world.chart(f"app-{number}", **spec)
 
-    assert condition(obj, "FetchFailed")["status"] == "True"
-    assert condition(obj, "Stalled")["reason"] == "InvalidChartReference"
-    assert obj["status"]["observedGeneration"] == 1
-    assert "artifact" not in obj["status"]
+    for number in range(len(specs)):
+        obj = await world.until_failed("InvalidChartReference", f"app-{number}")
+        assert condition(obj, "FetchFailed")["status"] == "True"
+        assert condition(obj, "Stalled")["reason"] == "InvalidChartReference"
+        assert obj["status"]["observedGeneration"] == 1
+        assert "artifact" not in obj["status"]
 
 
 async def test_a_stalled_chart_is_woken_by_a_new_index(world: ChartWorld, charts: Path) -> None:

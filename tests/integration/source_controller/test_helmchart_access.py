@@ -226,13 +226,15 @@ async def test_a_package_that_is_too_large(world: ChartWorld, host: FileHost) ->
     assert "exceeds the maximum size of 100 bytes" in condition(obj, "Ready")["message"]
 
 
-@pytest.mark.parametrize(
-    "address", ["file:///etc/passwd", "http://169.254.169.254/app.tgz", "http://[", "s3://a/b"]
-)
-async def test_addresses_that_lead_nowhere(world: ChartWorld, host: FileHost, address: str) -> None:
-    publish(host.root, APP, urls=[address])
-    await world.helm_repository(url=host.url)
-    await world.chart()
-    obj = await world.until_failed("ChartPullError")
+async def test_addresses_that_lead_nowhere(world: ChartWorld, host: FileHost) -> None:
+    addresses = ("file:///etc/passwd", "http://169.254.169.254/app.tgz", "http://[", "s3://a/b")
+    for number, address in enumerate(addresses):
+        (host.root / str(number)).mkdir()
+        publish(host.root / str(number), APP, urls=[address])
+        await world.helm_repository(f"charts-{number}", url=f"{host.url}/{number}")
+        source = {"kind": "HelmRepository", "name": f"charts-{number}"}
+        await world.chart(f"app-{number}", sourceRef=source)
 
-    assert "artifact" not in obj["status"]
+    for number in range(len(addresses)):
+        obj = await world.until_failed("ChartPullError", f"app-{number}")
+        assert "artifact" not in obj["status"]

@@ -181,56 +181,57 @@ async def test_dependencies_of_repositories(world: ChartWorld, host: FileHost) -
     assert not condition(obj, "BuildFailed")
 
 
-@pytest.mark.shows("HelmChart/BuildFailed/DependencyBuildError")
-@pytest.mark.parametrize(
-    ("dependency", "problem"),
-    [
-        ({"version": "1", "repository": "@stable"}, "aliases are not known"),
-        ({"version": "1", "repository": "file://../none"}, "there is no chart at"),
-        ({"version": "1", "repository": "file://../../../etc"}, "there is no chart at"),
-        ({"version": "^2", "repository": "file://../lib"}, "is not in the range"),
-        ({"version": "no range", "repository": "file://../lib"}, "asks for no range"),
-        ({"version": "1", "repository": "http://169.254.169.254/x"}, "169.254.169.254"),
-    ],
-    ids=["alias", "missing", "outside", "version", "range", "metadata address"],
-)
-async def test_dependencies_that_cannot_be_had(
-    world: ChartWorld, dependency: dict[str, str], problem: str
-) -> None:
-    tree = below("app", needing({"name": "lib", **dependency})) | below("lib", chart("lib"))
-    await world.stored_source(tree, kind="GitRepository", revision=COMMIT)
-    await world.chart(sourceRef=GIT)
-    obj = await world.until_failed("DependencyBuildError")
+BROKEN: dict[str, tuple[dict[str, str], str]] = {
+    "alias": ({"version": "1", "repository": "@stable"}, "aliases are not known"),
+    "missing": ({"version": "1", "repository": "file://../none"}, "there is no chart at"),
+    "outside": ({"version": "1", "repository": "file://../../../etc"}, "there is no chart at"),
+    "version": ({"version": "^2", "repository": "file://../lib"}, "is not in the range"),
+    "range": ({"version": "no range", "repository": "file://../lib"}, "asks for no range"),
+    "address": ({"version": "1", "repository": "http://169.254.169.254/x"}, "169.254.169.254"),
+}
 
-    assert condition(obj, "BuildFailed")["status"] == "True"
-    assert problem in condition(obj, "Ready")["message"]
-    assert not condition(obj, "Stalled")
+
+@pytest.mark.shows("HelmChart/BuildFailed/DependencyBuildError")
+async def test_dependencies_that_cannot_be_had(world: ChartWorld) -> None:
+    tree = below("lib", chart("lib"))
+    for name, (dependency, _) in BROKEN.items():
+        tree |= below(name, needing({"name": "lib", **dependency}))
+    await world.stored_source(tree, kind="GitRepository", revision=COMMIT)
+    for name in BROKEN:
+        await world.chart(name, chart=name, sourceRef=GIT)
+
+    for name, (_, problem) in BROKEN.items():
+        obj = await world.until_failed("DependencyBuildError", name)
+        assert condition(obj, "BuildFailed")["status"] == "True"
+        assert problem in condition(obj, "Ready")["message"], name
+        assert not condition(obj, "Stalled")
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("files", "path"),
-    [
-        ({"app/values.yaml": "a: b"}, "app"),
-        ({"x": "y"}, "app"),
-        ({"x": "y"}, "../../apps"),
-        (below("app", chart() | {"Chart.yaml": "name: [\n"}), "app"),
-        (below("app", chart(version="one")), "app"),
-        (below("app", chart(name="a/b")), "app"),
-        ({"app": b"no archive"}, "app"),
-    ],
-    ids=["no Chart.yaml", "nothing", "outside", "no YAML", "version", "name", "no archive"],
-)
-async def test_what_is_no_chart(
-    world: ChartWorld, files: dict[str, str | bytes], path: str
-) -> None:
-    await world.stored_source(files, kind="Bucket", revision=DIGEST)
-    await world.chart(chart=path, sourceRef=BUCKET)
-    obj = await world.until_failed("InvalidChartReference")
+NO_CHARTS: dict[str, Mapping[str, str | bytes]] = {
+    "no-chart-yaml": {"values.yaml": "a: b"},
+    "no-yaml": {**chart(), "Chart.yaml": "name: [\n"},
+    "version": {**chart(version="one")},
+    "name": {**chart(name="a/b")},
+    "ignore": {**chart(), ".helmignore": "a/**/b\n"},
+}
 
-    assert condition(obj, "Stalled")["reason"] == "InvalidChartReference"
+
+async def test_what_is_no_chart(world: ChartWorld) -> None:
+    tree: dict[str, str | bytes] = {"app": b"no archive"}
+    for name, files in NO_CHARTS.items():
+        tree |= {f"{name}/{path}": content for path, content in files.items()}
+    await world.stored_source(tree, kind="Bucket", revision=DIGEST)
+    paths = {name: name for name in NO_CHARTS}
+    paths |= {"nothing": "none", "outside": "../../apps", "no-archive": "app", "root": "."}
+    for name, path in paths.items():
+        await world.chart(name, chart=path, sourceRef=BUCKET)
+
+    for name in paths:
+        obj = await world.until_failed("InvalidChartReference", name)
+        assert condition(obj, "Stalled")["reason"] == "InvalidChartReference"
 
 
 @pytest.mark.shows("HelmChart/FetchFailed/ReadOperationFailed", "HelmChart/FetchFailed/Failed")
