@@ -43,6 +43,12 @@ def test_what_is_written_can_be_read() -> None:
     assert [(file.name, file.data) for file in read] == [(file.name, file.data) for file in files]
 
 
+def test_names_are_cleaned() -> None:
+    archive = packed({"./a//b/./c": "x", "templates/../d": "x"})
+
+    assert names(archive) == ["a/b/c", "d"]
+
+
 def test_names_from_windows() -> None:
     assert names(packed({"app\\templates\\a.yaml": "x"}, folder="")) == ["templates/a.yaml"]
 

@@ -62,12 +62,65 @@ class Client:
         return cluster_lookup(cast("KubeClient", self))(query)
 
 
+class Pages:
+    """A list in pages of one item; ``size`` is how large each item is."""
+
+    def __init__(self, count: int, *, size: int = 1) -> None:
+        self.left = count
+        self.size = size
+        self.asked: list[str] = []
+
+    async def request(self, method: str, path: str) -> dict[str, Any]:
+        self.asked.append(f"{method} {path}")
+        self.left -= 1
+        metadata = {"resourceVersion": "7"}
+        if self.left:
+            metadata |= {"continue": f"a b{self.left}", "remainingItemCount": "1"}
+        items = [{"n": "x" * self.size}]
+        return {"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items}
+
+
+async def test_lists_are_read_in_pages() -> None:
+    pages = Pages(3)
+    answer = await cluster_lookup(cast("KubeClient", pages))(LookupQuery("", "v1", "pods", "n"))
+
+    assert answer == LookupAnswer(
+        200,
+        {
+            "kind": "PodList",
+            "apiVersion": "v1",
+            "metadata": {"resourceVersion": "7"},
+            "items": [{"n": "x"}] * 3,
+        },
+    )
+    path = "GET /api/v1/namespaces/n/pods?limit=100"
+    assert pages.asked == [path, f"{path}&continue=a%20b2", f"{path}&continue=a%20b1"]
+
+
+async def test_a_list_that_is_too_large_is_refused_early() -> None:
+    pages = Pages(1000, size=1 << 20)
+    answer = await cluster_lookup(cast("KubeClient", pages))(LookupQuery("", "v1", "pods"))
+
+    assert answer.status == 413
+    assert len(pages.asked) == 16
+
+
+async def test_a_render_looks_up_a_thousand_times_at_most() -> None:
+    async def found(_: LookupQuery) -> LookupAnswer:
+        return LookupAnswer(200, {})
+
+    answer = answering(found)
+    statuses = [(await answer({"get": "/api/v1/pods"}))["status"] for _ in range(1001)]
+
+    assert statuses == [200] * 1000 + [400]
+
+
 @pytest.mark.parametrize(
     ("query", "path"),
     [
         (LookupQuery("", "v1"), "/api/v1"),
-        (LookupQuery("apps", "v1", "deployments"), "/apis/apps/v1/deployments"),
-        (LookupQuery("", "v1", "pods", "n"), "/api/v1/namespaces/n/pods"),
+        (LookupQuery("apps", "v1", "deployments"), "/apis/apps/v1/deployments?limit=100"),
+        (LookupQuery("", "v1", "pods", "n"), "/api/v1/namespaces/n/pods?limit=100"),
         (LookupQuery("", "v1", "pods", "n", "p"), "/api/v1/namespaces/n/pods/p"),
         (LookupQuery("", "v1", "nodes", "", "x"), "/api/v1/nodes/x"),
     ],
@@ -75,7 +128,8 @@ class Client:
 async def test_a_cluster_is_asked_by_get(query: LookupQuery, path: str) -> None:
     client = Client({"kind": "X"})
 
-    assert await client.lookup(query) == LookupAnswer(200, {"kind": "X"})
+    answer = await client.lookup(query)
+    assert (answer.status, answer.body["kind"]) == (200, "X")
     assert client.asked == [("GET", path)]
 
 

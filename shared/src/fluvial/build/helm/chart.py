@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import posixpath
 import re
 import tarfile
 import zlib
@@ -183,13 +184,13 @@ def _name_in_chart(name: str) -> str:
     """
     delimiter = "\\" if "\\" in name else "/"
     top, _, rest = name.partition(delimiter)
-    path = rest.replace(delimiter, "/")
-    parts = [part for part in path.split("/") if part not in {"", "."}]
-    if top == "Chart.yaml" or not parts:
+    rest = rest.replace(delimiter, "/")
+    path = posixpath.normpath(rest) if rest else "."
+    if top == "Chart.yaml" or path == ".":
         raise ChartInvalid(f"the chart's archive has {name[:100]!r} outside the chart's folder")
-    if path.startswith("/") or ".." in parts or "\0" in path or _DRIVE.match(path):
+    if path.startswith(("/", "..")) or "\0" in path or _DRIVE.match(path):
         raise ChartInvalid(f"the chart's archive has a name that leads elsewhere: {name[:100]!r}")
-    return "/".join(parts)
+    return path
 
 
 def _rfc3339(seconds: float) -> str:

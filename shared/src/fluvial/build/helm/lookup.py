@@ -12,21 +12,33 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
+import orjson
+
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import (
     ApiError,
+    Gone,
     ServerError,
     TooManyRequests,
     Unauthorized,
     Unreachable,
 )
 from fluvial.kube.resource import Resource
-from fluvial.kube.urls import UnsafeName, collection_path, group_version_path, object_path
+from fluvial.kube.urls import (
+    UnsafeName,
+    collection_path,
+    group_version_path,
+    object_path,
+    query_string,
+)
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.workers.process import Answering
 
 __all__ = ["Lookup", "LookupAnswer", "LookupQuery", "answering", "cluster_lookup"]
 
+_PAGE: Final = 100
+_MAX_LIST: Final = 16 << 20
+_MAX_QUERIES: Final = 1000
 _PATH: Final = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)"
     r"(?:(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?)?"
@@ -78,12 +90,18 @@ Lookup = Callable[[LookupQuery], Awaitable[LookupAnswer]]
 
 
 def answering(lookup: Lookup) -> Answering:
-    """A lookup in the words of the worker."""
+    """A lookup in the words of the worker, for one render."""
+    asked = 0
 
     async def answer(question: JsonObject) -> JsonObject:
+        nonlocal asked
+        asked += 1
         query = LookupQuery.parse(str(question.get("get")))
         if query is None:
             return _said(LookupAnswer(404, _status(404, "NotFound", "not a lookup")), query)
+        if asked > _MAX_QUERIES:
+            message = f"the chart looks up more than {_MAX_QUERIES} times"
+            return _said(LookupAnswer(400, _status(400, "BadRequest", message)), query)
         return _said(await lookup(query), query)
 
     return answer
@@ -97,22 +115,45 @@ def cluster_lookup(client: KubeClient) -> Lookup:
 
     Returns:
         A lookup that raises ``ApiError`` where the server cannot be asked or fails, so that the
-        render is tried again; what the server refuses is told to the template.
+        render is tried again; what the server refuses is told to the template, and so is a list
+        that is larger than 16 MiB.
 
     """
 
     async def look(query: LookupQuery) -> LookupAnswer:
         try:
+            if query.plural and not query.name:
+                return await _list(client, query)
             return LookupAnswer(200, await client.request("GET", _path(query)))
         except UnsafeName as error:
             return LookupAnswer(400, _status(400, "BadRequest", str(error)))
-        except (Unreachable, ServerError, TooManyRequests, Unauthorized):
+        except (Unreachable, ServerError, TooManyRequests, Unauthorized, Gone):
             raise
         except ApiError as error:
             status = error.status or 500
             return LookupAnswer(status, _status(status, error.reason, str(error)))
 
     return look
+
+
+async def _list(client: KubeClient, query: LookupQuery) -> LookupAnswer:
+    """A whole list, read in pages, because the controller must not hold one of any size."""
+    path, token, size = _path(query), "", 0
+    items: list[JsonObject] = []
+    while True:
+        page = await client.request(
+            "GET", path + query_string({"limit": str(_PAGE), "continue": token})
+        )
+        items += page.get("items") or ()
+        size += len(orjson.dumps(page))
+        if size > _MAX_LIST:
+            message = f"the list of {query.plural} is larger than {_MAX_LIST >> 20} MiB"
+            return LookupAnswer(413, _status(413, "RequestEntityTooLarge", message))
+        metadata = page.get("metadata") or {}
+        token = str(metadata.pop("continue", "") or "")
+        metadata.pop("remainingItemCount", None)
+        if not token:
+            return LookupAnswer(200, {**page, "items": items})
 
 
 def _path(query: LookupQuery) -> str:
