@@ -118,8 +118,10 @@ async def test_all_revisions_can_be_purged(world: HelmWorld) -> None:
     for version in (1, 2, 3):
         await world.storage.create(release(version))
     await world.storage.create(release(1, name="other"))
-    await world.storage.purge("app")
+    world.seen.clear()
+    await world.storage.purge(release(3, "uninstalled"))
 
+    assert world.seen == ["v3 uninstalled"]
     assert list(await world.secrets()) == ["sh.helm.release.v1.other.v1"]
 
 

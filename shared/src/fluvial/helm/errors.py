@@ -13,19 +13,31 @@ HelmError ................. str of it is for the object's status and never has v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from fluvial.errors import FluvialError
 
+if TYPE_CHECKING:
+    from fluvial.apply import Failure
+    from fluvial.helm.release import Release
+
 __all__ = [
+    "ActionFailed",
+    "ActionRefused",
     "ChartVersionError",
     "CorruptRecord",
     "HelmError",
+    "HookFailed",
     "ManifestError",
+    "ObjectsFailed",
     "OwnershipError",
     "RecordTooLarge",
     "ReleaseExists",
     "ReleaseNotFound",
     "StorageError",
     "ValuesError",
+    "WaitFailed",
 ]
 
 
@@ -89,3 +101,36 @@ class ManifestError(HelmError):
 
 class OwnershipError(HelmError):
     """Objects exist that belong to another release, or to no release."""
+
+
+class ObjectsFailed(HelmError):
+    """Objects could not be written or deleted; ``failures`` has one entry each."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__("; ".join(failure.message for failure in failures))
+        self.failures = tuple(failures)
+
+
+class WaitFailed(HelmError):
+    """Objects have failed or were not as they should be in time."""
+
+
+class HookFailed(HelmError):
+    """A hook could not be made, has failed, or did not end in time."""
+
+
+class ActionRefused(HelmError):
+    """The release is not in a state for this action; nothing was written."""
+
+
+class ActionFailed(HelmError):
+    """An action has failed after the release was written to the storage.
+
+    Attributes:
+        release: the revision as it was written last.
+
+    """
+
+    def __init__(self, message: str, *, release: Release) -> None:
+        super().__init__(message)
+        self.release = release

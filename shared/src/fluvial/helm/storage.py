@@ -207,10 +207,16 @@ class ReleaseStorage:
         except NotFound:
             return
 
-    async def purge(self, name: str) -> None:
-        """Delete every revision, readable or not, the newest last, so that it can be repeated."""
-        for revision in await self.revisions(name):
-            await self._delete(name, revision.version)
+    async def purge(self, release: Release) -> None:
+        """Delete every revision, readable or not, the newest last, so that it can be repeated.
+
+        Args:
+            release: the newest revision as it is then, for the observer.
+
+        """
+        for revision in await self.revisions(release.name):
+            await self._delete(release.name, revision.version)
+        self._tell(release)
 
     async def _newest(self, name: str, revisions: list[Revision]) -> Release:
         if not revisions:

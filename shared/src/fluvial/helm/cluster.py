@@ -1,0 +1,331 @@
+"""A release's objects in the cluster: found, claimed, applied, waited for and deleted.
+
+Everything is done as the tenant whose ``Target`` this is. Objects go in the order of their kinds,
+those of one kind side by side; every write is a server-side apply that takes conflicting fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, TypeVar
+
+from fluvial.apply.bounded import map_bounded
+from fluvial.apply.errors import Failure
+from fluvial.apply.failures import failure_of
+from fluvial.apply.live import scoped, uid_of
+from fluvial.apply.managers import take_over
+from fluvial.apply.model import Target
+from fluvial.helm.errors import ManifestError, ObjectsFailed, OwnershipError, WaitFailed
+from fluvial.helm.ownership import RELEASE_NAME, RELEASE_NAMESPACE, is_kept, marked, not_owned
+from fluvial.kube.client import Propagation
+from fluvial.kube.discovery import NoMatch
+from fluvial.kube.errors import ApiError, Conflict, NotFound
+from fluvial.kube.resource import Resource
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef, annotations_of, gvk_of, key_of
+
+__all__ = ["Deleted", "Located", "ReleaseObjects"]
+
+Outcome = TypeVar("Outcome")
+
+_FIRST_DELAY: Final = 0.05
+_LONGEST_DELAY: Final = 2.0
+_ATTEMPTS: Final = 5
+_LONGEST_MESSAGE: Final = 600
+_HELMS: Final = ("helm", "Helm")
+"""Prefixes of the managers under which Helm and Flux have written objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An object with its address; it has a namespace exactly where its kind has one."""
+
+    obj: JsonObject
+    ref: ObjectRef
+    resource: Resource
+    key: ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """An object that was told to go; ``uid`` tells it from a new one of its name."""
+
+    located: Located
+    uid: str
+
+
+class ReleaseObjects:
+    """What can be done with the objects of one release.
+
+    Args:
+        target: where and as whom.
+        name: of the release.
+        namespace: of the release, which objects without one are put into.
+
+    """
+
+    def __init__(self, target: Target, *, name: str, namespace: str) -> None:
+        self._target = target
+        self._name = name
+        self._namespace = namespace
+
+    async def locate_known(self, objects: Iterable[JsonObject]) -> list[Located]:
+        """Find out where objects of a former revision are, without those whose kind is gone.
+
+        Raises:
+            NoMatch: a kind is not found, but nobody knows that it is gone.
+
+        """
+        found = []
+        for obj in objects:
+            try:
+                found.append(await self._locate(obj))
+            except NoMatch:
+                gvk = gvk_of(obj)
+                if await self._target.mapper.has_kind_fresh(gvk.group, gvk.kind):
+                    raise
+        return found
+
+    async def locate(self, objects: Iterable[JsonObject]) -> list[Located]:
+        """Find out where objects go.
+
+        Raises:
+            ManifestError: an object has no name.
+            NoMatch: the server does not serve a kind.
+
+        """
+        return [await self._locate(obj) for obj in objects]
+
+    async def _locate(self, obj: JsonObject) -> Located:
+        resource = await self._target.mapper.resource_for(gvk_of(obj))
+        if not key_of(obj).name:
+            raise ManifestError(f"an object of kind {resource.kind} has no metadata.name")
+        if resource.namespaced and not key_of(obj).namespace:
+            obj = {**obj, "metadata": {**obj["metadata"], "namespace": self._namespace}}
+        plain, ref, key = scoped(obj, resource)
+        return Located(plain, ref, resource, key)
+
+    def marked(self, located: Iterable[Located]) -> list[Located]:
+        """The objects with the marks of the release."""
+        return [
+            Located(
+                marked(one.obj, name=self._name, namespace=self._namespace),
+                one.ref,
+                one.resource,
+                one.key,
+            )
+            for one in located
+        ]
+
+    async def existing(self, located: Sequence[Located], *, take: bool) -> set[ObjectRef]:
+        """Which objects are there already.
+
+        Args:
+            located: the objects.
+            take: whether those of others may be taken.
+
+        Raises:
+            OwnershipError: some belong to others and may not be taken; each is listed.
+            ObjectsFailed: they could not be read.
+
+        """
+        lives = await self._each(located, self._live, during="get")
+        there = [(one, live) for one, live in zip(located, lives, strict=True) if live is not None]
+        if not take:
+            self._refuse_others(there)
+        return {one.ref for one, _ in there}
+
+    def _refuse_others(self, there: Iterable[tuple[Located, JsonObject]]) -> None:
+        problems = [
+            f"{one.ref} exists and cannot be taken into release {self._name}: {why}"
+            for one, live in there
+            if (why := not_owned(live, name=self._name, namespace=self._namespace))
+        ]
+        if problems:
+            raise OwnershipError("; ".join(problems))
+
+    async def apply(
+        self, located: Sequence[Located], *, strict: bool, migrate: bool = False
+    ) -> None:
+        """Write objects, kind after kind.
+
+        Args:
+            located: in their order.
+            strict: have the server refuse fields that it does not know.
+            migrate: first make fields ours that Helm wrote by client-side apply.
+
+        Raises:
+            ObjectsFailed: some were refused; those of later kinds were not tried.
+
+        """
+
+        async def write(one: Located) -> None:
+            if migrate:
+                await self._migrate(one)
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    await self._target.client.apply(
+                        one.resource,
+                        one.key,
+                        one.obj,
+                        field_manager=self._target.field_manager,
+                        field_validation="Strict" if strict else "Ignore",
+                    )
+                except Conflict as error:
+                    if attempt == _ATTEMPTS or not _is_busy_quota(error):
+                        raise
+                    await self._target.clock.sleep(_FIRST_DELAY * 2**attempt)
+                else:
+                    return
+
+        for _, group in groupby(located, key=lambda one: one.ref.kind):
+            await self._each(list(group), write, during="apply")
+
+    async def _migrate(self, one: Located) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            live = await self._live(one)
+            metadata = (live or {}).get("metadata") or {}
+            fields = take_over(
+                metadata.get("managedFields") or [],
+                field_manager=self._target.field_manager,
+                override_managers=_HELMS,
+            )
+            if fields is None:
+                return
+            version = metadata.get("resourceVersion")
+            patch: list[JsonObject] = [
+                {"op": "replace", "path": "/metadata/managedFields", "value": fields},
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+            ]
+            try:
+                await self._target.client.patch(
+                    one.resource,
+                    one.key,
+                    patch,
+                    patch_type="json",
+                    field_manager=self._target.field_manager,
+                )
+            except Conflict:
+                if attempt == _ATTEMPTS:
+                    raise
+                continue
+            return
+
+    async def delete(
+        self,
+        located: Sequence[Located],
+        *,
+        propagation: Propagation = "Background",
+        spare_kept: bool = False,
+    ) -> list[Deleted]:
+        """Delete objects one after the other, whatever becomes of each.
+
+        What has come to belong to another release since is left alone, as is, where ``spare_kept``,
+        what is to be kept by an annotation that it has now.
+
+        Raises:
+            ObjectsFailed: some could not be deleted; all others were.
+
+        """
+        deleted: list[Deleted] = []
+        failures: list[Failure] = []
+        for one in located:
+            try:
+                live = await self._live(one)
+                if live is None or self._is_anothers(live) or (spare_kept and is_kept(live)):
+                    continue
+                await self._target.client.delete(
+                    one.resource, one.key, uid=uid_of(live), propagation=propagation
+                )
+                deleted.append(Deleted(one, uid_of(live)))
+            except NotFound:
+                continue
+            except ApiError as error:
+                failures.append(self._failure(one, error, during="delete"))
+        if failures:
+            raise ObjectsFailed(failures)
+        return deleted
+
+    def _is_anothers(self, live: JsonObject) -> bool:
+        annotations = annotations_of(live)
+        name, namespace = annotations.get(RELEASE_NAME), annotations.get(RELEASE_NAMESPACE)
+        if name is None and namespace is None:
+            return False
+        return (name, namespace) != (self._name, self._namespace)
+
+    async def wait_until_gone(self, deleted: Sequence[Deleted], *, timeout: float) -> None:
+        """Wait for objects to be gone; only absence is absence.
+
+        Raises:
+            WaitFailed: some are still there after ``timeout`` seconds.
+
+        """
+        clock = self._target.clock
+        deadline, delay, left = clock.monotonic() + timeout, _FIRST_DELAY, list(deleted)
+        while True:
+            there = await map_bounded(
+                self._is_there, left, limit=self._target.concurrency, name="gone"
+            )
+            left = [one for one, is_there in zip(left, there, strict=True) if is_there]
+            if not left:
+                return
+            if clock.monotonic() + delay > deadline:
+                names = ", ".join(str(one.located.ref) for one in left)
+                raise WaitFailed(f"timeout waiting for objects to be deleted: [{names}]")
+            await clock.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _is_there(self, one: Deleted) -> bool:
+        try:
+            live = await self._live(one.located)
+        except ApiError:
+            return True
+        return live is not None and uid_of(live) == one.uid
+
+    async def _live(self, one: Located) -> JsonObject | None:
+        try:
+            return await self._target.client.get(one.resource, one.key)
+        except NotFound:
+            return None
+
+    async def live(self, one: Located) -> JsonObject | None:
+        """The object as it is, ``None`` where it is not there; raises ApiError."""
+        return await self._live(one)
+
+    async def _each(
+        self,
+        located: Sequence[Located],
+        function: Callable[[Located], Awaitable[Outcome]],
+        *,
+        during: str,
+    ) -> list[Outcome]:
+        """Do the same with each, and tell of every one that fails."""
+        failures: list[Failure] = []
+        results: dict[ObjectRef, Outcome] = {}
+
+        async def one_of_them(one: Located) -> None:
+            try:
+                results[one.ref] = await function(one)
+            except ApiError as error:
+                failures.append(self._failure(one, error, during=during))
+
+        await map_bounded(
+            one_of_them, located, limit=self._target.concurrency, name=f"release-{during}"
+        )
+        if failures:
+            raise ObjectsFailed(failures)
+        return [results[one.ref] for one in located]
+
+    def _failure(self, one: Located, error: ApiError, *, during: str) -> Failure:
+        base = failure_of(
+            one.ref, error, masker=self._target.masker, during=during, objects=(one.obj,)
+        )
+        text = self._target.masker.message(str(error), one.obj)[:_LONGEST_MESSAGE]
+        message = f"{one.ref} {during} failed ({error.reason or base.reason}): {text}"
+        return Failure(one.ref, base.reason, message, base.retry_after)
+
+
+def _is_busy_quota(error: Conflict) -> bool:
+    """Whether two objects were counted against a quota at once, which says nothing of either."""
+    return "resourcequotas" in error.message

@@ -1,0 +1,129 @@
+"""Hooks: objects that are made at certain moments, waited for, and deleted as they say.
+
+Those of an event run one after the other, by weight, then name. Each is deleted before it is made
+unless it says otherwise; definitions of kinds are never deleted. The record says that a hook runs
+before it is made, so that a process that is killed leaves no hook that nobody knows of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fluvial.apply.model import Target
+from fluvial.errors import FluvialError
+from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.errors import HelmError, HookFailed
+from fluvial.helm.manifest import objects_of
+from fluvial.helm.release import Hook, HookPhase
+from fluvial.helm.running import Running
+from fluvial.helm.waiting import wait_for_hook
+from fluvial.kube.errors import ApiError
+
+__all__ = ["Hooks"]
+
+_BEFORE: Final = "before-hook-creation"
+_SUCCEEDED: Final = "hook-succeeded"
+_FAILED: Final = "hook-failed"
+_DEFINITION: Final = "CustomResourceDefinition"
+
+
+def _any(_: Hook) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Runs hooks of one release.
+
+    Attributes:
+        target: where and as whom.
+        objects: of the release.
+        timeout: seconds for each hook to end, and for each to be gone.
+
+    """
+
+    target: Target
+    objects: ReleaseObjects
+    timeout: float
+
+    async def run(
+        self, running: Running, event: str, *, selected: Callable[[Hook], bool] = _any
+    ) -> None:
+        """Run the hooks of an event; how they went is in ``running``, but not stored yet.
+
+        Args:
+            running: the revision.
+            event: such as ``pre-install`` or ``test``.
+            selected: which of them to run.
+
+        Raises:
+            HookFailed: one could not be run, or has failed; those after it were not run.
+            StorageError: the record could not be written.
+
+        """
+        hooks = running.release.hooks
+        indexes = [
+            index for index, hook in enumerate(hooks) if event in hook.events and selected(hook)
+        ]
+        indexes.sort(key=lambda index: (hooks[index].weight, hooks[index].name))
+        for number, index in enumerate(indexes):
+            await self._run_one(running, event, index=index, before=indexes[:number])
+        for index in reversed(indexes):
+            await self._clean_up(running.hook(index), _SUCCEEDED, event)
+
+    async def _run_one(
+        self, running: Running, event: str, *, index: int, before: Sequence[int]
+    ) -> None:
+        hook = running.hook(index)
+        await self._clean_up(hook, _BEFORE, event)
+        located = await self._located(hook, event)
+        running.hook_started(index)
+        await running.record()
+        try:
+            await self.objects.apply(located, strict=True)
+        except HelmError as error:
+            running.hook_ended(index, HookPhase.FAILED)
+            raise _failed(event, hook, error) from error
+        try:
+            await wait_for_hook(self.target, self.objects, located, timeout=self.timeout)
+        except HelmError as error:
+            running.hook_ended(index, HookPhase.FAILED)
+            await self._after_failure(running, index=index, before=before, event=event)
+            raise _failed(event, hook, error) from error
+        running.hook_ended(index, HookPhase.SUCCEEDED)
+
+    async def _after_failure(
+        self, running: Running, *, index: int, before: Sequence[int], event: str
+    ) -> None:
+        """Delete what says so after a failure; the failure is what counts, not this."""
+        try:
+            await self._clean_up(running.hook(index), _FAILED, event)
+            for done in before:
+                await self._clean_up(running.hook(done), _SUCCEEDED, event)
+        except HookFailed:
+            return
+
+    async def _clean_up(self, hook: Hook, policy: str, event: str) -> None:
+        """Delete a hook's objects where it has the policy, and wait until they are gone."""
+        if hook.kind == _DEFINITION or policy not in (hook.delete_policies or (_BEFORE,)):
+            return
+        located = await self._located(hook, event)
+        try:
+            deleted = await self.objects.delete(located)
+            await self.objects.wait_until_gone(deleted, timeout=self.timeout)
+        except HelmError as error:
+            raise _failed(event, hook, error) from error
+
+    async def _located(self, hook: Hook, event: str) -> list[Located]:
+        try:
+            return await self.objects.locate(objects_of(hook.manifest, source=hook.path))
+        except ApiError:
+            raise
+        except FluvialError as error:
+            raise _failed(event, hook, error) from error
+
+
+def _failed(event: str, hook: Hook, error: Exception) -> HookFailed:
+    return HookFailed(f"{event} hook {hook.path} failed: {error}")

@@ -1,0 +1,307 @@
+"""What is done with a release: install, upgrade, roll back; ``ending`` has the rest.
+
+Each action writes the revision as pending before it touches an object, and as deployed or failed
+when it ends. Of an action that was killed in between, the pending record is left, which ``unlock``
+marks as failed: the next action then starts from there. An error before the first write is raised
+as it is; one after it is an ``ActionFailed``, and the revision is stored as failed.
+
+Everything is applied by the server (``apply_method: ssa``); what would have to be applied by the
+client is refused by ``making.require_server_side``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fluvial.apply.model import Target
+from fluvial.errors import FluvialError
+from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.errors import ActionFailed, ActionRefused, ObjectsFailed, ReleaseNotFound
+from fluvial.helm.hooks import Hooks
+from fluvial.helm.making import rolled_back
+from fluvial.helm.manifest import objects_of
+from fluvial.helm.options import ApplyOptions
+from fluvial.helm.release import Release, Status
+from fluvial.helm.running import Running
+from fluvial.helm.storage import ReleaseStorage
+from fluvial.helm.waiting import Waits
+from fluvial.kube.errors import AlreadyExists, NotFound
+from fluvial.kube.kinds import NAMESPACE
+from fluvial.objects import ObjectKey, ObjectRef
+
+__all__ = ["Lifecycle"]
+
+_REUSABLE = frozenset({Status.UNINSTALLED, Status.FAILED})
+
+
+class Lifecycle:
+    """Actions on the releases of one storage, as one tenant.
+
+    Args:
+        target: where and as whom objects are written.
+        storage: the records; told as it writes.
+        waits: how objects are waited for.
+
+    """
+
+    def __init__(self, target: Target, storage: ReleaseStorage, waits: Waits) -> None:
+        self._target = target
+        self._storage = storage
+        self._waits = waits
+
+    async def current(self, name: str) -> Release:
+        """The revision that an upgrade starts from: the deployed one, else the newest.
+
+        Raises:
+            ReleaseNotFound: there is no release of this name.
+            ActionRefused: it is pending, or uninstalled.
+
+        """
+        last = await self._storage.last(name)
+        if last.status.is_pending:
+            raise ActionRefused(f"release {last} is being worked on: {last.info.status}")
+        if last.status is Status.DEPLOYED:
+            return last
+        try:
+            return await self._storage.deployed(name)
+        except ReleaseNotFound:
+            if last.status not in {Status.FAILED, Status.SUPERSEDED}:
+                raise ActionRefused(f"release {name} has no deployed revision") from None
+            return last
+
+    async def next_version(self, name: str) -> int:
+        """The number of the next revision, which templates are told."""
+        revisions = await self._storage.revisions(name)
+        return revisions[-1].version + 1 if revisions else 1
+
+    async def install(self, release: Release, options: ApplyOptions) -> Release:
+        """Install a release that is not there.
+
+        Args:
+            release: pending, as ``making.new_release`` gives it.
+            options: how.
+
+        Returns:
+            The revision, deployed.
+
+        Raises:
+            ActionRefused: the name is in use.
+            OwnershipError, ManifestError, NoMatch, ApiError, StorageError: nothing was written.
+            ActionFailed: the revision is stored as failed.
+
+        """
+        last = await self._name_is_free(release, options)
+        objects = self._objects(release)
+        located = await objects.locate(objects_of(release.manifest))
+        await objects.existing(located, take=options.take_ownership)
+        if options.create_namespace:
+            await self._create_namespace(release.namespace)
+        if last is not None and last.status is not Status.FAILED:
+            superseded = last.with_status(Status.SUPERSEDED, "superseded by new release")
+            await self._storage.update(superseded)
+        running = self._running(release)
+        await running.create()
+        run = _Run(self._target, objects, self._waits, options)
+        try:
+            await run.hooks(running, "pre-install")
+            await objects.apply(objects.marked(located), strict=options.strict, migrate=True)
+            await run.wait(located)
+            await run.hooks(running, "post-install")
+        except FluvialError as error:
+            raise await self._failed(running, "Release", error) from error
+        running.set_status(Status.DEPLOYED, "Install complete")
+        await running.record()
+        return running.release
+
+    async def upgrade(
+        self, release: Release, *, current: Release, options: ApplyOptions
+    ) -> Release:
+        """Upgrade a release.
+
+        Args:
+            release: pending, as ``making.new_release`` gives it.
+            current: what ``current`` gave when the upgrade was begun.
+            options: how.
+
+        Returns:
+            The revision, deployed.
+
+        Raises:
+            OwnershipError, ManifestError, NoMatch, ApiError, StorageError: nothing was written;
+                ``ReleaseExists`` says that somebody else was faster.
+            ActionFailed: the revision is stored as failed.
+
+        """
+        objects = self._objects(release)
+        before = await objects.locate_known(objects_of(current.manifest))
+        after = await objects.locate(objects_of(release.manifest))
+        known = {one.ref for one in before}
+        added = [one for one in after if one.ref not in known]
+        existing = await objects.existing(added, take=options.take_ownership)
+        created = [one for one in added if one.ref not in existing]
+        running = self._running(release)
+        await running.create(limit=options.history_limit)
+        run = _Run(self._target, objects, self._waits, options)
+        try:
+            await run.hooks(running, "pre-upgrade")
+            await run.replace(before, after, migrate=not current.server_side)
+            await run.wait(after)
+            await run.hooks(running, "post-upgrade")
+        except FluvialError as error:
+            raise await self._failed(running, "Upgrade", error, run=run, created=created) from error
+        await self._storage.update(current.with_status(Status.SUPERSEDED, current.info.description))
+        running.set_status(Status.DEPLOYED, "Upgrade complete")
+        await running.record()
+        return running.release
+
+    async def roll_back(self, name: str, version: int, options: ApplyOptions) -> Release:
+        """Make a new revision of what an older one had, without rendering anything.
+
+        Args:
+            name: of the release.
+            version: the revision to go back to.
+            options: how.
+
+        Returns:
+            The revision, deployed.
+
+        Raises:
+            ReleaseNotFound: one of the two revisions is not there.
+            ActionRefused: the release is pending.
+            ManifestError, NoMatch, ApiError, StorageError: nothing was written.
+            ActionFailed: the revision is stored as failed.
+
+        """
+        last = await self._storage.last(name)
+        if last.status.is_pending:
+            raise ActionRefused(f"release {last} is being worked on: {last.info.status}")
+        target = await self._storage.get(name, version)
+        release = rolled_back(target, last=last, now=self._target.clock.now())
+        objects = self._objects(release)
+        before = await objects.locate_known(objects_of(last.manifest))
+        after = await objects.locate(objects_of(release.manifest))
+        known = {one.ref for one in before}
+        added = [one for one in after if one.ref not in known]
+        existing = await objects.existing(added, take=True)
+        created = [one for one in added if one.ref not in existing]
+        running = self._running(release)
+        await running.create(limit=options.history_limit)
+        run = _Run(self._target, objects, self._waits, options)
+        try:
+            await run.hooks(running, "pre-rollback")
+            await run.replace(before, after, migrate=True)
+            await run.wait(after)
+            await run.hooks(running, "post-rollback")
+        except FluvialError as error:
+            raise await self._failed(
+                running, "Rollback", error, run=run, created=created
+            ) from error
+        for deployed in await self._storage.deployed_all(name):
+            await self._storage.update(
+                deployed.with_status(Status.SUPERSEDED, deployed.info.description)
+            )
+        running.set_status(Status.DEPLOYED, release.info.description)
+        await running.record()
+        return running.release
+
+    def _objects(self, release: Release) -> ReleaseObjects:
+        return ReleaseObjects(self._target, name=release.name, namespace=release.namespace)
+
+    def _running(self, release: Release) -> Running:
+        return Running(release, storage=self._storage, clock=self._target.clock)
+
+    async def _name_is_free(self, release: Release, options: ApplyOptions) -> Release | None:
+        """The record whose name is used again, if there is one."""
+        try:
+            last = await self._storage.last(release.name)
+        except ReleaseNotFound:
+            return None
+        if not options.replace or last.status not in _REUSABLE:
+            raise ActionRefused(
+                f"release {last} is there already, and is {last.info.status}:"
+                " its name cannot be used again"
+            )
+        return last
+
+    async def _create_namespace(self, name: str) -> None:
+        try:
+            await self._target.client.get(NAMESPACE, ObjectKey("", name))
+        except NotFound:
+            body = {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": name, "labels": {"name": name}},
+            }
+            manager = self._target.field_manager
+            try:
+                await self._target.client.create(NAMESPACE, body, field_manager=manager)
+            except AlreadyExists:
+                return
+
+    async def _failed(
+        self,
+        running: Running,
+        what: str,
+        error: FluvialError,
+        *,
+        run: _Run | None = None,
+        created: Sequence[Located] = (),
+    ) -> ActionFailed:
+        """Store the failure and clean up; what then goes wrong must not hide the failure itself."""
+        name = running.release.name
+        running.set_status(Status.FAILED, f'{what} "{name}" failed: {error}')
+        problems = [str(error)]
+        try:
+            await running.record()
+        except FluvialError as second:
+            problems.append(f"the failure could not be recorded: {second}")
+        if run is not None:
+            problems += await run.clean_up(created)
+        return ActionFailed("; ".join(problems), release=running.release)
+
+
+class _Run:
+    """The part of an action that touches objects."""
+
+    def __init__(
+        self, target: Target, objects: ReleaseObjects, waits: Waits, options: ApplyOptions
+    ) -> None:
+        self._target = target
+        self._objects = objects
+        self._waits = waits
+        self._options = options
+
+    async def hooks(self, running: Running, event: str) -> None:
+        if self._options.hooks:
+            hooks = Hooks(self._target, self._objects, self._options.timeout)
+            await hooks.run(running, event)
+
+    async def replace(
+        self, before: Sequence[Located], after: Sequence[Located], *, migrate: bool
+    ) -> None:
+        """Apply what is wanted, then delete what is wanted no longer."""
+        marked = self._objects.marked(after)
+        await self._objects.apply(marked, strict=self._options.strict, migrate=migrate)
+        wanted: set[ObjectRef] = {one.ref for one in after}
+        stale = [one for one in before if one.ref not in wanted]
+        await self._objects.delete(stale, spare_kept=True)
+
+    async def wait(self, located: Sequence[Located]) -> None:
+        if not self._options.wait:
+            return
+        awaited = [
+            one
+            for one in located
+            if self._options.wait_for_jobs or (one.ref.group, one.ref.kind) != ("batch", "Job")
+        ]
+        await self._waits.until_ready(self._target, awaited, timeout=self._options.timeout)
+
+    async def clean_up(self, created: Sequence[Located]) -> list[str]:
+        """Delete what the action has created, if it is to; returns what went wrong."""
+        if not self._options.cleanup_on_fail:
+            return []
+        try:
+            await self._objects.delete(list(reversed(created)))
+        except ObjectsFailed as error:
+            return [f"objects could not be cleaned up: {error}"]
+        return []
