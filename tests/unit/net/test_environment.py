@@ -12,9 +12,10 @@ from fluvial.log import get_logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.net.errors import AddressDenied, net_error
+from fluvial.net.fields import SCHEME_FIELD
 from fluvial.net.gateway import Gateway
 from fluvial.net.policy import AddressPolicy, parse_networks
-from fluvial.net.proxy import SCHEME_FIELD, ProxyServer
+from fluvial.net.proxy import ProxyServer
 from registries.fake import FakeRegistry
 from registries.proxies import ConnectProxy
 

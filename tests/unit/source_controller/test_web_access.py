@@ -8,9 +8,9 @@ import pytest
 import yarl
 
 from gitservers.certs import TestCA
-from source_controller.web.access import Access, Tls, shown
+from source_controller.web.access import Access, shown
 from source_controller.web.gunzip import Gunzip
-from source_controller.web.tls import InvalidTls, tls_context, tls_from_secret
+from source_controller.web.tls import InvalidTls, Tls, tls_context, tls_from_secret
 
 HOME = yarl.URL("https://charts.example/team/")
 TLS = Tls(ca="ca", certificate="cert", key="key")

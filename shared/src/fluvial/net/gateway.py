@@ -27,7 +27,8 @@ from urllib.parse import urlsplit
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer, Stream
 from fluvial.net.errors import NetError
-from fluvial.net.proxy import SCHEME_FIELD, ProxyServer
+from fluvial.net.fields import SCHEME_FIELD
+from fluvial.net.proxy import ProxyServer
 
 __all__ = ["Gateway", "Route"]
 

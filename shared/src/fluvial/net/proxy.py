@@ -16,10 +16,7 @@ from urllib.parse import urlsplit
 from fluvial.net.errors import DialFailed, ProxyFailed
 from fluvial.net.hosts import host_name
 
-__all__ = ["SCHEME_FIELD", "ProxyServer", "pass_through"]
-
-SCHEME_FIELD = "Gateway-Scheme"
-"""What a child process tells the gateway beside CONNECT (``gateway``)."""
+__all__ = ["ProxyServer", "pass_through"]
 
 _MAX_ADDRESS = 2048
 _MAX_HEAD = 16 << 10

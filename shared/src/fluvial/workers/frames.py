@@ -6,13 +6,16 @@ their own, so that nothing a library prints can be taken for one.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
+from typing import TYPE_CHECKING
 
 import orjson
 
 from fluvial.objects import JsonObject
+
+if TYPE_CHECKING:
+    import asyncio  # every child process would take 40 ms to read what only the parent needs
 
 __all__ = [
     "MAX_FRAME_BYTES",

@@ -15,8 +15,7 @@ from source_controller.source import reasons as common
 from source_controller.source.proxies import read_proxy
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed, read_secret
-from source_controller.web.access import Tls
-from source_controller.web.tls import InvalidTls, tls_from_secret
+from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["BucketAccess", "check_sts", "read_access", "text_of"]
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import functools
+import importlib
 import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 import pygit2
 
-from fluvial.artifact.cache import remove_tree
 from fluvial.objects import JsonObject
 from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
@@ -27,10 +28,8 @@ from source_controller.git import library, refs, submodules
 from source_controller.git import remote as remotes
 from source_controller.git.model import Auth, Checkout, CheckoutRequest, Verification, revision_of
 from source_controller.git.relay import Relay
-from source_controller.git.signatures import SignatureInvalid, split_tag, verify
 from source_controller.git.tree import Gitlink, TreeWriter
-from source_controller.web.access import Tls
-from source_controller.web.tls import InvalidTls, tls_context
+from source_controller.web.tls import InvalidTls, Tls, tls_context
 
 __all__ = ["run"]
 
@@ -108,7 +107,7 @@ class _Job:
     def checkout(self) -> Checkout:
         request = self._request
         for leftover in self._work.iterdir():  # of an attempt whose worker was lost
-            remove_tree(leftover)
+            _remove(leftover)
         target = self._target(request.url, request.user, request.auth)
         fetched = self._fetch(target)
         if isinstance(fetched, Checkout):
@@ -270,7 +269,7 @@ def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:
             raise WorkerError(
                 "InvalidTagSignature", f"the tag object of {name!r} is of another tag"
             )
-        signature, payload = split_tag(tag.read_raw())
+        signature, payload = _signatures().split_tag(tag.read_raw())
         key = _signer("Tag", f"tag {name!r}", signature, payload, wanted.keys)
         found.append(f"tag '{name}' with key '{key}'")
     if wanted.commit:
@@ -284,11 +283,23 @@ def _verified(fetched: _Fetched, wanted: Verification) -> tuple[str, ...]:
 
 def _signer(kind: str, what: str, signature: str, payload: bytes, keys: dict[str, str]) -> str:
     try:
-        return verify(signature, payload, keys)
-    except SignatureInvalid as error:
+        key: str = _signatures().verify(signature, payload, keys)
+    except _signatures().SignatureInvalid as error:
         raise WorkerError(
             f"Invalid{kind}Signature", f"signature verification of {what} failed: {error}"
         ) from error
+    return key
+
+
+def _signatures() -> ModuleType:
+    """Loaded where a signature is wanted: it takes as long as the rest of this module."""
+    return importlib.import_module("source_controller.git.signatures")
+
+
+def _remove(leftover: Path) -> None:
+    from fluvial.artifact.cache import remove_tree  # noqa: PLC0415  # heavy, and rarely needed
+
+    remove_tree(leftover)
 
 
 def _find_commit(repo: Any, commit: str) -> Any | None:

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urljoin, urlsplit
 
-from fluvial.net.proxy import SCHEME_FIELD
+from fluvial.net.fields import SCHEME_FIELD
 from source_controller.git.http import BadMessage, Head, read_head, write_body
 
 __all__ = ["Destination", "Relay"]

@@ -10,8 +10,7 @@ from source_controller.git.model import Auth
 from source_controller.source.address import Address
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed
-from source_controller.web.access import Tls
-from source_controller.web.tls import InvalidTls, tls_from_secret
+from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["SCHEMES", "auth_from_secret"]
 

@@ -22,8 +22,7 @@ from source_controller.oci.dockerconfig import Credentials, parse_pull_secret
 from source_controller.oci.errors import InvalidCredentials
 from source_controller.oci.reference import Repository
 from source_controller.source.secrets import auth_failed, read_secret
-from source_controller.web.access import Tls
-from source_controller.web.tls import InvalidTls, tls_from_secret
+from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["RegistryAccesses"]
 

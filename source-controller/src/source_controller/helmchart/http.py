@@ -22,9 +22,9 @@ from source_controller.helmchart.downloads import ChartFile, Download, Downloads
 from source_controller.helmchart.registry import RegistryCharts
 from source_controller.helmchart.repositories import PullFailed, RefusedAccess, Version
 from source_controller.source.once import Once
-from source_controller.web.access import Access, Tls, shown
+from source_controller.web.access import Access, shown
 from source_controller.web.client import AccessRefused, WebClient, WebError
-from source_controller.web.tls import InvalidTls
+from source_controller.web.tls import InvalidTls, Tls
 
 __all__ = ["HttpCharts", "IndexFile", "Indexes", "domain_of"]
 

@@ -21,8 +21,9 @@ from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from source_controller.helm.client import HelmJobs
 from source_controller.source.once import Once
-from source_controller.web.access import Access, Tls
+from source_controller.web.access import Access
 from source_controller.web.client import WebClient
+from source_controller.web.tls import Tls
 
 __all__ = ["Index", "IndexRequest", "Indexes"]
 

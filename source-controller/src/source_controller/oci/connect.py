@@ -16,7 +16,7 @@ from fluvial.net.dialer import Dialer
 from source_controller.oci.access import Access
 from source_controller.oci.errors import InvalidCredentials
 from source_controller.web import tls
-from source_controller.web.access import Tls
+from source_controller.web.tls import Tls
 
 __all__ = ["foreign_context", "open_session", "tls_context"]
 

@@ -6,29 +6,9 @@ from dataclasses import dataclass, field
 
 import yarl
 
-__all__ = ["Access", "Tls", "same_origin", "shown"]
+from source_controller.web.tls import Tls
 
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Trust and identity, as PEM texts.
-
-    Attributes:
-        ca: authorities that are trusted beside the system's.
-        certificate: of the client, with its chain.
-        key: of that certificate.
-        verify: whether the server's certificate has to be by one of the authorities.
-
-    """
-
-    ca: str = field(default="", repr=False)
-    certificate: str = field(default="", repr=False)
-    key: str = field(default="", repr=False)
-    verify: bool = True
-
-    def without_certificate(self) -> Tls:
-        """For a host that the certificate is not for."""
-        return Tls(ca=self.ca, verify=self.verify)
+__all__ = ["Access", "same_origin", "shown"]
 
 
 @dataclass(frozen=True, slots=True)

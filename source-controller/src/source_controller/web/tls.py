@@ -6,17 +6,39 @@ import functools
 import os
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fluvial.errors import FluvialError
-from source_controller.web.access import Tls
 
-__all__ = ["InvalidTls", "tls_context", "tls_from_secret"]
+__all__ = ["InvalidTls", "Tls", "tls_context", "tls_from_secret"]
 
 _NAMES = {
     "ca": ("ca.crt", "caFile"),
     "certificate": ("tls.crt", "certFile"),
     "key": ("tls.key", "keyFile"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Trust and identity, as PEM texts.
+
+    Attributes:
+        ca: authorities that are trusted beside the system's.
+        certificate: of the client, with its chain.
+        key: of that certificate.
+        verify: whether the server's certificate has to be by one of the authorities.
+
+    """
+
+    ca: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    verify: bool = True
+
+    def without_certificate(self) -> Tls:
+        """For a host that the certificate is not for."""
+        return Tls(ca=self.ca, verify=self.verify)
 
 
 class InvalidTls(FluvialError):
