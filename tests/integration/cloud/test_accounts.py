@@ -59,7 +59,7 @@ async def verified(client: KubeClient, token: str) -> dict[str, Any]:
     known = {key.key_id: key for key in jwt.PyJWKSet.from_dict(keys).keys}
     key = known[jwt.get_unverified_header(token)["kid"]]
     claims: dict[str, Any] = jwt.decode(
-        token, key, algorithms=["RS256"], audience="sts.amazonaws.com"
+        token, key, algorithms=["RS256", "ES256"], audience="sts.amazonaws.com"
     )
     return claims
 
