@@ -19,7 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from bench.load.sampling import GroupUse, Sampler
-from bench.sources import git, helmcharts, ocirepositories
+from bench.sources import git, helmcharts, ocirepositories, restart
 from bench.sources.helmindex import write_index
 from bench.stats import Table
 from fluvial.api.meta import RECONCILE_REQUEST
@@ -34,6 +34,7 @@ _CONTROLLER = "source-controller"
 _KEY = ObjectKey("default", "large")
 _TIMEOUT = 600.0
 _MEMORY_TARGET = 400.0
+_STORED_BYTES = 64 << 10
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--git-objects", type=int, default=100, help="GitRepositories of it; 0 for none"
     )
+    parser.add_argument(
+        "--stored", type=int, default=5000, help="artifacts that a start finds; 0 for none"
+    )
     given = parser.parse_args(argv)
     if given.index_mib:
         asyncio.run(_helm_index(int(given.index_mib * 2**20)))
@@ -63,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         asyncio.run(helmcharts.measure(given.helm_charts))
     if given.git_commits:
         asyncio.run(git.measure(given.git_commits, given.git_objects))
+    if given.stored:
+        asyncio.run(restart.measure(given.stored, _STORED_BYTES))
     return 0
 
 

@@ -7,6 +7,8 @@ running, and keeps its files until the object's status leads consumers to the ot
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from fluvial.api.meta import Artifact
@@ -19,6 +21,8 @@ from fluvial.runtime.outcome import Ignored, Result
 from fluvial.runtime.queue import WorkQueue
 
 __all__ = ["Shard"]
+
+_AT_ONCE = 3  # files that are read by a check at once: enough for the disk, and threads are left
 
 
 class Shard:
@@ -82,19 +86,27 @@ class Shard:
 
         For a start: until its turn comes, such an object would announce what it does not have.
         """
-        checked, wrong = 0, 0
-        for obj in self._own.store.list():
-            artifact = _artifact_of(obj)
-            if artifact is None:
-                continue
-            checked += 1
-            if not await self._is_stored(key_of(obj), artifact):
-                wrong += 1
-                queue.add_first(key_of(obj))
-        if checked:
-            self._log.info(
-                "checked stored artifacts", controllerKind=self._kind, count=checked, wrong=wrong
-            )
+        found = [(key_of(obj), _artifact_of(obj)) for obj in self._own.store.list()]
+        stored = [(key, artifact) for key, artifact in found if artifact is not None]
+        if not stored:
+            return
+        left, wrong = iter(stored), []
+
+        async def check() -> None:
+            for key, artifact in left:
+                if not await self._is_stored(key, artifact):
+                    wrong.append(key)
+                    queue.add_first(key)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(_AT_ONCE):
+                group.create_task(check(), name=f"stored-{number}")
+        self._log.info(
+            "checked stored artifacts",
+            controllerKind=self._kind,
+            count=len(stored),
+            wrong=len(wrong),
+        )
 
     async def _is_stored(self, key: ObjectKey, artifact: Artifact) -> bool:
         if not self._storage.is_of(artifact, self._kind, key):
