@@ -376,7 +376,7 @@ def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
             parts.clock,
             size=settings.token_cache_size,
             longest=settings.token_cache_duration,
-            observer=TokenCacheMetrics(parts.metrics.registry),
+            observer=TokenCacheMetrics(parts.metrics),
         ),
         settings=settings.cloud,
         object_level=settings.object_identities,

@@ -188,9 +188,9 @@ class Metrics:
         reconciler raises ``Ignored``, which is not recorded either, so that no series comes back.
         """
         self._gone.add((kind, key))
-        self.durations.remove_by_labels(
-            {"kind": kind, "name": key.name, "namespace": key.namespace}
-        )
+        labels = {"kind": kind, "name": key.name, "namespace": key.namespace}
+        self.durations.remove_by_labels(labels)
+        self.token_events.remove_by_labels(labels)
 
     def requested(self, code: str, method: str, host: str) -> None:
         """Count one request; a client's ``on_request``."""
@@ -206,6 +206,11 @@ class Metrics:
             "The duration in seconds of a reconciliation.",
             ("kind", "name", "namespace"),
             buckets=_DURATION_BUCKETS,
+        )
+        self.token_events = self.counter(
+            "gotk_token_cache_events",
+            "Cloud credentials that an object found (cache_hit) or had fetched (cache_miss).",
+            ("event_type", "kind", "name", "namespace", "operation"),
         )
         self.reconciles = self.counter(
             "controller_runtime_reconcile_total",

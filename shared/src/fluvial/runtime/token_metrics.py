@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+import structlog
+
+from fluvial.runtime.metrics import Metrics
 
 __all__ = ["TokenCacheMetrics"]
 
@@ -10,30 +12,33 @@ __all__ = ["TokenCacheMetrics"]
 class TokenCacheMetrics:
     """A ``fluvial.cloud.tokens.CacheObserver``.
 
+    Whose credential it is, is what the log lines of the same reconcile say.
+
     Args:
-        registry: of the process.
+        metrics: of the process.
 
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._items = Gauge(
-            "gotk_token_cached_items", "Number of cached credentials.", registry=registry
+    def __init__(self, metrics: Metrics) -> None:
+        self._events = metrics.token_events
+        self._items = metrics.gauge("gotk_token_cached_items", "Number of cached credentials.")
+        self._requests = metrics.counter(
+            "gotk_token_cache_requests", "Requests for credentials by how they ended.", ("status",)
         )
-        self._requests = Counter(
-            "gotk_token_cache_requests",
-            "Requests for credentials by how they ended.",
-            ["status"],
-            registry=registry,
-        )
-        self._evictions = Counter(
-            "gotk_token_cache_evictions",
-            "Credentials that made room for others.",
-            registry=registry,
+        self._evictions = metrics.counter(
+            "gotk_token_cache_evictions", "Credentials that made room for others."
         )
 
-    def answered(self, *, hit: bool) -> None:  # noqa: ARG002 - the observer's interface
+    def answered(self, *, hit: bool) -> None:
         """A request was served."""
         self._requests.labels("success").inc()
+        asker = structlog.contextvars.get_contextvars()
+        kind, namespace, name = (
+            asker.get(field, "") for field in ("controllerKind", "namespace", "name")
+        )
+        if kind:
+            event = "cache_hit" if hit else "cache_miss"
+            self._events.labels(event, kind, name, namespace, "reconcile").inc()
 
     def failed(self) -> None:
         """A request was not."""
