@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from fluvial.kube import kinds
+from fluvial.kube.errors import NotFound
+from fluvial.kube.http import HttpKubeClient
+from fluvial.kube.resource import Resource
+from fluvial.objects import JsonObject, ObjectKey
 from harness.source import SourceWorld, condition
 from harness.webserver import FileHost
 from source_controller.assemble import Settings
@@ -59,3 +63,28 @@ async def test_a_slow_run_says_what_it_does(helm: SourceWorld, host: FileHost) -
     written = [obj for obj in seen if (obj.get("status") or {}).get("conditions")]
     assert len(written) == 2
     assert not condition(obj, "Reconciling")
+
+
+async def test_nothing_is_asked_about_an_object_that_is_gone(
+    helm: SourceWorld, host: FileHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing: list[str] = []
+    get = HttpKubeClient.get
+
+    async def noting(self: HttpKubeClient, resource: Resource, key: ObjectKey) -> JsonObject:
+        try:
+            return await get(self, resource, key)
+        except NotFound:
+            task = asyncio.current_task()
+            missing.append(task.get_name() if task else "")
+            raise
+
+    monkeypatch.setattr(HttpKubeClient, "get", noting)
+    await helm.make(url=host.url)
+    await helm.until_ready()
+    await helm.delete()
+    await helm.gone()
+    await asyncio.sleep(0.1)
+    await helm.controller.queue_of(helm.resource).wait_idle()
+
+    assert not [name for name in missing if name.startswith("helmrepository")]

@@ -58,7 +58,7 @@ class Shard:
 
     def has(self, key: ObjectKey) -> bool:
         """Whether an object is to be reconciled here, as far as it is known."""
-        return self._own is self._everyone or key in self._own.store
+        return key in self._own.store
 
     def kept(self) -> set[ObjectKey]:
         """Objects whose files stay: ours, and others' that have no artifact elsewhere yet."""
@@ -69,7 +69,7 @@ class Shard:
         }
 
     async def leave(self, key: ObjectKey) -> Result:
-        """What is left to do for an object that is another process's now.
+        """What is left to do for an object that is gone, or another process's now.
 
         Raises:
             Ignored: nothing is.
@@ -79,7 +79,7 @@ class Shard:
         if obj is not None and not self._leads_elsewhere(obj):
             return Result(self._look_again)
         await self._storage.remove_object(self._kind, key)
-        raise Ignored("another shard reconciles the object")
+        raise Ignored("the object is gone, or another shard's")
 
     async def check_stored(self, queue: WorkQueue[ObjectKey]) -> None:
         """Read every artifact once; objects whose own is missing or altered come first.
