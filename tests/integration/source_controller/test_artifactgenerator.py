@@ -17,6 +17,7 @@ from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
 from harness.generator import GeneratorWorld, Shelf
 from harness.source import NAMESPACE, condition
+from source_controller.artifactgenerator.client import GeneratorJobs
 
 SOURCE = {"alias": "repo", "kind": "ExternalArtifact", "name": "mono"}
 FILES = {
@@ -123,12 +124,24 @@ async def test_the_sources_digest_is_that_of_flux(world: GeneratorWorld, shelf: 
     assert obj["status"]["observedSourcesDigest"] == expected
 
 
-async def test_only_what_changed_gets_a_new_revision(world: GeneratorWorld, shelf: Shelf) -> None:
-    """And nothing at all is written to the other, so that its consumers sleep on."""
+async def test_only_what_changed_gets_a_new_revision(
+    world: GeneratorWorld, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other is not even put together, and nothing is written: its consumers sleep on."""
+    staged: list[str] = []
+    stage = GeneratorJobs.stage
+
+    async def counted(
+        self: GeneratorJobs, work: Path, trees: Any, copy: Any, *, namespace: str
+    ) -> str:
+        staged.append(copy[0].from_)
+        return await stage(self, work, trees, copy, namespace=namespace)
+
     await shelf.put("mono", FILES)
     await world.generator(sources=[SOURCE], artifacts=[artifact("web"), artifact("api")])
     before = await world.until_ready()
     web, api = await world.made("web"), await world.made("api")
+    monkeypatch.setattr(GeneratorJobs, "stage", counted)
     await shelf.put("mono", {**FILES, "apps/api/app.yaml": "api: 2\n"})
     obj = await world.until_ready(revision=before["status"]["observedSourcesDigest"])
 
@@ -137,6 +150,7 @@ async def test_only_what_changed_gets_a_new_revision(world: GeneratorWorld, shel
     assert changed["status"]["artifact"]["revision"] != api["status"]["artifact"]["revision"]
     assert (await world.made_files("api"))["app.yaml"] == "api: 2\n"
     assert obj["status"]["inventory"][0] == before["status"]["inventory"][0]
+    assert staged == ["@repo/apps/api/**"]
 
 
 async def test_the_same_content_is_the_same_artifact_wherever_it_comes_from(

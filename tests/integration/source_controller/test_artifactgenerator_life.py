@@ -67,7 +67,8 @@ async def until_as_before(world: GeneratorWorld, before: JsonObject) -> JsonObje
 
     def said(obj: JsonObject) -> list[Any]:
         metadata, status = obj["metadata"], obj["status"]
-        return [metadata["labels"], obj["spec"], status["artifact"], len(status["conditions"])]
+        artifact = {**status["artifact"], "lastUpdateTime": ""}
+        return [metadata["labels"], obj["spec"], artifact, len(status["conditions"])]
 
     async with asyncio.timeout(20):
         while True:

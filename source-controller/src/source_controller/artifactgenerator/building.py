@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,8 @@ import msgspec
 from fluvial.api.meta import Artifact
 from fluvial.api.source_extensions import ExternalArtifactReference, OutputArtifact
 from fluvial.artifact.errors import ArtifactError
+from fluvial.artifact.threads import in_thread
+from fluvial.clock import format_time
 from fluvial.errors import FluvialError
 from fluvial.kube.kinds import EXTERNAL_ARTIFACT
 from fluvial.objects import JsonObject, ObjectKey
@@ -33,6 +36,19 @@ __all__ = ["BuildStep"]
 
 _ORIGIN_REVISION = "org.opencontainers.image.revision"
 _STAGED = "staged"
+_WORTH_COMPARING = 2  # artifacts; a change of the sources of one concerns that one
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What the artifacts of one run are made with; see ``BuildStep.run``."""
+
+    run: GeneratorRun
+    work: Path
+    trees: Mapping[str, Tree]
+    sources: Mapping[str, ObservedSource]
+    existing: Mapping[str, JsonObject]
+    inventory: Mapping[str, ExternalArtifactReference]
 
 
 class BuildStep:
@@ -62,6 +78,8 @@ class BuildStep:
         self._trees = trees
         self._outputs = outputs
         self._drift = drift
+        # Of each generator, by artifact: what it was last made of, and the file.
+        self._made: dict[ObjectKey, dict[str, tuple[str, str]]] = {}
 
     async def run(
         self,
@@ -84,13 +102,18 @@ class BuildStep:
         async with AsyncExitStack() as stack:
             trees = await self._open(stack, sources)
             work = await self._folder(stack, run)
-            for request in await self._requests(run, work, trees):
-                artifact = await self._artifact(
-                    run, work, request.output, trees=trees, sources=sources, existing=existing
-                )
-                await self._hand_out(run, request, artifact, existing)
+            making = _Making(run, work, trees, sources, existing, run.inventory)
+            requests = await self._requests(making)
+            inputs = await self._inputs(making, requests)
+            for request, digest in zip(requests, inputs, strict=True):
+                artifact = await self._artifact(making, request.output, digest)
+                await self._hand_out(making, request, artifact)
                 inventory.append(_reference(run.key.namespace, request.output.name, artifact))
         return inventory
+
+    def forget(self, generator: ObjectKey) -> None:
+        """A generator is gone."""
+        self._made.pop(generator, None)
 
     async def _open(
         self, stack: AsyncExitStack, sources: Mapping[str, ObservedSource]
@@ -119,17 +142,15 @@ class BuildStep:
         except OSError as error:
             raise _build_failed(f"failed to create a temporary folder: {error.strerror}") from error
 
-    async def _requests(
-        self, run: GeneratorRun, work: Path, trees: Mapping[str, Tree]
-    ) -> Sequence[Request]:
-        text = run.obj.spec.path_pattern
-        outputs = run.obj.spec.artifacts
+    async def _requests(self, making: _Making) -> Sequence[Request]:
+        text = making.run.obj.spec.path_pattern
+        outputs = making.run.obj.spec.artifacts
         if not text:
             return [Request(output) for output in outputs]
         alias, pattern = split_alias(text)
         try:
             found = await self._jobs.discover(
-                work, trees[alias], pattern, namespace=run.key.namespace
+                making.work, making.trees[alias], pattern, namespace=making.run.key.namespace
             )
             return pathpattern.render(pattern, outputs, found)
         except (PathPatternError, BuildFailed) as error:
@@ -138,29 +159,44 @@ class BuildStep:
                 f"failed to expand path pattern: {error}", kind="stalled" if is_final else "retry"
             ) from error
 
-    async def _artifact(
-        self,
-        run: GeneratorRun,
-        work: Path,
-        output: OutputArtifact,
-        *,
-        trees: Mapping[str, Tree],
-        sources: Mapping[str, ObservedSource],
-        existing: Mapping[str, JsonObject],
-    ) -> Artifact:
-        key = ObjectKey(run.key.namespace, output.name)
+    async def _inputs(self, making: _Making, requests: Sequence[Request]) -> Sequence[str]:
+        """What each artifact is made of; ``""`` where it is put together in any case."""
+        if len(requests) < _WORTH_COMPARING:
+            return [""] * len(requests)
+        copies = [request.output.copy for request in requests]
+        try:
+            return await self._jobs.inputs(
+                making.work, making.trees, copies, namespace=making.run.key.namespace
+            )
+        except BuildFailed as error:
+            raise _build_failed(str(error)) from error
+
+    async def _artifact(self, making: _Making, output: OutputArtifact, inputs: str) -> Artifact:
+        made = self._made.setdefault(making.run.key, {})
+        was_made_of, filename = made.get(output.name, ("", ""))
+        known = None
+        if inputs and inputs == was_made_of:
+            known = await self._known(making, output.name, filename)
+        if known is None:
+            known = await self._put_together(making, output)
+            made[output.name] = (inputs, known.path.rpartition("/")[2])
+        return _with_revisions(known, output, making.sources)
+
+    async def _put_together(self, making: _Making, output: OutputArtifact) -> Artifact:
+        key = ObjectKey(making.run.key.namespace, output.name)
+        trees = making.trees
         used = {split_alias(copy.from_)[0] for copy in output.copy}
         try:
             digest = await self._jobs.stage(
-                work,
+                making.work,
                 {alias: tree for alias, tree in trees.items() if alias in used} or trees,
                 output.copy,
                 namespace=key.namespace,
             )
             filename = f"{digest}.tar.gz"
-            known = await self._known(run, output.name, filename, existing)
-            artifact = known or await self._storage.archive(
-                work / _STAGED,
+            known = await self._known(making, output.name, filename)
+            return known or await self._storage.archive(
+                making.work / _STAGED,
                 path=self._storage.relative_path(EXTERNAL_ARTIFACT.kind, key, filename),
                 revision="",
                 keep_for=lambda _: content_filter,
@@ -168,37 +204,40 @@ class BuildStep:
         except (BuildFailed, ArtifactError, OSError) as error:
             detail = error.strerror if isinstance(error, OSError) else str(error)
             raise _build_failed(f"{output.name} build failed: {detail}") from error
-        return _with_revisions(artifact, output, sources)
 
-    async def _known(
-        self, run: GeneratorRun, name: str, filename: str, existing: Mapping[str, JsonObject]
-    ) -> Artifact | None:
+    async def _known(self, making: _Making, name: str, filename: str) -> Artifact | None:
         """The stored artifact with this very content, so that it is neither packed nor dated anew."""
-        reference = run.inventory.get(name)
+        reference = making.inventory.get(name)
         if reference is None or reference.filename != filename:
             return None
         stored = stored_artifact(self._storage, reference)
         if stored is None or not await self._drift.is_stored(reference):
             return None
-        live = ((existing.get(name) or {}).get("status") or {}).get("artifact") or {}
-        if live.get("digest") != stored.digest or not isinstance(live.get("size"), int):
+        path = self._storage.local_path(stored)
+        try:
+            size = (await in_thread(lambda _: path.stat())).st_size
+        except OSError:
             return None
         return msgspec.structs.replace(
-            stored, last_update_time=str(live["lastUpdateTime"]), size=live["size"]
+            stored, last_update_time=self._stored_at(making, reference), size=size
         )
 
-    async def _hand_out(
-        self,
-        run: GeneratorRun,
-        request: Request,
-        artifact: Artifact,
-        existing: Mapping[str, JsonObject],
-    ) -> None:
+    def _stored_at(self, making: _Making, reference: ExternalArtifactReference) -> str:
+        """When a file was stored, as its ExternalArtifact says, or said before somebody changed it."""
+        live = (making.existing.get(reference.name) or {}).get("status") or {}
+        desired = self._outputs.remembered(ObjectKey(reference.namespace, reference.name))
+        for said in (desired.artifact if desired else None, live.get("artifact")):
+            if said and said.get("digest") == reference.digest and said.get("lastUpdateTime"):
+                return str(said["lastUpdateTime"])
+        return format_time(self._tools.clock.now())
+
+    async def _hand_out(self, making: _Making, request: Request, artifact: Artifact) -> None:
+        run = making.run
         name = request.output.name
         desired = desired_for(run.obj, name, captured=request.labels, artifact=artifact)
-        live = existing.get(name) or await self._outputs.read(desired.key)
+        live = making.existing.get(name) or await self._outputs.read(desired.key)
         written = await self._outputs.write(run.obj, desired, live)
-        old = run.inventory.get(name)
+        old = making.inventory.get(name)
         if written and (old is None or old.digest != artifact.digest):
             self._tools.events.event(
                 run.live,

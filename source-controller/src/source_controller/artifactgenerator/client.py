@@ -14,7 +14,7 @@ from fluvial.log import Logger
 from fluvial.objects import JsonObject
 from fluvial.workers.errors import WorkerError, WorkerTimeout
 from fluvial.workers.pool import WorkerPool
-from source_controller.artifactgenerator.job import DiscoveryJob, Staged, StagingJob
+from source_controller.artifactgenerator.job import DiscoveryJob, InputsJob, Staged, StagingJob
 from source_controller.artifactgenerator.trees import Tree
 
 __all__ = ["BuildFailed", "GeneratorJobs", "generator_pool"]
@@ -103,6 +103,29 @@ class GeneratorJobs:
         )
         answer = await self._call("stage", msgspec.to_builtins(job), namespace)
         return msgspec.convert(answer, Staged).hex
+
+    async def inputs(
+        self,
+        work: Path,
+        trees: Mapping[str, Tree],
+        artifacts: Sequence[Sequence[CopyOperation]],
+        *,
+        namespace: str,
+    ) -> list[str]:
+        """What each artifact is made of, as ``inputs.input_digest``.
+
+        Raises:
+            BuildFailed: it takes too much time or memory.
+
+        """
+        job = InputsJob(
+            work=str(work),
+            readable=str(_root(trees)),
+            trees={alias: str(tree.path) for alias, tree in trees.items()},
+            artifacts=[list(copy) for copy in artifacts],
+        )
+        answer = await self._call("inputs", msgspec.to_builtins(job), namespace)
+        return msgspec.convert(answer["digests"], list[str])
 
     async def discover(
         self, work: Path, tree: Tree, pattern: str, *, namespace: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,12 +17,13 @@ from fluvial.objects import JsonObject
 from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
 from source_controller.artifactgenerator import pathpattern
+from source_controller.artifactgenerator.inputs import input_digest
 from source_controller.artifactgenerator.staging import Staging, StagingError
 from source_controller.artifactgenerator.tree import SourceTree
 
 __all__ = ["Staged", "StagingJob", "content_filter", "run"]
 
-_BLOCK = 1 << 20
+_MAX_TREES = 8
 _MATCHER = Matcher([Pattern.parse(line) for line in VCS_PATTERNS + DEFAULT_PATTERNS])
 
 
@@ -55,6 +57,15 @@ class DiscoveryJob(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str
 
 
+class InputsJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``inputs`` is given; as ``StagingJob``, with the operations of several artifacts."""
+
+    work: str
+    readable: str
+    trees: dict[str, str]
+    artifacts: list[list[CopyOperation]]
+
+
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """What was staged: a digest of everything that ``content_filter`` keeps."""
 
@@ -62,7 +73,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(method: str, payload: JsonObject) -> JsonObject:
-    """The worker's target; ``method`` is ``stage`` or ``discover``.
+    """The worker's target; ``method`` is ``stage``, ``inputs`` or ``discover``.
 
     Raises:
         WorkerError: code ``Refused``, for what the user has to change, or ``Storage``.
@@ -71,6 +82,8 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     try:
         if method == "stage":
             return _stage(msgspec.convert(payload, StagingJob))
+        if method == "inputs":
+            return _inputs(msgspec.convert(payload, InputsJob))
         if method == "discover":
             return _discover(msgspec.convert(payload, DiscoveryJob))
     except (StagingError, pathpattern.PathPatternError) as error:
@@ -89,13 +102,10 @@ def _stage(job: StagingJob) -> JsonObject:
     work = Path(job.work)
     _fence(work.parent, Path(job.readable))
     staged, scratch = work / "staged", work / "scratch"
-    for folder in (staged, scratch):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-    trees = {
-        alias: SourceTree(Path(folder), job.dropped_links.get(alias, ()))
-        for alias, folder in job.trees.items()
-    }
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(mode=0o700)
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    trees = _trees_of(job.trees, job.dropped_links)
     staging = Staging(staged, scratch=scratch, trees=trees, limits=job.limits)
     for operation in job.copy:
         staging.apply(operation)
@@ -103,33 +113,47 @@ def _stage(job: StagingJob) -> JsonObject:
     return result
 
 
+def _inputs(job: InputsJob) -> JsonObject:
+    _fence(Path(job.work).parent, Path(job.readable))
+    trees = _trees_of(job.trees, {})
+    return {"digests": [input_digest(copy, trees) for copy in job.artifacts]}
+
+
+def _trees_of(
+    folders: Mapping[str, str], dropped_links: Mapping[str, Sequence[str]]
+) -> dict[str, SourceTree]:
+    return {alias: _tree(path, dropped_links.get(alias, ())) for alias, path in folders.items()}
+
+
 def _discover(job: DiscoveryJob) -> JsonObject:
     _fence(Path(job.work).parent, Path(job.readable))
     return {"found": pathpattern.discover(SourceTree(Path(job.tree)), job.pattern)}
 
 
+def _tree(folder: str, dropped_links: Sequence[str]) -> SourceTree:
+    """A source's tree, with what was listed and read of it for other artifacts.
+
+    Folders are named by the digest of what is in them, so what was found stays true.
+    """
+    tree = _known_trees.pop(folder, None) or SourceTree(Path(folder))
+    tree.dropped_links |= frozenset(dropped_links)
+    _known_trees[folder] = tree
+    if len(_known_trees) > _MAX_TREES:
+        del _known_trees[next(iter(_known_trees))]
+    return tree
+
+
 def _content_digest(root: Path) -> str:
     """Over names, kinds, executable bits and contents of what is kept, in a fixed order."""
     hasher = hashlib.sha256()
-    for entry in SourceTree(root).walk(""):
+    tree = SourceTree(root)
+    for entry in tree.walk(""):
         if not content_filter(entry.path, entry.is_folder):
             continue
         name = os.fsencode(entry.path)
-        path = root / entry.path
-        if entry.is_folder:
-            hasher.update(b"d%d:%s" % (len(name), name))
-        else:
-            mode = b"x" if path.stat().st_mode & 0o100 else b"f"
-            hasher.update(b"%s%d:%s%s" % (mode, len(name), name, _file_digest(path)))
+        digest = b"" if entry.is_folder else tree.file_digest(entry.path)
+        hasher.update(b"%d:%s%d:%s" % (len(name), name, len(digest), digest))
     return hasher.hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
-    hasher = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            hasher.update(block)
-    return hasher.digest()
 
 
 def _fence(folder: Path, readable: Path) -> None:
@@ -142,3 +166,4 @@ def _fence(folder: Path, readable: Path) -> None:
 
 
 _fenced: list[Path] = []
+_known_trees: dict[str, SourceTree] = {}

@@ -190,4 +190,5 @@ class ArtifactGeneratorReconciler:
 
     def _forget(self, key: ObjectKey) -> None:
         self._outputs.forget(key)
+        self._build.forget(key)
         self._tools.forget(ARTIFACT_GENERATOR.kind, key)

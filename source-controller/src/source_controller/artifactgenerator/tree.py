@@ -6,6 +6,7 @@ they are unpacked. Blocks; for workers.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from source_controller.artifactgenerator.patterns import DeepPattern, PlainName,
 __all__ = ["Entry", "SourceTree", "UnsafePath", "clean_path"]
 
 _MAX_NAME, _MAX_PATH = 255, 3072
+_BLOCK = 1 << 20
 
 
 class UnsafePath(FluvialError):
@@ -63,6 +65,7 @@ class SourceTree:
         self.root = root
         self.dropped_links = frozenset(dropped_links)
         self._listed: dict[str, tuple[Entry, ...]] = {}
+        self._digests: dict[str, bytes] = {}
 
     def find(self, path: str) -> Entry | None:
         """The entry at a clean path, or ``None``."""
@@ -85,6 +88,19 @@ class SourceTree:
                     if not item.is_symlink()
                 )
             self._listed[folder] = found
+        return found
+
+    def file_digest(self, path: str) -> bytes:
+        """Of a file's content, and of whether it can be executed."""
+        found = self._digests.get(path)
+        if found is None:
+            hasher = hashlib.sha256()
+            with (self.root / path).open("rb") as stream:
+                is_program = bool(os.fstat(stream.fileno()).st_mode & 0o100)
+                hasher.update(b"x" if is_program else b"f")
+                while block := stream.read(_BLOCK):
+                    hasher.update(block)
+            found = self._digests[path] = hasher.digest()
         return found
 
     def walk(self, folder: str) -> Iterator[Entry]:
