@@ -228,6 +228,25 @@ def test_a_gzip_bomb_behind_the_last_entry_is_stopped(tmp_path: Path) -> None:
         tar.unpack(bomb, tmp_path / "out", LIMITS)
 
 
+def test_an_archive_that_grows_too_much_is_stopped(tmp_path: Path) -> None:
+    """By its ratio, long before it reaches the limit on its size."""
+    generous = tar.UnpackLimits(ratio_free=1 << 20)
+    zeros = b"\0" * (16 << 20)
+    with pytest.raises(ArtifactTooLarge, match="grows more than 400 times"):
+        tar.unpack(archive_of((entry("zeros"), zeros)), tmp_path / "out", generous)
+
+    written = sum(file.stat().st_size for file in (tmp_path / "out").rglob("*"))
+    assert written < 8 << 20
+
+
+def test_manifests_that_are_all_alike_are_no_bomb(tmp_path: Path) -> None:
+    generous = tar.UnpackLimits(ratio_free=1 << 20)
+    alike = b"".join(b"apiVersion: v1\nkind: ConfigMap\nname: c%d\n" % n for n in range(50_000))
+    result = tar.unpack(archive_of((entry("alike.yaml"), alike)), tmp_path / "out", generous)
+
+    assert result.size == len(alike)
+
+
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
 def test_huge_extended_headers_are_not_read(tmp_path: Path, kind: bytes) -> None:
     info = entry("x", kind)

@@ -51,13 +51,21 @@ class PackResult:
 
 @dataclass(frozen=True, slots=True)
 class UnpackLimits:
-    """What an archive may hold; sizes in bytes, decompressed."""
+    """What an archive may hold; sizes in bytes, decompressed.
+
+    Attributes:
+        max_ratio: how many times its size an archive may grow beyond ``ratio_free`` bytes. Text
+            grows ten times, manifests that are all alike a hundred; a bomb, a thousand.
+
+    """
 
     max_bytes: int = 512 << 20
     max_file_bytes: int = 256 << 20
     max_entries: int = 200_000
     max_path_bytes: int = 4096
     max_depth: int = 100
+    max_ratio: int = 400
+    ratio_free: int = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +227,13 @@ _HEADER_TYPES = frozenset(
 class _Inflater:
     """Decompresses a gzip stream and stops a bomb."""
 
-    def __init__(self, stream: BinaryIO, *, limit: int) -> None:
+    def __init__(self, stream: BinaryIO, limits: UnpackLimits) -> None:
+        self._stream = stream
+        self._begin = stream.tell()
         self._zipped = gzip.GzipFile(fileobj=stream, mode="rb")
-        self._limit = limit
+        # Headers and padding come on top of the files: at most 2 KiB for each ordinary entry.
+        self._limit = limits.max_bytes + limits.max_entries * 2048
+        self._limits = limits
         self._read = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -229,6 +241,11 @@ class _Inflater:
         self._read += len(data)
         if self._read > self._limit:
             raise ArtifactTooLarge(f"the archive holds more than {self._limit} bytes")
+        taken = self._stream.tell() - self._begin
+        if self._read > max(self._limits.ratio_free, taken * self._limits.max_ratio):
+            raise ArtifactTooLarge(
+                f"the archive grows more than {self._limits.max_ratio} times when decompressed"
+            )
         return data
 
 
@@ -322,7 +339,7 @@ def unpack(
     hard links are left out and named in the result. Of two entries with one name the later wins.
 
     Args:
-        stream: the archive.
+        stream: the archive; it knows its position.
         root: must not exist; its parent must. Left as it is after an error: remove it.
         limits: what is allowed.
         stop: checked at each entry.
@@ -334,9 +351,7 @@ def unpack(
     """
     root.mkdir(mode=0o700)
     unpacker = _Unpacker(root, limits)
-    # Headers and padding come on top of the files: at most 2 KiB for each ordinary entry.
-    ceiling = limits.max_bytes + limits.max_entries * 2048
-    source = _Inflater(stream, limit=ceiling)
+    source = _Inflater(stream, limits)
     try:
         with tarfile.open(
             fileobj=cast("BinaryIO", source),
