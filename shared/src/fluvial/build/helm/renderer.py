@@ -4,7 +4,7 @@ Helm's engine runs in worker processes, never in the controller's own, because t
 (docs/performance.md) leave no choice. One line of a template (``until 100000000``) ends the whole
 process by Go's ``out of memory``, a nested loop cannot be stopped by anything but a kill, and
 50 MB of output take 550 MB. The way to a worker and back costs 0.4 ms, on top of 1.7 ms for a
-small chart and 70 ms for one of 115 objects; the price is 85 MiB for each process, and 0.25 s to
+small chart and 70 ms for one of 115 objects; the price is 80 MiB for each process, and 0.25 s to
 start one when the trust domain changes. It does not grow over 1,000 renders. A ``helm`` program
 for each render would cost 40 to 50 ms and 50 MB, and cannot be given capabilities, revisions or
 the tenant's ``lookup``.
@@ -82,7 +82,13 @@ def engine_pool(
         mapping_bytes=_RESERVED,
         max_jobs=_JOBS_PER_WORKER,
         keep_spare=keep_spare,
-        env={"GOMEMLIMIT": str(memory_bytes * 3 // 5), "GOTRACEBACK": "none"},
+        env={
+            "GOMEMLIMIT": str(memory_bytes * 3 // 5),
+            "GOTRACEBACK": "none",
+            # A render is one thread's work; more only take address space on large machines.
+            "GOMAXPROCS": "2",
+            "MALLOC_ARENA_MAX": "2",
+        },
         log=log,
     )
 
