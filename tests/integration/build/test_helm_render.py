@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
@@ -10,11 +11,14 @@ from typing import Any
 import pytest
 
 from fluvial.build.helm.errors import ChartInvalid, TemplateFailed, ValuesRefused
-from fluvial.build.helm.lookup import LookupAnswer, LookupQuery
-from fluvial.build.helm.model import PostRendering, RenderedRelease
+from fluvial.build.helm.lookup import Lookup, LookupAnswer, LookupQuery
+from fluvial.build.helm.model import PostRendering, RenderedRelease, RenderSpec
+from fluvial.build.helm.renderer import HelmRenderer, engine_pool
 from fluvial.kube.capabilities import Capabilities
 from fluvial.kube.errors import Unreachable
+from fluvial.log import get_logger
 from harness.charts import chart, packed
+from harness.helm import need_helm
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -352,3 +356,41 @@ async def test_a_name_cannot_leave_its_place_in_a_path(render: Render) -> None:
         await said(render, template, lookup=cluster)
 
     assert cluster.asked == [LookupQuery("", "v1")]
+
+
+async def test_renders_at_the_same_time_do_not_mix() -> None:
+    need_helm()
+    template = (
+        '{{ (lookup "v1" "Secret" "space" "mine").metadata.name }} {{ .Values.n }}'
+        " {{ .Capabilities.KubeVersion.Version }}"
+    )
+    archive = chart(templates__a=template)
+
+    def cluster(number: int) -> Lookup:
+        async def answer(query: LookupQuery) -> LookupAnswer:
+            await asyncio.sleep(0.01)
+            if not query.plural:
+                return LookupAnswer(200, _RESOURCES)
+            return LookupAnswer(200, {"kind": "Secret", "metadata": {"name": f"of-{number}"}})
+
+        return answer
+
+    async with engine_pool(log=get_logger("test"), size=2, keep_spare=False) as pool:
+        renderer = HelmRenderer(pool)
+        rendered = await asyncio.gather(
+            *(
+                renderer.render(
+                    archive,
+                    {"n": number},
+                    RenderSpec("demo", "space", Capabilities.of_version(f"v1.{number}.0")),
+                    timeout=20,
+                    trust_domain=str(number % 2),
+                    lookup=cluster(number),
+                )
+                for number in range(12)
+            )
+        )
+
+    assert [each.files["app/templates/a.yaml"] for each in rendered] == [
+        f"of-{number} {number} v1.{number}.0" for number in range(12)
+    ]
