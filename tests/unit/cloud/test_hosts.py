@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -9,10 +10,10 @@ from yarl import URL
 
 from fluvial.cloud.aws import check_region, check_sts_endpoint
 from fluvial.cloud.errors import CloudError, InvalidIdentity, WrongHost
-from fluvial.cloud.githosts import azure_devops, codecommit
+from fluvial.cloud.githosts import azure_devops, codecommit, codecommit_password
 from fluvial.cloud.github import GitHubApp
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.model import CONTROLLER
+from fluvial.cloud.model import CONTROLLER, AwsCredentials
 from fluvial.cloud.registries import RegistryProvider, check_registry
 
 NOBODY = cast("CloudIdentities", None)
@@ -139,6 +140,19 @@ def test_an_sts_endpoint_is_of_aws(endpoint: str) -> None:
 )
 def test_these_are(endpoint: str) -> None:
     assert check_sts_endpoint(f"{endpoint}/") == endpoint
+
+
+def test_a_password_ends_with_the_keys_that_made_it() -> None:
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    url = URL("https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/app")
+    ends = [
+        codecommit_password(
+            AwsCredentials("a", "b", "c", expires_at=end), url, region="eu-west-1", now=now
+        ).expires_at
+        for end in (None, now + timedelta(hours=1), now + timedelta(minutes=5))
+    ]
+
+    assert ends == [now + timedelta(minutes=minutes) for minutes in (15, 15, 5)]
 
 
 @pytest.mark.parametrize("region", ["", "eu", "eu-west-1.evil.example", "eu-west-1/", "EU-WEST-1"])

@@ -177,6 +177,55 @@ async def test_a_machine_without_metadata_is_no_identity(
         await logins.gcp(CONTROLLER)
 
 
+_ROLES = "/latest/meta-data/iam/security-credentials/"
+_MANAGED = "/metadata/identity/oauth2/token"
+_GOOGLE = "/computeMetadata/v1/instance/service-accounts/default/token"
+_KEYS = {"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c"}
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        (f"{_ROLES}role", {}),
+        (f"{_ROLES}role", {**_KEYS, "SecretAccessKey": ""}),
+        (f"{_ROLES}role", {**_KEYS, "AccessKeyId": 1}),
+        (f"{_ROLES}role", {**_KEYS, "Expiration": "tomorrow"}),
+        (f"{_ROLES}role", {**_KEYS, "Expiration": "2020-01-01T00:00:00Z"}),
+        (f"{_ROLES}role", []),
+        (_MANAGED, {"access_token": "", "expires_on": "1767326644"}),
+        (_MANAGED, {"access_token": "t", "expires_on": "1"}),
+        (_GOOGLE, {"access_token": "", "expires_in": 3599}),
+        (_GOOGLE, {"access_token": "t", "expires_in": "soon"}),
+        (_GOOGLE, {"access_token": "t", "expires_in": 0}),
+    ],
+)
+async def test_an_answer_without_credentials_is_none(
+    machine: FakeMetadata, clock: TwoClocks, path: str, document: object
+) -> None:
+    machine.replies = {
+        "/latest/api/token": lambda _: web.Response(text="session"),
+        _ROLES: lambda _: web.Response(text="role\n"),
+        path: lambda _: web.json_response(document),
+    }
+    logins = identities(machine, clock, AWS_REGION="eu-west-1")
+    ask = {_MANAGED: logins.azure, _GOOGLE: logins.gcp}.get(path, logins.aws)
+    with pytest.raises((LoginUnreachable, NoIdentity)):
+        await ask(CONTROLLER)  # type: ignore[operator]  # any of the three
+
+    assert len(logins.cache) == 0
+
+
+@pytest.mark.parametrize("session", [b"", b"a\nb", b"\xff"])
+async def test_a_session_is_one_line(
+    machine: FakeMetadata, clock: TwoClocks, session: bytes
+) -> None:
+    machine.replies["/latest/api/token"] = lambda _: web.Response(body=session)
+    with pytest.raises(CloudError):
+        await identities(machine, clock, AWS_REGION="eu-west-1").aws(CONTROLLER)
+
+    assert len(machine.asked) == 1
+
+
 # --- what the services document -------------------------------------------------------------------
 
 
