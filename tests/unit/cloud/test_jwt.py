@@ -22,6 +22,9 @@ def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = 
     ).decode()
 
 
+_SMALL = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  # refused
+
+
 @pytest.mark.parametrize(
     ("pem", "text"),
     [
@@ -29,7 +32,7 @@ def _pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes = 
         ("-----BEGIN RSA PRIVATE KEY-----\nMA==\n-----END RSA PRIVATE KEY-----", "not a private"),
         ("x" * 40_000, "larger than any key"),
         (_pem(ec.generate_private_key(ec.SECP256R1())), "must be an RSA key"),
-        (_pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "2048 to 8192"),
+        (_pem(_SMALL), "2048 to 8192"),
     ],
     ids=["empty", "malformed", "endless", "another kind", "too small"],
 )
@@ -42,7 +45,7 @@ def test_a_password_opens_an_encrypted_key(rsa_pem: str) -> None:
     key = load_rsa_key(rsa_pem, what="the key")
     locked = _pem(key, b"pass")
     for wrong in ("", "other"):
-        with pytest.raises(InvalidIdentity, match="cannot be read|can be read"):
+        with pytest.raises(InvalidIdentity, match="can be read"):
             load_rsa_key(locked, what="the key", password=wrong)
 
     opened = load_rsa_key(locked, what="the key", password="pass")
