@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _TIME_TARGET, _MEMORY_TARGET = 20, 220
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _LAYER = "application/vnd.cncf.flux.content.v1.tar+gzip"
 _AT_ONCE = 25
+_WORTH_TELLING = 0.05
 
 
 async def measure(count: int) -> None:
@@ -44,12 +46,17 @@ async def measure(count: int) -> None:
 
     """
     with tempfile.TemporaryDirectory(prefix="bench-sources-") as name:
-        options = dev.DevOptions(controllers=(_CONTROLLER,), folder=Path(name) / "dev")
+        log_of_requests = Path(name) / "requests.jsonl"
+        options = dev.DevOptions(
+            controllers=(_CONTROLLER,), folder=Path(name) / "dev", request_log=log_of_requests
+        )
         async with _Registry.run() as registry, dev.dev_environment(options) as environment:
-            pid = environment.processes.pids()[_CONTROLLER]
-            async with Sampler({"with workers": pid}, period=0.05) as sampler:
+            pids = environment.processes.pids()
+            groups = {"with workers": pids[_CONTROLLER], "devcluster": pids["devcluster"]}
+            async with Sampler(groups, period=0.05) as sampler:
                 seconds = await _until_ready(environment, registry, count)
                 uses = await sampler.uses()
+            asked = _asked(log_of_requests)
             log = (environment.folder / "logs" / f"{_CONTROLLER}.log").read_text()
     table = Table(f"{count} equal OCIRepositories", "")
     table.add(f"s until all are Ready (target {_TIME_TARGET} for 1000)", seconds)
@@ -59,11 +66,27 @@ async def measure(count: int) -> None:
     for use in uses:
         how = "PSS" if use.exact else "resident"
         print(
-            f"{use.name}: peak {use.peak_mib:.0f} MiB ({how}, target {_MEMORY_TARGET}),"
-            f" {use.cpu_seconds:.1f} s of CPU"
+            f"{use.name}: peak {use.peak_mib:.0f} MiB ({how}),"
+            f" {use.cpu_seconds:.1f} s of CPU, {use.cpu_seconds / count * 1000:.1f} ms an object"
         )
+    print(f"target with workers: {_MEMORY_TARGET} MiB")
+    for what, number in asked.most_common():
+        if number / count >= _WORTH_TELLING:
+            print(f"{number / count:.2f} {what} an object")
     print(f"event loop blocked: {log.count('the event loop was blocked')} times")
     sys.stderr.write(f"load {os.getloadavg()[0]:.1f} at the end, {os.cpu_count()} cores\n")
+
+
+def _asked(log: Path) -> Counter[str]:
+    """The controller's requests by verb and what they are about."""
+    found: Counter[str] = Counter()
+    for line in log.read_bytes().splitlines():
+        entry = orjson.loads(line)
+        if entry["agent"].startswith(_CONTROLLER):
+            parts = entry["path"].strip("/").split("/")
+            about = "status" if parts[-1] == "status" else "events" if "events" in parts else ""
+            found[f"{entry['verb']} {about}".strip()] += 1
+    return found
 
 
 async def _until_ready(environment: dev.Environment, registry: _Registry, count: int) -> float:
