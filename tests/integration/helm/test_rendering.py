@@ -11,9 +11,10 @@ import pytest
 
 from fluvial.build.helm.errors import TemplateFailed
 from fluvial.build.helm.lookup import cluster_lookup
-from fluvial.build.helm.model import RenderedRelease, RenderSpec
+from fluvial.build.helm.model import LastValues, RenderedRelease, RenderSpec
 from fluvial.build.helm.renderer import HelmRenderer, engine_pool
 from fluvial.helm.manifest import manifest_text, sort_files
+from fluvial.helm.values import coalesce_tables
 from fluvial.kube.capabilities import CapabilitiesReader
 from fluvial.log import get_logger
 from harness.charts import chart
@@ -80,12 +81,16 @@ async def renderer() -> AsyncIterator[HelmRenderer]:
 
 
 async def _render(
-    renderer: HelmRenderer, world: HelmWorld, archive: bytes, **changes: Any
+    renderer: HelmRenderer,
+    world: HelmWorld,
+    archive: bytes,
+    values: dict[str, Any],
+    **changes: Any,
 ) -> RenderedRelease:
     capabilities = await CapabilitiesReader(world.world.admin).current()
     return await renderer.render(
         archive,
-        VALUES,
+        values,
         RenderSpec("app", world.namespace, capabilities, **changes),
         timeout=30,
         trust_domain=world.namespace,
@@ -104,7 +109,9 @@ async def test_an_install_and_an_upgrade_equal_helm_s(
     archive.write_bytes(made)
     async with world.helm(tmp_path) as helm:
         for revision, action in ((1, "install"), (2, "upgrade")):
-            ours = await _render(renderer, world, made, revision=revision, is_upgrade=revision == 2)
+            ours = await _render(
+                renderer, world, made, VALUES, revision=revision, is_upgrade=revision == 2
+            )
             await helm.do(action, chart=str(archive), name="app", values=VALUES)
             theirs = await world.storage.last("app")
 
@@ -118,9 +125,43 @@ async def test_an_install_and_an_upgrade_equal_helm_s(
             assert orjson.dumps(ours.chart) == orjson.dumps(stored)  # in the same order
 
 
+async def test_an_upgrade_that_keeps_the_last_values_equals_helm_s(
+    world: HelmWorld, renderer: HelmRenderer, tmp_path: Path
+) -> None:
+    template = (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\n"
+        "data: {values: {{ .Values | toJson | quote }}}\n"
+    )
+    old = "a: 1\nb: {c: 2, d: null, e: {f: 3}}\ng: gone\n"
+    new = "a: 10\nb: {c: 20, x: new}\ny: new\n"
+    archives = [
+        chart(version=f"1.0.{number}", templates__a=template, **{"values.yaml": values})
+        for number, values in enumerate((old, new))
+    ]
+    paths = [tmp_path / f"app-{number}.tgz" for number in range(2)]
+    for path, archive in zip(paths, archives, strict=True):
+        path.write_bytes(archive)
+    first: dict[str, Any] = {"b": {"c": 3, "z": [1]}, "g": None}
+    second: dict[str, Any] = {"b": {"z": None, "e": {"f": 4}}, "n": 1}
+    async with world.helm(tmp_path) as helm:
+        await helm.do("install", chart=str(paths[0]), name="app", values=first)
+        stored = await world.storage.last("app")
+        await helm.do("upgrade", chart=str(paths[1]), name="app", values=second, reuse_values=True)
+        theirs = await world.storage.last("app")
+
+    last = LastValues(chart=orjson.loads(bytes(stored.chart))["values"], config=stored.config)
+    config = coalesce_tables(second, stored.config)
+    ours = await _render(
+        renderer, world, archives[1], config, revision=2, is_upgrade=True, last=last
+    )
+    assert manifest_text(sort_files(ours.files).documents) == theirs.manifest
+    assert ours.config == theirs.config
+    assert ours.chart == orjson.loads(bytes(theirs.chart))
+
+
 async def test_the_tenant_s_rights_are_the_template_s(
     world: HelmWorld, renderer: HelmRenderer
 ) -> None:
     template = '{{ lookup "v1" "Secret" "kube-system" "" | toJson }}'
     with pytest.raises(TemplateFailed, match=r"templates/a\.yaml:1:.*secrets is forbidden"):
-        await _render(renderer, world, chart(templates__a=template))
+        await _render(renderer, world, chart(templates__a=template), {})

@@ -44,6 +44,7 @@ _CHUNK: Final = 64 << 10
 _HEADERS: Final = 16 << 20
 _DRIVE: Final = re.compile(r"[a-zA-Z]:")
 _BOM: Final = b"\xef\xbb\xbf"
+_VALUES: Final = "values.yaml"
 _SCHEMA: Final = "values.schema.json"
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _NO_SCHEMAS: Final = frozenset({"const", "enum", "default", "examples"})
@@ -117,7 +118,7 @@ def read_archive(data: bytes) -> list[ChartFile]:
 
 
 def prepare(
-    data: bytes, *, validate: bool, version: str = ""
+    data: bytes, *, validate: bool, version: str = "", values: bytes | None = None
 ) -> tuple[list[ChartFile], bytes, tuple[str, ...]]:
     """Check an archive and make it fit for the engine.
 
@@ -125,6 +126,7 @@ def prepare(
         data: the archive.
         validate: whether the chart's schemas count; else they are taken out.
         version: which the chart is to have; ``""`` leaves its own.
+        values: JSON in place of the chart's own values.
 
     Returns:
         The files as they are; an archive for the engine; warnings for people.
@@ -139,6 +141,9 @@ def prepare(
     changed = work.visit(files, place="", depth=0)
     if version:
         changed = [_with_version(file, version) for file in changed or files]
+    if values is not None:
+        others = [file for file in changed or files if file.name != _VALUES]
+        changed = [*others, ChartFile(_VALUES, values)]
     return files, data if changed is None else write_archive(changed), tuple(work.warnings)
 
 

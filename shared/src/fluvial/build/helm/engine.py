@@ -50,6 +50,7 @@ _PROBE: Final = (
     '"all":{{ .Capabilities.APIVersions | toJson }},'
     '"has":{{ .Capabilities.APIVersions.Has "probe.example.com/v1/Probe" }}}'
 )
+_DESCRIPTION: Final = ChartFile("Chart.yaml", b"apiVersion: v2\nname: probe\nversion: 0.1.0\n")
 _PROBED: Final = Capabilities("v1.2.3+probe", "1", "2+", ("probe.example.com/v1/Probe", "v1"))
 _MAX_MESSAGE: Final = 2048
 
@@ -90,6 +91,7 @@ class Engine:
         capabilities: Capabilities,
         validate: bool,
         version: str,
+        last: Mapping[str, str] | None,
         lookup: bool,
     ) -> JsonObject:
         """Render a chart.
@@ -101,6 +103,8 @@ class Engine:
             capabilities: of the cluster.
             validate: whether values must fit schemas.
             version: which the chart is to have, or ``""``.
+            last: ``chart`` and ``config``, the last release's values, each as JSON; what they
+                make together takes the place of the chart's own values.
             lookup: whether the parent answers ``lookup``; else it finds nothing, as in a dry run.
 
         Returns:
@@ -110,7 +114,10 @@ class Engine:
             RenderError: it does not render; says why.
 
         """
-        files, prepared, warnings = prepare(archive, validate=validate, version=version)
+        defaults = None if last is None else self._coalesced(last["chart"], last["config"])
+        files, prepared, warnings = prepare(
+            archive, validate=validate, version=version, values=defaults
+        )
         with self._load(prepared) as chart:
             _check_version(chart.metadata, capabilities)
             self._defaults.set(capabilities)
@@ -126,6 +133,17 @@ class Engine:
                 "chart": self._stored(chart, files),
                 "warnings": list(warnings),
             }
+
+    def _coalesced(self, chart: str, config: str) -> bytes:
+        """Values laid over those of a chart, as JSON."""
+        files = (_DESCRIPTION, ChartFile("values.yaml", chart.encode()))
+        with self._load(write_archive(files)) as loaded:
+            merged: str = self._checked(
+                ValuesRefused,
+                self._native.call_string,
+                *("helm_chart_merge_values", loaded._raw(), config),  # noqa: SLF001  # the binding's own way
+            )
+        return merged.encode()
 
     def _load(self, archive: bytes) -> Any:
         return self._checked(ChartInvalid, self._helm.Chart.load_archive, archive)
@@ -219,10 +237,7 @@ class Engine:
 
     def _probe(self) -> JsonObject:
         """What a chart sees that writes down its capabilities."""
-        files = (
-            ChartFile("Chart.yaml", b"apiVersion: v2\nname: probe\nversion: 0.1.0\n"),
-            ChartFile("templates/probe.json", _PROBE.encode()),
-        )
+        files = (_DESCRIPTION, ChartFile("templates/probe.json", _PROBE.encode()))
         archive = write_archive(files)
         with self._helm.Chart.load_archive(archive) as chart:
             said = chart.render()["probe/templates/probe.json"]

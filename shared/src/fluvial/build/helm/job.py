@@ -59,6 +59,7 @@ def _render(payload: JsonObject) -> JsonObject:
         ),
         validate=payload["validate"],
         version=payload["version"],
+        last=payload["last"],
         lookup=payload["lookup"],
     )
     if payload["documents"]:

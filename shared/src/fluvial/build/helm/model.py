@@ -11,7 +11,14 @@ from fluvial.api.kustomize import CommonMetadata
 from fluvial.kube.capabilities import Capabilities
 from fluvial.objects import JsonObject, ObjectKey
 
-__all__ = ["CustomResource", "PostRendering", "RenderSpec", "RenderedRelease", "Strategy"]
+__all__ = [
+    "CustomResource",
+    "LastValues",
+    "PostRendering",
+    "RenderSpec",
+    "RenderedRelease",
+    "Strategy",
+]
 
 _GROUP: Final = "helm.toolkit.fluxcd.io"
 
@@ -59,6 +66,23 @@ class PostRendering:
 
 
 @dataclass(frozen=True, slots=True)
+class LastValues:
+    """The values of the last release, which take the place of the chart's own.
+
+    Helm calls this reusing values (``upgrade.preserveValues``): what a newer chart sets by default
+    does not count.
+
+    Attributes:
+        chart: the stored chart's ``values``.
+        config: the stored release's ``config``.
+
+    """
+
+    chart: JsonObject = field(repr=False)
+    config: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RenderSpec:
     """Everything that a render depends on besides the chart, the values and the cluster's objects.
 
@@ -70,6 +94,8 @@ class RenderSpec:
         capabilities: ``.Capabilities``, but for Helm's own version.
         validate_values: whether values must fit the charts' schemas.
         chart_version: which the chart is to have; ``""`` leaves its own.
+        last: instead of the chart's own values; the values given are to be laid over the last
+            release's already.
         post: changes afterwards.
 
     """
@@ -81,6 +107,7 @@ class RenderSpec:
     is_upgrade: bool = False
     validate_values: bool = True
     chart_version: str = ""
+    last: LastValues | None = None
     post: PostRendering = field(default_factory=PostRendering)
 
 

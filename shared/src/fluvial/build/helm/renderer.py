@@ -155,6 +155,8 @@ class HelmRenderer:
             },
             "validate": spec.validate_values,
             "version": spec.chart_version,
+            "last": spec.last
+            and {"chart": _json(spec.last.chart), "config": _json(spec.last.config)},
             "lookup": lookup is not None,
             "documents": bool(post.kustomize),
             **_changes(spec),
