@@ -85,10 +85,12 @@ class Actions:
     def ending(self) -> Ending:
         return Ending(self.target, self.world.storage)
 
-    def make(self, files: Files, version: int, before: Release | None = None) -> Release:
+    def make(
+        self, files: Files, version: int, before: Release | None = None, *, values: int = 0
+    ) -> Release:
         """A revision that is to be installed, or is to follow another one."""
         return new_release(
-            rendered(files, n=version),
+            rendered(files, n=values or version),
             name="app",
             namespace=self.world.namespace,
             version=version,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -21,6 +22,16 @@ def _with_namespace(kubeconfig: dict[str, Any], world: World) -> dict[str, Any]:
         for entry in kubeconfig["contexts"]
     ]
     return {**kubeconfig, "contexts": contexts}
+
+
+@asynccontextmanager
+async def _devcluster_world() -> AsyncIterator[HelmWorld]:
+    async with (
+        DevCluster(Options()) as cluster,
+        connect(cluster.url, cluster.ca_pem, cluster.admin_token) as admin,
+    ):
+        made = await new_world(admin, "devcluster")
+        yield HelmWorld(made, _with_namespace(cluster.kubeconfig(), made))
 
 
 async def _until_the_tenant_may(world: World) -> None:
@@ -44,9 +55,12 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[HelmWorld]:
             await _until_the_tenant_may(made)
             yield HelmWorld(made, _with_namespace(plane.kubeconfig(), made))
         return
-    async with (
-        DevCluster(Options()) as cluster,
-        connect(cluster.url, cluster.ca_pem, cluster.admin_token) as admin,
-    ):
-        made = await new_world(admin, "devcluster")
-        yield HelmWorld(made, _with_namespace(cluster.kubeconfig(), made))
+    async with _devcluster_world() as made_there:
+        yield made_there
+
+
+@pytest.fixture
+async def devworld() -> AsyncIterator[HelmWorld]:
+    """A fresh namespace with a tenant, on devcluster alone: for lives that are many."""
+    async with _devcluster_world() as made:
+        yield made

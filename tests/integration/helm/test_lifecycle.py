@@ -127,7 +127,11 @@ async def test_what_cannot_be_an_object_is_refused_before_anything(
 
 async def test_a_failed_upgrade_leaves_what_was_deployed(act: Actions) -> None:
     await act.install({"a.yaml": config_map("a", k="1")})
-    bad = {"a.yaml": config_map("a", k="2"), "extra.yaml": config_map("extra"), "s.yaml": _BAD_SECRET}
+    bad = {
+        "a.yaml": config_map("a", k="2"),
+        "extra.yaml": config_map("extra"),
+        "s.yaml": _BAD_SECRET,
+    }
 
     with pytest.raises(ActionFailed) as caught:
         await act.upgrade(bad, replace(QUICK, cleanup_on_fail=True))
