@@ -81,14 +81,42 @@ async def test_the_second_of_two_generators_of_one_name_is_refused(
     await world.until_ready("first")
     mine = await world.made("web")
     api = {"name": "web", "copy": [{"from": "@repo/api/**", "to": "@artifact/"}]}
-    await world.generator("second", sources=[SOURCE], artifacts=[api])
-    await world.until_failed("ReconciliationFailed", "second")
+    for name in ("second", "third"):
+        await world.generator(name, sources=[SOURCE], artifacts=[api])
+        await world.until_failed("ReconciliationFailed", name)
     assert await world.made("web") == mine
 
     await world.delete("second")
     await world.gone("second")
     assert await world.made("web") == mine, "what was not its own stays"
     assert await world.made_files("web") == {"app.yaml": "web: 1\n"}
+
+    await world.client.delete(kinds.EXTERNAL_ARTIFACT, ObjectKey(NAMESPACE, "web"))
+    await world.delete("first")
+    await world.until_ready("third")
+    assert await world.made_files("web") == {"app.yaml": "api: 1\n"}
+
+
+async def test_who_is_refused_does_not_keep_the_owner_from_noticing_drift(
+    world: GeneratorWorld, shelf: Shelf
+) -> None:
+    await shelf.put("mono", FILES)
+    await world.generator("first", sources=[SOURCE], artifacts=[WEB])
+    await world.until_ready("first")
+    mine = await world.made("web")
+    await world.generator("second", sources=[SOURCE], artifacts=[WEB])
+    await world.until_failed("ReconciliationFailed", "second")
+    await world.client.patch(
+        kinds.EXTERNAL_ARTIFACT,
+        ObjectKey(NAMESPACE, "web"),
+        {"status": {"artifact": {"url": "http://evil.example/x"}}},
+        patch_type="merge",
+        field_manager="test",
+        subresource="status",
+    )
+    async with asyncio.timeout(20):
+        while (await world.made("web"))["status"] != mine["status"]:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_forged_inventory_deletes_nobodys_object(

@@ -40,7 +40,9 @@ class Outputs:
     def __init__(self, client: KubeClient, clock: Clock) -> None:
         self._client = client
         self._clock = clock
-        self._wanted: dict[ObjectKey, tuple[ObjectKey, Desired | None]] = {}
+        self._wanted: dict[ObjectKey, tuple[ObjectKey, Desired]] = {}
+        # Generators that want what is somebody else's.
+        self._refused: dict[ObjectKey, set[ObjectKey]] = {}
         self._writing: set[ObjectKey] = set()
         # Versions that our own last writes made, by which their events are known.
         self._ours: dict[ObjectKey, set[str]] = {}
@@ -85,10 +87,11 @@ class Outputs:
         """
         owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
         if live is not None and not belongs_to(live, generator):
-            self._wanted[desired.key] = (owner, None)
+            self._refused.setdefault(desired.key, set()).add(owner)
             raise _failed(
                 desired.key, "it exists, and is not of this generator: delete it or change the name"
             )
+        self._no_longer_refused(desired.key, owner)
         self._wanted[desired.key] = (owner, desired)
         self._ours[desired.key] = set()
         self._writing.add(desired.key)
@@ -146,12 +149,14 @@ class Outputs:
 
         """
         key = ObjectKey(generator.metadata.namespace, name)
-        self._wanted.pop(key, None)
+        owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
+        self._no_longer_refused(key, owner)
         live = await self.read(key)
+        if live is not None and not belongs_to(live, generator):
+            return False
+        self._wanted.pop(key, None)
         if live is None:
             return True
-        if not belongs_to(live, generator):
-            return False
         metadata = live["metadata"]
         self._ours[key] = {_DELETED}
         try:
@@ -174,23 +179,37 @@ class Outputs:
         """A generator is gone."""
         self._wanted = {key: item for key, item in self._wanted.items() if item[0] != generator}
         self._ours = {key: item for key, item in self._ours.items() if key in self._wanted}
+        for key in tuple(self._refused):
+            self._no_longer_refused(key, generator)
+
+    def _no_longer_refused(self, key: ObjectKey, owner: ObjectKey) -> None:
+        waiting = self._refused.get(key, set())
+        waiting.discard(owner)
+        if not waiting:
+            self._refused.pop(key, None)
 
     def watch(
         self, wake: Callable[[ObjectKey], None]
     ) -> Callable[[JsonObject | None, JsonObject | None], None]:
-        """A subscriber that wakes the generator whose ExternalArtifact somebody else changed."""
+        """A subscriber that wakes the generators that a change of an ExternalArtifact concerns.
+
+        That is whose it is, if somebody else changed it, and who was refused it, if it is free now.
+        """
 
         def changed(old: JsonObject | None, new: JsonObject | None) -> None:
             key = key_of(new or old or {})
-            owner, desired = self._wanted.get(key, (None, None))
+            if new is None or (old and generator_named_by(old) != generator_named_by(new)):
+                for waiting in self._refused.get(key, ()):
+                    wake(waiting)
             if self._is_our_doing(key, new):
                 return
-            if owner is None:
+            owner, desired = self._wanted.get(key, (None, None))
+            if owner is None or desired is None:
                 # What is seen first at a start is no change: generators are queued anyway.
                 named = generator_named_by(old) if old else None
                 if named is not None:
                     wake(named)
-            elif _differs(desired, old, new):
+            elif new is None or not (desired.is_spec_of(new) and desired.is_status_of(new)):
                 wake(owner)
 
         return changed
@@ -200,13 +219,6 @@ class Outputs:
         if new is None:
             return _DELETED in ours and key not in self._wanted
         return key in self._writing or str(new["metadata"].get("resourceVersion")) in ours
-
-
-def _differs(desired: Desired | None, old: JsonObject | None, new: JsonObject | None) -> bool:
-    """Whether something happened to an ExternalArtifact that a generator wants or waits for."""
-    if new is None or desired is None:
-        return old is not None
-    return not (desired.is_spec_of(new) and desired.is_status_of(new))
 
 
 def _precondition(live: JsonObject | None) -> Mapping[str, str]:
