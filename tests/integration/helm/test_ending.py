@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from fluvial.api import helm_actions
@@ -12,12 +13,13 @@ from fluvial.build.helm.model import CustomResource
 from fluvial.helm import options
 from fluvial.helm.crds import apply_crds
 from fluvial.helm.errors import ActionFailed, ActionRefused, ManifestError, ReleaseNotFound
+from fluvial.helm.inventory import release_inventory
 from fluvial.helm.release import Status
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import CRD
 from fluvial.objects import JsonObject, ObjectKey
 from integration.apply.apply_world import CONFIG_MAPS
-from integration.helm.actions import JOBS, Actions, actions, config_map, job
+from integration.helm.actions import JOBS, QUICK, Actions, actions, config_map, job
 from integration.helm.helm_world import HelmWorld
 
 _UNINSTALL = options.UninstallOptions(timeout=10.0)
@@ -199,3 +201,30 @@ async def test_definitions_must_be_objects(act: Actions) -> None:
 
     with pytest.raises(ManifestError, match=r"chart/crds/x\.yaml"):
         await apply_crds(act.target, files, policy="Create", waits=act.waits)
+
+
+async def test_the_inventory_lists_what_was_released(act: Actions) -> None:
+    release = await act.install(
+        {
+            "a.yaml": config_map("a"),
+            "n.yaml": "apiVersion: v1\nkind: List\nitems:\n- apiVersion: apps/v1\n"
+            "  kind: Deployment\n  metadata: {name: d}\n  spec: {selector: {matchLabels: {a: b}},"
+            " template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: i}]}}}\n",
+            "h.yaml": job("hook", hook="pre-install"),
+        },
+        replace(QUICK, wait=False),
+    )
+    crds = [CustomResource("crds/x.yaml", "crds/x.yaml", _definition("things", title="x"))]
+    gone = "---\napiVersion: example.com/v2\nkind: Gone\nmetadata: {name: g, namespace: other}\n"
+    old = msgspec.structs.replace(release, manifest=release.manifest + gone)
+    inventory, warnings = await release_inventory(act.target, old, crds)
+
+    space = act.world.namespace
+    assert [(one.id, one.v) for one in inventory.entries] == [
+        (f"{space}_a__ConfigMap", "v1"),
+        (f"{space}_d_apps_Deployment", "v1"),
+        ("other_g_example.com_Gone", "v2"),
+        (f"_things.{_GROUP}_apiextensions.k8s.io_CustomResourceDefinition", "v1"),
+    ]
+    assert len(warnings) == 1
+    assert "Gone/other/g" in warnings[0]

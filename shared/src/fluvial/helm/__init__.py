@@ -14,6 +14,19 @@ from the bottom up::
     strvals, values ... valuesFrom and inline values become one map
     kinds, manifest ... a rendered manifest becomes objects and hooks, in order
     ownership ......... whose an object is, as Helm marks it
+    making, options ... the next revision, and how the spec wants it done
+    cluster ........... a release's objects: found, applied, deleted, as the tenant
+    waiting, hooks .... until they are ready; what is run before and after
+    crds .............. definitions that a chart brings
+    lifecycle ......... install, upgrade, roll back
+    ending ............ test, unlock, uninstall
+    inventory ......... the objects of a release for its status
+
+How a reconciler uses it: ``state.decide`` says what to do; the revision that it starts from comes
+from ``Lifecycle.current`` and ``next_version``; the chart is rendered with these; ``new_release``
+makes the revision, and ``Lifecycle`` or ``Ending`` acts. What was written is told by the storage's
+observer and becomes the status by ``history.recorded``. Actions are coroutines that last as long
+as hooks and waits do: they are run beside the workers, one for a release at a time.
 
 Nothing here knows conditions, events or queues. All errors are ``HelmError``.
 """

@@ -1,0 +1,216 @@
+"""New revisions, and what the spec says of actions."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from fluvial.api.codec import decode
+from fluvial.api.helm import HelmRelease
+from fluvial.build.helm.model import RenderedRelease
+from fluvial.helm import options
+from fluvial.helm.errors import ActionRefused, ManifestError
+from fluvial.helm.history import Verification, snapshot_of, verify
+from fluvial.helm.making import changes_nothing, new_release, require_server_side, rolled_back
+from fluvial.helm.record import decode_release, encode_release
+from fluvial.helm.release import Hook, HookRun, Release, Status
+
+_NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+_CHART = {
+    "metadata": {"name": "chart", "version": "1.2.3", "apiVersion": "v2", "keywords": None},
+    "lock": None,
+    "templates": [{"name": "templates/a.yaml", "data": base64.b64encode(b"<x>").decode()}],
+    "values": {"a": "<&>"},
+}
+_FILES = {
+    "chart/templates/a.yaml": "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n",
+    "chart/templates/h.yaml": (
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: h, annotations: {helm.sh/hook: test}}\n"
+    ),
+}
+
+
+def _rendered(**fields: Any) -> RenderedRelease:
+    given: dict[str, Any] = {
+        "files": _FILES,
+        "notes": "hello",
+        "crds": (),
+        "chart": _CHART,
+        "config": {"b": 1},
+    }
+    return RenderedRelease(**(given | fields))
+
+
+def _make(version: int = 1, before: Release | None = None, **fields: Any) -> Release:
+    return new_release(
+        _rendered(**fields), name="app", namespace="apps", version=version, now=_NOW, before=before
+    )
+
+
+def test_a_new_release_is_what_was_rendered() -> None:
+    release = _make()
+
+    assert release.status is Status.PENDING_INSTALL
+    assert release.info.first_deployed == release.info.last_deployed == "2026-01-02T03:04:05.6Z"
+    assert release.info.notes == "hello"
+    assert release.metadata.name == "chart"
+    assert release.manifest.startswith("---\n# Source: chart/templates/a.yaml\napiVersion")
+    assert [hook.events for hook in release.hooks] == [("test",)]
+    assert release.server_side
+
+
+def test_what_is_stored_of_it_is_still_it() -> None:
+    release = _make()
+    again = decode_release(encode_release(release))
+
+    assert verify(snapshot_of(release), again) is Verification.SAME
+    assert msgspec.structs.replace(again, chart=release.chart) == release
+
+
+def test_an_upgrade_is_as_old_as_the_first_install() -> None:
+    first = msgspec.structs.replace(_make(), labels={"team": "a"})
+    second = _make(2, first)
+
+    assert second.status is Status.PENDING_UPGRADE
+    assert second.info.first_deployed == first.info.first_deployed
+    assert second.labels == {"team": "a"}
+
+
+def test_what_is_no_manifest_is_no_release() -> None:
+    with pytest.raises(ManifestError):
+        _make(files={"a.yaml": "a: ["})
+
+
+def test_a_rollback_has_what_the_old_revision_had() -> None:
+    first, last = _make(), _make(5, config={"b": 2})
+    release = rolled_back(first, last=last, now=_NOW)
+
+    assert (release.version, release.config, release.manifest) == (6, {"b": 1}, first.manifest)
+    assert release.info.description == "Rollback to 1"
+    assert release.status is Status.PENDING_ROLLBACK
+
+
+_RUN = HookRun(started_at="2026-01-01T00:00:00Z", phase="Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("fields", "nothing"),
+    [
+        ({}, True),
+        ({"notes": "other"}, True),
+        ({"config": {"b": 1.0}}, True),
+        ({"config": {"b": 2}}, False),
+        ({"files": {}}, False),
+        ({"chart": {"metadata": {"name": "chart", "version": "1.2.4"}}}, False),
+    ],
+)
+def test_an_upgrade_that_changes_nothing_is_known(
+    fields: dict[str, Any],
+    nothing: bool,  # noqa: FBT001 - a table
+) -> None:
+    before = _make()
+    ran = tuple(msgspec.structs.replace(hook, last_run=_RUN) for hook in before.hooks)
+    before = msgspec.structs.replace(before, hooks=ran)
+
+    assert changes_nothing(before, _make(2, before, **fields)) is nothing
+
+
+def test_other_hooks_are_a_change() -> None:
+    before = _make()
+    other = msgspec.structs.replace(before, hooks=(Hook(name="x"),))
+
+    assert not changes_nothing(before, other)
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "refused"),
+    [
+        (None, "ssa", False),
+        ("auto", "ssa", False),
+        ("enabled", "csa", False),
+        ("auto", "csa", True),
+        (None, "", True),
+        ("disabled", "ssa", True),
+    ],
+)
+def test_what_the_client_would_have_to_apply_is_refused(
+    mode: Any,
+    method: str,
+    refused: bool,  # noqa: FBT001 - a table
+) -> None:
+    previous = msgspec.structs.replace(_make(), apply_method=method)
+    if not refused:
+        require_server_side(mode, previous)
+        return
+
+    with pytest.raises(ActionRefused, match="set serverSideApply to enabled"):
+        require_server_side(mode, previous)
+
+
+def _release(**spec: Any) -> HelmRelease:
+    return decode({"metadata": {}, "spec": {"interval": "5m", **spec}}, HelmRelease)
+
+
+def test_options_have_the_defaults_of_flux() -> None:
+    release = _release()
+
+    assert options.ApplyOptions.of_install(release) == options.ApplyOptions(history_limit=0)
+    assert options.ApplyOptions.of_upgrade(release) == options.ApplyOptions()
+    assert options.ApplyOptions.of_rollback(release) == options.ApplyOptions(strict=False)
+    assert options.UninstallOptions.of(release) == options.UninstallOptions()
+    assert options.TestOptions.of(release) == options.TestOptions()
+
+
+def test_options_are_read_off_the_spec() -> None:
+    release = _release(
+        timeout="1m",
+        maxHistory=3,
+        targetNamespace="web",
+        install={
+            "timeout": "2m",
+            "disableHooks": True,
+            "disableWait": True,
+            "disableWaitForJobs": True,
+            "disableTakeOwnership": True,
+            "disableOpenAPIValidation": True,
+            "createNamespace": True,
+            "replace": True,
+        },
+        upgrade={"cleanupOnFail": True, "disableTakeOwnership": True},
+        rollback={"disableHooks": True},
+        uninstall={"keepHistory": True, "deletionPropagation": "orphan", "disableWait": True},
+        test={"timeout": "3s", "filters": [{"name": "a"}]},
+    )
+
+    assert options.ApplyOptions.of_install(release) == options.ApplyOptions(
+        timeout=120.0,
+        hooks=False,
+        wait=False,
+        wait_for_jobs=False,
+        strict=False,
+        take_ownership=False,
+        create_namespace=True,
+        replace=True,
+        history_limit=0,
+    )
+    assert options.ApplyOptions.of_upgrade(release) == options.ApplyOptions(
+        timeout=60.0, take_ownership=False, cleanup_on_fail=True, history_limit=3
+    )
+    assert options.ApplyOptions.of_rollback(release) == options.ApplyOptions(
+        timeout=60.0, hooks=False, strict=False, history_limit=3
+    )
+    assert options.UninstallOptions.of(release) == options.UninstallOptions(
+        timeout=60.0, wait=False, keep_history=True, propagation="Orphan"
+    )
+    assert options.TestOptions.of(release).timeout == 3.0
+    assert [one.name for one in options.TestOptions.of(release).filters] == ["a"]
+
+
+def test_a_namespace_is_made_only_for_a_target() -> None:
+    release = _release(install={"createNamespace": True})
+
+    assert not options.ApplyOptions.of_install(release).create_namespace
