@@ -17,6 +17,7 @@ from fluvial.build.helm.renderer import HelmRenderer, engine_pool
 from fluvial.kube.capabilities import Capabilities
 from fluvial.kube.errors import Unreachable
 from fluvial.log import get_logger
+from fluvial.workers.pool import WorkerPool
 from harness.charts import chart, packed
 from harness.helm import need_helm
 
@@ -144,6 +145,34 @@ async def test_what_a_chart_is_made_of(render: Render) -> None:
     assert "app/charts/db/templates/b.yaml" not in off.files
     assert len(off.crds) == 1
     assert again == on
+
+
+async def test_definitions_without_a_render(pool: WorkerPool) -> None:
+    definition = "kind: CustomResourceDefinition\n"
+    sub = {"Chart.yaml": "apiVersion: v2\nname: sub\nversion: 0.1.0\n", "crds/c.yml": definition}
+    archive = packed(
+        {
+            "Chart.yaml": "apiVersion: v2\nname: app\nversion: 1.0.0\nkubeVersion: '>=9'\n"
+            "dependencies: [{name: off, version: 0.1.0, condition: off.x}]\n",
+            "values.schema.json": '{"required": ["never"]}',
+            "templates/a.yaml": '{{ fail "not yet" }}',
+            "crds/a.yaml": definition,
+            "crds/README.md": "text",
+            "charts/off/Chart.yaml": "apiVersion: v2\nname: off\nversion: 0.1.0\n",
+            "charts/off/crds/b.yaml": definition,
+            "charts/sub.tgz": packed({**sub, "templates/b.yaml": "{{ .x.y }}"}, folder="sub"),
+        }
+    )
+    found = await HelmRenderer(pool).definitions(
+        archive, {"off": {"x": False}}, timeout=20, trust_domain="test"
+    )
+
+    assert [(crd.path, crd.text) for crd in found] == [
+        ("app/crds/a.yaml", definition),
+        ("app/charts/sub/crds/c.yml", definition),
+    ]
+    with pytest.raises(ChartInvalid):
+        await HelmRenderer(pool).definitions(b"x", {}, timeout=20, trust_domain="test")
 
 
 async def test_the_stored_chart_has_contents_and_times(render: Render) -> None:

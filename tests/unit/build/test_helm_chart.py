@@ -97,6 +97,24 @@ def test_schemas_of_all_charts_go_where_they_do_not_count() -> None:
     assert names(left["charts/c.tgz"]) == ["Chart.yaml"]
 
 
+def test_templates_of_all_charts_go_where_they_do_not_count() -> None:
+    inner = packed({"Chart.yaml": CHART, "templates/a.yaml": "{}"})
+    archive = packed(
+        {
+            "Chart.yaml": CHART,
+            "templates/a/b.yaml": "{}",
+            "charts/a/templates/b.yaml": "{}",
+            "charts/c.tgz": inner,
+            "files/templates/b.yaml": "{}",
+        }
+    )
+    _, prepared, _ = prepare(archive, validate=True, templates=False)
+    left = {file.name: file.data for file in read_archive(prepared)}
+
+    assert list(left) == ["Chart.yaml", "charts/c.tgz", "files/templates/b.yaml"]
+    assert names(left["charts/c.tgz"]) == ["Chart.yaml"]
+
+
 def test_schemas_of_subcharts_are_named_in_warnings() -> None:
     inner = packed({"Chart.yaml": CHART, "values.schema.json": REMOTE})
     archive = packed(

@@ -12,7 +12,8 @@ job .......... the worker's target: the fence, one render
 engine ....... the binding to the Go library
 memory ....... the library's idea of what a cluster can do, set to what this cluster can do
 facade ....... a loopback port that looks like an API server to the engine's ``lookup``
-chart ........ archives: their limits, their files as releases store them, their schemas
+chart ........ archives: their limits, their files as releases store them
+schemas ...... schemas without references to elsewhere
 documents .... rendered files as objects, and back
 """
 

@@ -18,17 +18,17 @@ import posixpath
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
-from urllib.parse import urldefrag, urljoin
+from typing import Final
 
 import orjson
 
 from fluvial.build import yaml
 from fluvial.build.errors import YamlError
 from fluvial.build.helm.errors import ChartInvalid
+from fluvial.build.helm.schemas import localise
 
 __all__ = ["MAX_ARCHIVE", "MAX_FILE", "ChartFile", "prepare", "read_archive", "write_archive"]
 
@@ -46,12 +46,6 @@ _DRIVE: Final = re.compile(r"[a-zA-Z]:")
 _BOM: Final = b"\xef\xbb\xbf"
 _VALUES: Final = "values.yaml"
 _SCHEMA: Final = "values.schema.json"
-_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
-_NO_SCHEMAS: Final = frozenset({"const", "enum", "default", "examples"})
-_KEPT: Final = ("$schema", "$id", "id", "definitions", "$defs")
-_DRAFTS: Final = ("http://json-schema.org/", "https://json-schema.org/")
-_SIBLINGS_IGNORED: Final = re.compile(r"draft-0[3467]")
-_BASE: Final = "file:///values.schema.json"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -118,13 +112,19 @@ def read_archive(data: bytes) -> list[ChartFile]:
 
 
 def prepare(
-    data: bytes, *, validate: bool, version: str = "", values: bytes | None = None
+    data: bytes,
+    *,
+    validate: bool,
+    templates: bool = True,
+    version: str = "",
+    values: bytes | None = None,
 ) -> tuple[list[ChartFile], bytes, tuple[str, ...]]:
     """Check an archive and make it fit for the engine.
 
     Args:
         data: the archive.
         validate: whether the chart's schemas count; else they are taken out.
+        templates: likewise for templates.
         version: which the chart is to have; ``""`` leaves its own.
         values: JSON in place of the chart's own values.
 
@@ -137,7 +137,7 @@ def prepare(
     """
     budget = _Budget()
     files = _read(data, budget)
-    work = _Schemas(budget, validate=validate)
+    work = _Rewriter(budget, validate=validate, templates=templates)
     changed = work.visit(files, place="", depth=0)
     if version:
         changed = [_with_version(file, version) for file in changed or files]
@@ -218,18 +218,19 @@ def write_archive(files: Sequence[ChartFile]) -> bytes:
     return target.getvalue()
 
 
-class _Schemas:
-    """Goes through a chart and its subcharts for schemas."""
+class _Rewriter:
+    """Goes through a chart and its subcharts for schemas, and for templates that do not count."""
 
-    def __init__(self, budget: _Budget, *, validate: bool) -> None:
+    def __init__(self, budget: _Budget, *, validate: bool, templates: bool) -> None:
         self._budget = budget
         self._validate = validate
+        self._templates = templates
         self.warnings: list[str] = []
 
     def visit(
         self, files: Sequence[ChartFile], *, place: str, depth: int
     ) -> list[ChartFile] | None:
-        """The files with schemas changed; ``None`` where none has to be."""
+        """The files that the engine gets; ``None`` where they are the same."""
         if depth > _MAX_NESTING:
             raise ChartInvalid(f"subcharts are nested deeper than {_MAX_NESTING} levels")
         result: list[ChartFile] = []
@@ -243,6 +244,8 @@ class _Schemas:
 
     def _file(self, file: ChartFile, *, place: str, depth: int) -> ChartFile | None:
         folder, _, name = file.name.rpartition("/")
+        if not self._templates and _is_template(file.name):
+            return None
         if name == _SCHEMA and _is_chart(folder):
             return self._schema(file, place + file.name)
         if name.endswith(".tgz") and folder.rpartition("/")[2] == "charts":
@@ -261,8 +264,7 @@ class _Schemas:
             schema = orjson.loads(file.data)
         except orjson.JSONDecodeError:
             return file  # the engine says what is wrong with it
-        elsewhere: list[str] = []
-        local = _Localiser(schema, elsewhere).walk(schema, _BASE)
+        local, elsewhere = localise(schema)
         if not elsewhere:
             return file
         targets = ", ".join(sorted(set(elsewhere))[:3])
@@ -273,73 +275,13 @@ class _Schemas:
         return ChartFile(file.name, orjson.dumps(local))
 
 
+def _is_template(name: str) -> bool:
+    """Whether a file is below ``templates`` of the chart or of a subchart."""
+    before, found, _ = f"/{name}".partition("/templates/")
+    return bool(found) and _is_chart(before.removeprefix("/"))
+
+
 def _is_chart(folder: str) -> bool:
     """Whether a folder of a chart is the chart, or ``charts/x/charts/y`` of a subchart."""
     parts = folder.split("/") if folder else []
     return len(parts) % 2 == 0 and all(part == "charts" for part in parts[::2])
-
-
-class _Localiser:
-    """Takes references to other documents out of a JSON schema."""
-
-    def __init__(self, schema: Any, elsewhere: list[str]) -> None:
-        self._ids = {_BASE}
-        self._elsewhere = elsewhere
-        dialect = schema.get("$schema") if isinstance(schema, dict) else None
-        self._alone = bool(_SIBLINGS_IGNORED.search(dialect)) if isinstance(dialect, str) else False
-        self._collect(schema, _BASE, 0)
-
-    def _collect(self, value: Any, base: str, depth: int) -> None:
-        """Every address that a part of the schema gives itself."""
-        if depth > 200:
-            raise ChartInvalid(f"{_SCHEMA} is nested too deeply")
-        if isinstance(value, dict):
-            base = self._base(value, base)
-            self._ids.add(base)
-            for each in value.values():
-                self._collect(each, base, depth + 1)
-        elif isinstance(value, list):
-            for each in value:
-                self._collect(each, base, depth + 1)
-
-    def walk(self, value: Any, base: str) -> Any:
-        """The value without references to elsewhere."""
-        if isinstance(value, list):
-            return [self.walk(each, base) for each in value]
-        if not isinstance(value, dict):
-            return value
-        base = self._base(value, base)
-        kept = {name: each for name, each in value.items() if not self._leads_out(name, each, base)}
-        if len(kept) < len(value) and self._alone:
-            kept = {name: each for name, each in kept.items() if name in _KEPT}
-        return {
-            name: each if name in _NO_SCHEMAS else self.walk(each, base)
-            for name, each in kept.items()
-        }
-
-    def _leads_out(self, name: str, value: Any, base: str) -> bool:
-        if not isinstance(value, str) or value.startswith("#"):
-            return False
-        if name == "$schema":
-            target = value
-        elif name in _REFERENCES:
-            target = urldefrag(_joined(base, value)).url
-            if target in self._ids:
-                return False
-        else:
-            return False
-        if target.startswith(_DRAFTS):
-            return False
-        self._elsewhere.append(target[:200])
-        return True
-
-    def _base(self, value: Mapping[str, Any], base: str) -> str:
-        own = value.get("$id", value.get("id"))
-        return urldefrag(_joined(base, own)).url if isinstance(own, str) else base
-
-
-def _joined(base: str, reference: str) -> str:
-    try:
-        return urljoin(base, reference)
-    except ValueError:
-        return reference

@@ -129,10 +129,22 @@ class Engine:
                     path: text for path, text in rendered.items() if not path.endswith(_NOTES)
                 },
                 "notes": notes,
-                "crds": [[crd["name"], crd["filename"], crd["data"]] for crd in chart.crds],
+                "crds": _crds(chart),
                 "chart": self._stored(chart, files),
                 "warnings": list(warnings),
             }
+
+    def definitions(self, archive: bytes, values: str) -> JsonObject:
+        """The ``crds`` of a chart and its enabled subcharts, without running a template.
+
+        Raises:
+            RenderError: it is no chart, or its dependencies cannot be processed.
+
+        """
+        _, prepared, _ = prepare(archive, validate=False, templates=False)
+        with self._load(prepared) as chart:
+            self._run(chart, values, {}, lookup=False)
+            return {"crds": _crds(chart)}
 
     def _coalesced(self, chart: str, config: str) -> bytes:
         """Values laid over those of a chart, as JSON."""
@@ -243,6 +255,10 @@ class Engine:
             said = chart.render()["probe/templates/probe.json"]
         seen: JsonObject = orjson.loads(said)
         return seen
+
+
+def _crds(chart: Any) -> list[list[str]]:
+    return [[crd["name"], crd["filename"], crd["data"]] for crd in chart.crds]
 
 
 def _check_version(metadata: JsonObject, capabilities: Capabilities) -> None:

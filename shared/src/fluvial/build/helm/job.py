@@ -32,7 +32,7 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     """The worker's target.
 
     Args:
-        method: ``render`` or ``finish``.
+        method: ``render``, ``finish`` or ``definitions``.
         payload: see ``fluvial.build.helm.renderer``, which makes it.
 
     Raises:
@@ -42,6 +42,8 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     try:
         if method == "finish":
             return {"files": _finish(payload["documents"], payload)}
+        if method == "definitions":
+            return _engine.definitions(base64.b64decode(payload["archive"]), payload["values"])
         return _render(payload)
     except RenderError as error:
         raise WorkerError(type(error).__name__, str(error)) from error

@@ -171,6 +171,27 @@ class HelmRenderer:
             raise type(error)(masked(str(error), secrets)) from None
         return _release(result, values)
 
+    async def definitions(
+        self,
+        chart: Path | bytes,
+        values: JsonObject,
+        *,
+        timeout: float,
+        trust_domain: str,
+        secrets: Collection[str] = (),
+    ) -> tuple[CustomResource, ...]:
+        """What a render would give as ``crds``, before anything is rendered.
+
+        Definitions are to be in the cluster when its capabilities are read for the render.
+        Arguments and errors are those of ``render``.
+        """
+        payload: JsonObject = {"archive": await _archive(chart), "values": _json(values)}
+        try:
+            result = await self._call("definitions", payload, timeout, trust_domain, None)
+        except errors.RenderError as error:
+            raise type(error)(masked(str(error), secrets)) from None
+        return _definitions(result)
+
     async def _post_render(
         self, documents: list[Any], spec: RenderSpec, timeout: float, trust_domain: str
     ) -> dict[str, str]:
@@ -259,11 +280,15 @@ def _changes(spec: RenderSpec) -> JsonObject:
     }
 
 
+def _definitions(result: JsonObject) -> tuple[CustomResource, ...]:
+    return tuple(CustomResource(*each) for each in result["crds"])
+
+
 def _release(result: JsonObject, values: JsonObject) -> RenderedRelease:
     return RenderedRelease(
         files=result["files"],
         notes=result["notes"],
-        crds=tuple(CustomResource(*each) for each in result["crds"]),
+        crds=_definitions(result),
         chart=result["chart"],
         config=values,
         warnings=tuple(result["warnings"]),
