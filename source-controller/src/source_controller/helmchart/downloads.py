@@ -19,6 +19,7 @@ from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from source_controller.helm.building import Wish
 from source_controller.helm.client import HelmJobs
+from source_controller.helmchart.handing import handed
 from source_controller.source.once import Once
 
 __all__ = ["ChartFile", "Download", "Downloads", "Room"]
@@ -33,13 +34,18 @@ class Room:
     """Where a run works.
 
     Attributes:
-        folder: its own.
+        folder: its own, in its namespace's.
         namespace: of the object.
 
     """
 
     folder: Path
     namespace: str
+
+    @property
+    def work(self) -> Path:
+        """The folder of all namespaces, which no worker can change."""
+        return self.folder.parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +154,11 @@ class Downloads:
         wish = Wish(source.name, max_file=self._max_file)
         found = await self._jobs.inspect(room.folder, wish, namespace=room.namespace)
         target = self._folder / f"{number}.tgz"
-        write = publishing.copy(source, algorithm=self._algorithm, max_bytes=0)
 
         def publish(stop: StopFlag) -> tar.PackResult:
-            packed = publishing.publish(target, write, stop)
+            with handed(room.work, source) as path:
+                write = publishing.copy(path, algorithm=self._algorithm, max_bytes=0)
+                packed = publishing.publish(target, write, stop)
             # The worker could write to the source; it is one namespace's, and this is everyone's.
             digest.check(digest_file(target, digest.algorithm), what="the package")
             return packed

@@ -12,9 +12,9 @@ import yarl
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.meta import ObjectMeta
 from fluvial.api.source import HelmRepository, HelmRepositorySpec
-from fluvial.artifact import publishing
+from fluvial.artifact import publishing, tar
 from fluvial.artifact.digest import DEFAULT_ALGORITHM
-from fluvial.artifact.threads import in_thread
+from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient
 from fluvial.kube.kinds import HELM_REPOSITORY
@@ -24,6 +24,7 @@ from source_controller.helm.index import InvalidIndex
 from source_controller.helmchart import reasons
 from source_controller.helmchart.access import RegistryAccesses
 from source_controller.helmchart.downloads import Downloads, Room
+from source_controller.helmchart.handing import handed
 from source_controller.helmchart.http import HttpCharts, Indexes, IndexFile, domain_of
 from source_controller.helmchart.registry import Answers, RegistryCharts
 from source_controller.helmchart.repositories import ChartRepository, PullFailed, RefusedAccess
@@ -232,9 +233,13 @@ class Opener:
             except InvalidIndex as error:
                 raise PullFailed(f"the index of {spec.url} cannot be read: {error}") from error
             target = self._shared.work / _FOLDER / names[1]
-            write = publishing.copy(written, algorithm=DEFAULT_ALGORITHM, max_bytes=0)
-            packed = await in_thread(lambda stop: publishing.publish(target, write, stop))
-            index = IndexFile(target, str(packed.digest))
+
+            def publish(stop: StopFlag) -> tar.PackResult:
+                with handed(room.work, written) as path:
+                    write = publishing.copy(path, algorithm=DEFAULT_ALGORITHM, max_bytes=0)
+                    return publishing.publish(target, write, stop)
+
+            index = IndexFile(target, str((await in_thread(publish)).digest))
             weakref.finalize(index, target.unlink, missing_ok=True)
             return index
 

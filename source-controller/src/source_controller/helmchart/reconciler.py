@@ -9,6 +9,7 @@ verification and packaging are each object's own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fluvial.api.source_helmchart import HelmChart
 from fluvial.artifact.tar import UnpackLimits
@@ -16,9 +17,12 @@ from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube.kinds import HELM_CHART
 from fluvial.runtime.conditions import get_condition
 from source_controller.helm.client import HelmJobs
+from source_controller.helm.errors import InvalidChart
 from source_controller.helmchart import reasons, triggers
 from source_controller.helmchart.access import RegistryAccesses
 from source_controller.helmchart.downloads import Downloads, Room
+from source_controller.helmchart.failing import package_failed
+from source_controller.helmchart.handing import handed
 from source_controller.helmchart.local import LocalBuilder
 from source_controller.helmchart.opening import Opener, Shared
 from source_controller.helmchart.remote import RemoteBuilder
@@ -178,9 +182,7 @@ class _Steps:
                 filename=build.filename,
             )
         elif build.file is not None:
-            await self._storing.store_file(
-                run, build.file, revision=build.version, filename=build.filename
-            )
+            await self._take(run, build, build.file)
         else:
             return
         ignoring = run.obj.spec.ignore_missing_values_files
@@ -188,6 +190,15 @@ class _Steps:
             observedChartName=build.name,
             observedValuesFiles=list(build.values_files) if ignoring else None,
         )
+
+    async def _take(self, run: ChartRun, build: Build, file: Path) -> None:
+        try:
+            with handed(self._tools.work, file) as path:
+                await self._storing.store_file(
+                    run, path, revision=build.version, filename=build.filename
+                )
+        except (InvalidChart, OSError) as error:
+            raise package_failed(error) from error
 
     def _success(self, run: ChartRun, build: Build) -> Success:
         if build.dependencies:
