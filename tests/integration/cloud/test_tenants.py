@@ -167,6 +167,18 @@ def test_a_default_account_is_that_of_every_object_that_names_none(make: Make) -
     assert make(object_level=False, default_account="x").identity_of("team-a") == CONTROLLER
 
 
+@pytest.mark.parametrize("provider", ["aws", "azure", "gcp"])
+async def test_what_is_not_done_is_refused(
+    numbered: FakeCloud, make: Make, accounts: FakeAccounts, provider: str
+) -> None:
+    annotation = f"{provider}.auth.fluxcd.io/impersonation"
+    accounts.annotate("team-a", "git", {**ENTRA, annotation: "{}"})
+    with pytest.raises(InvalidIdentity, match="not supported yet"):
+        await make().azure(A, scope="s")
+
+    assert numbered.asked == []
+
+
 @pytest.mark.parametrize("name", ["../../kube-system/serviceaccounts/admin", "a/b", "a%2fb", ".."])
 async def test_a_name_cannot_leave_its_namespace(make: Make, name: str) -> None:
     """A real client refuses the read before; here the token is asked for by hand."""

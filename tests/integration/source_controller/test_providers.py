@@ -408,7 +408,7 @@ async def test_codecommit_as_a_service_account(
     )
     assert (form["RoleArn"], form["RoleSessionName"]) == (
         ROLE,
-        f"{NAMESPACE}.puller.eu-west-1.fluxcd.io",
+        f"puller.{NAMESPACE}.eu-west-1.fluxcd.io",
     )
     assert pair.startswith("ASIAgit%role-token:20")
     assert len(pair.rpartition("Z")[2]) == 64

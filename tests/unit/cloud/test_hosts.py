@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 from yarl import URL
 
-from fluvial.cloud.aws import check_region, check_sts_endpoint
+from fluvial.cloud.aws import check_region, check_sts_endpoint, domain_of
 from fluvial.cloud.errors import CloudError, InvalidIdentity, WrongHost
 from fluvial.cloud.githosts import azure_devops, codecommit, codecommit_password
 from fluvial.cloud.github import GitHubApp
@@ -98,6 +98,7 @@ def test_a_registry_is_no_other_host(provider: RegistryProvider, host: str) -> N
         ("aws", "123456789012.dkr.ecr.eu-central-1.amazonaws.com"),
         ("aws", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com"),
         ("aws", "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+        ("aws", "123456789012.dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk"),
         ("aws", "public.ecr.aws"),
         ("azure", "team.azurecr.io"),
         ("azure", "team-ab12cd34.azurecr.io"),
@@ -153,6 +154,23 @@ def test_a_password_ends_with_the_keys_that_made_it() -> None:
     ]
 
     assert ends == [now + timedelta(minutes=minutes) for minutes in (15, 15, 5)]
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"),
+    [
+        ("eu-west-1", "amazonaws.com"),
+        ("us-gov-east-1", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("us-iso-east-1", "c2s.ic.gov"),
+        ("us-isob-east-1", "sc2s.sgov.gov"),
+        ("us-isof-south-1", "csp.hci.ic.gov"),
+        ("eu-isoe-west-1", "cloud.adc-e.uk"),
+    ],
+)
+def test_regions_are_in_domains(region: str, domain: str) -> None:
+    """https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html"""
+    assert domain_of(check_region(region)) == domain
 
 
 @pytest.mark.parametrize("region", ["", "eu", "eu-west-1.evil.example", "eu-west-1/", "EU-WEST-1"])

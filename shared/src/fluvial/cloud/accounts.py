@@ -15,6 +15,7 @@ from fluvial.kube.urls import object_path
 __all__ = ["Account", "Accounts"]
 
 _TOKEN_SECONDS = 3600
+_IMPERSONATION = ".auth.fluxcd.io/impersonation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Accounts:
         """The service account, live: an annotation that has gone is gone at once.
 
         Raises:
-            InvalidIdentity: it is not there, or cannot be read.
+            InvalidIdentity: it is not there, cannot be read, or asks for what is not done yet.
 
         """
         try:
@@ -74,7 +75,14 @@ class Accounts:
                 f"failed to get the service account {str(identity.key)!r}: {error}"
             ) from error
         metadata = obj.get("metadata") or {}
-        return Account(identity, str(metadata.get("uid")), dict(metadata.get("annotations") or {}))
+        annotations = dict(metadata.get("annotations") or {})
+        refused = next((name for name in annotations if name.endswith(_IMPERSONATION)), "")
+        if refused:
+            raise InvalidIdentity(
+                f"the annotation {refused} of the service account {str(identity.key)!r}"
+                " is not supported yet: remove it"
+            )
+        return Account(identity, str(metadata.get("uid")), annotations)
 
     async def token(self, account: Account, audience: str) -> str:
         """A token of a service account for the cloud; bound to nothing else.

@@ -43,6 +43,8 @@ _DOMAINS = (
     ("cn-", "amazonaws.com.cn"),
     ("us-iso-", "c2s.ic.gov"),
     ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
 )
 _NAMESPACE = "{https://sts.amazonaws.com/doc/2011-06-15/}"
 
@@ -149,7 +151,9 @@ class AwsLogin:
         role = self.role_of(account)
         token = await self._accounts.token(account, AUDIENCE)
         identity = account.identity
-        name = f"{identity.namespace}.{identity.name}.{region}.fluxcd.io"
+        name = (
+            f"{identity.name}.{identity.namespace}.{region}.fluxcd.io"  # as Flux: roles' policies
+        )
         return await self._assume(role, token, name, region=region, endpoint=endpoint, way=way)
 
     def role_of(self, account: Account) -> str:

@@ -31,7 +31,8 @@ RegistryProvider = Literal["aws", "azure", "gcp"]
 _REGION = r"[a-z]{2,3}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}"
 _ECR = re.compile(
     rf"[0-9]{{12}}\.dkr\.ecr(?P<fips>-fips)?\.(?P<region>{_REGION})\."
-    r"(?P<domain>amazonaws\.com(?:\.cn)?|sc2s\.sgov\.gov|c2s\.ic\.gov)"
+    r"(?P<domain>amazonaws\.com(?:\.cn)?|sc2s\.sgov\.gov|c2s\.ic\.gov|csp\.hci\.ic\.gov"
+    r"|cloud\.adc-e\.uk)"
 )
 _ECR_PUBLIC = "public.ecr.aws"
 _ECR_PUBLIC_REGION = "us-east-1"
