@@ -118,6 +118,10 @@ PACKS = {
         b"\x01PACK\0\0\0\x02\0\0\0\x01\xbf\xff\xff\xff\xff\xff\x7f" + zlib.compress(b"x" * 1_000)
     )
     + b"0000",
+    "cut object": line(b"NAK\n")
+    + line(b"\x01PACK\0\0\0\x02\0\0\0\x01\xb8\x3e" + zlib.compress(b"x" * 1_000)[:-6])
+    + b"0000",
+    "cut line": line(b"NAK\n") + b"00ff\x01PACK",
     "endless deltas": line(b"NAK\n")
     + line(b"\x01PACK\0\0\0\x02\0\0\0\x01\x64\x01" + zlib.compress(b"x"))
     + b"0000",

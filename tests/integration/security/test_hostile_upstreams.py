@@ -94,6 +94,12 @@ class Tenants:
                     return found["status"], found["message"]
                 await asyncio.sleep(0.02)
 
+    async def told(self, kind: Resource, namespace: str, name: str = "app") -> str:
+        """The status and all events of the namespace."""
+        obj = await self.world.client.get(kind, ObjectKey(namespace, name))
+        events = await self.world.client.list_all(EVENT, namespace=namespace)
+        return orjson.dumps([obj["status"], events.items]).decode()
+
     async def delete(self, kind: Resource, namespace: str, name: str = "app") -> None:
         """Delete a source, and wait until it is gone."""
         await self.world.client.delete(kind, ObjectKey(namespace, name))
@@ -293,10 +299,27 @@ async def test_credentials_in_an_address_are_told_to_nobody(
     url = f"{scheme}://robot:hunter2hunter2@{closed}/app.git?token=tok3ntok3n"
     await tenants.make(kind, "doubting", url, **fields_of(kind))
     status, _ = await tenants.ready(kind, "doubting")
-    obj = await tenants.world.client.get(kind, ObjectKey("doubting", "app"))
-    events = await tenants.world.client.list_all(EVENT, namespace="doubting")
-    told = orjson.dumps([obj["status"], events.items]).decode() + "".join(capfd.readouterr())
+    told = await tenants.told(kind, "doubting") + "".join(capfd.readouterr())
 
     assert status == "False"
     assert "hunter2" not in told
     assert "tok3ntok3n" not in told
+
+
+async def test_a_key_and_its_password_are_told_to_nobody(
+    tenants: Tenants, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    identity, public = make_key(tmp_path / "key", password="hunter2hunter2")
+    values = {"identity": identity, "known_hosts": f"[127.0.0.1]:1 {public}"}
+    ref = fields_of(GIT_REPOSITORY)
+    for number, password in enumerate(("hunter2hunter2", "wr0ngwr0ng")):
+        name = f"key-{number}"
+        await tenants.secret("doubting", name, password=password, **values)
+        url = "ssh://git@127.0.0.1:1/app.git"
+        await tenants.make(
+            GIT_REPOSITORY, "doubting", url, name=name, secretRef={"name": name}, **ref
+        )
+        assert (await tenants.ready(GIT_REPOSITORY, "doubting", name))[0] == "False"
+        told = await tenants.told(GIT_REPOSITORY, "doubting", name) + "".join(capfd.readouterr())
+        for secret in (password, *identity.splitlines()):
+            assert secret not in told
