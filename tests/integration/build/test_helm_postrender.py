@@ -184,7 +184,7 @@ async def test_rendered_objects_are_never_instructions(run: Run, tmp_path: Path)
 
 async def test_no_time_is_left(run: Run) -> None:
     with pytest.raises(RenderTimeout):
-        await run(PostRendering(kustomize=(NEWER,) * 30), web=POD, timeout=0.5)
+        await run(PostRendering(kustomize=(NEWER,) * 200), web=POD, timeout=0.5)
 
 
 async def test_without_a_program(pool: WorkerPool) -> None:

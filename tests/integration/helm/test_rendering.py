@@ -27,6 +27,10 @@ pytestmark = pytest.mark.slow
 CHART = chart(
     more=(
         "kubeVersion: '>=1.20.0-0'\n"
+        "appVersion: 1.10\ntype: application\ndescription: <all> & more\nicon: https://i.test\n"
+        "home: https://h.test\nsources: [https://s.test]\nkeywords: [k]\ndeprecated: true\n"
+        "maintainers: [{name: n, email: e@test, url: https://u.test}]\n"
+        "annotations: {a.test/b: 'c'}\nunknown: x\n"
         "dependencies:\n"
         "- {name: db, version: 0.1.0, condition: store.enabled, alias: store, import-values: [data]}\n"
         "- {name: idle, version: 0.1.0, condition: idle.enabled}\n"
