@@ -167,6 +167,25 @@ def test_a_default_account_is_that_of_every_object_that_names_none(make: Make) -
     assert make(object_level=False, default_account="x").identity_of("team-a") == CONTROLLER
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"azure.workload.identity/tenant-id": "../common"},
+        {"azure.workload.identity/tenant-id": "a/b"},
+        {"azure.workload.identity/tenant-id": "a?b"},
+        {"azure.workload.identity/client-id": "client"},
+    ],
+)
+async def test_annotations_are_only_ids(
+    numbered: FakeCloud, make: Make, accounts: FakeAccounts, change: dict[str, str]
+) -> None:
+    accounts.annotate("team-a", "git", ENTRA | change)
+    with pytest.raises(InvalidIdentity, match="is not an id"):
+        await make().azure(A, scope="s")
+
+    assert (numbered.asked, accounts.requests) == ([], [])
+
+
 @pytest.mark.parametrize("provider", ["aws", "azure", "gcp"])
 async def test_what_is_not_done_is_refused(
     numbered: FakeCloud, make: Make, accounts: FakeAccounts, provider: str

@@ -141,9 +141,9 @@ class AzureLogin:
 
         """
         found = []
-        for name in (TENANT_ANNOTATION, CLIENT_ANNOTATION):
+        for name, form in ((TENANT_ANNOTATION, _TENANT), (CLIENT_ANNOTATION, _UUID)):
             value = account.annotation(name)
-            if not _UUID.fullmatch(value):
+            if not form.fullmatch(value):
                 raise InvalidIdentity(
                     f"the annotation {name} of the service account"
                     f" {str(account.identity.key)!r} is not an id"

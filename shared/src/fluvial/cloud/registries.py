@@ -36,7 +36,9 @@ _ECR = re.compile(
 )
 _ECR_PUBLIC = "public.ecr.aws"
 _ECR_PUBLIC_REGION = "us-east-1"
-_ACR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.azurecr\.(?P<cloud>io|cn|us)")
+_ACR = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,4}azurecr\.(?P<cloud>io|cn|us)"  # regions, too
+)
 _GAR = re.compile(r"(?:[a-z0-9-]{1,63}\.)?gcr\.io|[a-z0-9-]{1,50}-docker\.pkg\.dev")
 _HOSTS: Mapping[str, Callable[[str], bool]] = {
     "aws": lambda host: host == _ECR_PUBLIC or _ECR.fullmatch(host) is not None,
