@@ -199,6 +199,18 @@ def test_dependencies_of_one_name_do_not_mix() -> None:
     }
 
 
+def test_a_dependency_is_called_what_it_calls_itself(tmp_path: Path) -> None:
+    """Not what another chart calls it: that may be a path."""
+    needs = [{"name": "../../lib", "version": "", "repository": "file://../lib"}]
+    tree = {f"app/{k}": v for k, v in chart(dependencies=needs).items()}
+    lay(tmp_path / "source", tree | {f"lib/{k}": v for k, v in chart("lib").items()})
+    building.package(tmp_path, Wish("app", tree="source"), (), tmp_path / "out.tgz")
+
+    with (tmp_path / "out.tgz").open("rb") as stream:
+        names = read_archive(stream, tmp_path / "scratch")
+    assert {name.split("/")[1] for name in names if name.startswith("charts/")} == {"lib"}
+
+
 def test_a_dependency_that_was_not_fetched(tmp_path: Path) -> None:
     needs = [{"name": "lib", "version": "1", "repository": "https://x.example"}]
     lay(tmp_path / "source", chart(dependencies=needs))

@@ -126,8 +126,10 @@ def package(work: Path, wish: Wish, fetched: tuple[Fetched, ...], target: Path) 
     if is_folder:
         by_requirement = {item.requirement: item.file for item in fetched}
         for requirement in _missing(work, files, found):
-            chart = _dependency(work, wish, path, requirement, by_requirement.get(requirement))
-            packing.add_chart(files, requirement.name, chart)
+            name, chart = _dependency(
+                work, wish, path, requirement, by_requirement.get(requirement)
+            )
+            packing.add_chart(files, name, chart)
     version = packing.set_version(files, wish.metadata) if wish.metadata else found.version
     packing.write(files, found.name, target, max_file=wish.max_file)
     return Packed(found.name, version, tuple(values))
@@ -229,7 +231,8 @@ def _unpacked(work: Path, data: bytes) -> Files:
 
 def _dependency(
     work: Path, wish: Wish, path: str, requirement: Requirement, file: str | None
-) -> Files:
+) -> tuple[str, Files]:
+    """The name that the chart itself has, which is one of a folder, and its files."""
     name = requirement.name[:100]
     try:
         if file is not None:
@@ -245,7 +248,7 @@ def _dependency(
             f"failed to add dependency {name!r}: version {found.version} is not in the range"
             f" {requirement.version[:100]!r}"
         )
-    return chart
+    return found.name, chart
 
 
 def _local_path(path: str, requirement: Requirement) -> str:

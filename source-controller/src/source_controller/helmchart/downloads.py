@@ -55,7 +55,7 @@ class Download:
     Attributes:
         domain: whose trust and credentials fetched it.
         address: URL of the file, or repository of a registry.
-        digest: of the file as the index has it, or of the manifest.
+        digest: of the file as the index has it, or else of the index; or of the manifest.
 
     """
 

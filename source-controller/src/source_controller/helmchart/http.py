@@ -148,14 +148,17 @@ class HttpCharts:
         if not version.address:
             raise PullFailed(f"chart '{version.name}' has no address in the index")
         if version.address.startswith("oci://"):
-            found = await self._registry.at(version.name, version.address)
-            return await self._registry.fetch(found, room)
+            there = await self._registry.at(version.name, version.address)
+            return await self._registry.fetch(there, room)
         url = self._address(version.address)
         access = self._access.for_file(url)
-        digest = _SHA256.fullmatch(version.digest)
-        what = Download(domain_of(access, room.namespace), str(url), digest[1] if digest else "")
+        found = _SHA256.fullmatch(version.digest)
+        digest = found[1] if found else ""
+        # Without one a further index may mean a further package at the same address.
+        known = digest or f"of {self._index.digest}"
+        what = Download(domain_of(access, room.namespace), str(url), known)
         return await self._downloads.get(
-            what, room, lambda target: self._download(url, target, access, what.digest)
+            what, room, lambda target: self._download(url, target, access, digest)
         )
 
     async def _download(self, url: yarl.URL, target: Path, access: Access, digest: str) -> Digest:
