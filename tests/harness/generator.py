@@ -155,6 +155,19 @@ class Shelf:
             metadata: of the artifact.
 
         """
+        path = f"shelf/{namespace}/{name}"
+        artifact = await self.store(path, files, revision=revision, metadata=metadata)
+        return await self.write(name, artifact, namespace=namespace)
+
+    async def store(
+        self,
+        folder: str,
+        files: Mapping[str, str | bytes],
+        *,
+        revision: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> JsonObject:
+        """An artifact with these files, in a folder of the server."""
         self._count += 1
         tree = self._folder / f"tree-{self._count}"
         for path, content in files.items():
@@ -165,12 +178,12 @@ class Shelf:
         tree.mkdir(parents=True, exist_ok=True)
         artifact = await self._storage.archive(
             tree,
-            path=f"shelf/{namespace}/{name}/{self._count}.tar.gz",
+            path=f"{folder}/{self._count}.tar.gz",
             revision=revision or f"v{self._count}",
             keep_for=lambda _: lambda _path, _is_folder: True,
             metadata=metadata,
         )
-        return await self.write(name, encode(artifact), namespace=namespace)
+        return encode(artifact)
 
     async def write(
         self, name: str, artifact: JsonObject | None, *, namespace: str = NAMESPACE

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fluvial.kube import kinds
+from fluvial.kube.resource import Resource
 from fluvial.objects import ObjectKey
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
@@ -330,6 +331,43 @@ async def test_a_source_of_another_namespace(world: GeneratorWorld, shelf: Shelf
     await world.until_ready()
 
     assert await world.made_files("web") == {"app.yaml": "web: 1\n"}
+
+
+async def test_every_kind_of_source(world: GeneratorWorld, shelf: Shelf) -> None:
+    """As another shard has reconciled and serves them."""
+    specs: dict[Resource, dict[str, Any]] = {
+        kinds.BUCKET: {"bucketName": "b", "endpoint": "s3.example"},
+        kinds.GIT_REPOSITORY: {"url": "https://git.example/x.git"},
+        kinds.HELM_CHART: {"chart": "c", "sourceRef": {"kind": "HelmRepository", "name": "x"}},
+        kinds.OCI_REPOSITORY: {"url": "oci://registry.example/x"},
+    }
+    for resource, spec in specs.items():
+        await world.of(resource).make("src", suspend=True, interval="1h", **spec)
+        folder = f"{resource.kind.lower()}/{NAMESPACE}/src"
+        stored = await shelf.store(folder, {"a": resource.kind})
+        await world.client.patch(
+            resource,
+            ObjectKey(NAMESPACE, "src"),
+            {"status": {"artifact": stored}},
+            patch_type="merge",
+            field_manager="test",
+            subresource="status",
+        )
+    names = [resource.kind for resource in specs]
+    await world.generator(
+        sources=[{"alias": kind.lower(), "kind": kind, "name": "src"} for kind in names],
+        artifacts=[
+            {
+                "name": "all",
+                "copy": [
+                    {"from": f"@{kind.lower()}/a", "to": f"@artifact/{kind}"} for kind in names
+                ],
+            }
+        ],
+    )
+    await world.until_ready()
+
+    assert await world.made_files("all") == {kind: kind for kind in names}
 
 
 async def test_a_commit_becomes_artifacts_out_of_the_storage(

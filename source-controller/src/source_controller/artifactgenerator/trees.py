@@ -35,6 +35,9 @@ from source_controller.artifactgenerator.sources import ObservedSource
 
 __all__ = ["SourceTrees", "Tree"]
 
+_DEADLINE = 60.0
+"""Seconds for one artifact: somebody's slow server must not keep other tenants' generators waiting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tree:
@@ -104,6 +107,7 @@ class SourceTrees:
             http=session,
             retries=self._retries,
             clock=self._clock,
+            deadline=_DEADLINE,
         )
         return self
 
