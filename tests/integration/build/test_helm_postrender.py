@@ -168,6 +168,34 @@ async def test_a_patch_that_does_not_fit(run: Run) -> None:
         await run(PostRendering(kustomize=(NEWER, wrong)), web=POD)
 
 
+class Crashing:
+    """A program that dies, and quotes what it read."""
+
+    fenced = True
+
+    async def build(self, root: Path, path: str, *, timeout: float) -> list[dict[str, Any]]:
+        raise EngineFailed(f"crashed: {(root / 'resources.yaml').read_text()}")
+
+
+async def test_no_secret_in_the_end_of_a_program(pool: WorkerPool, work: Path) -> None:
+    renderer = HelmRenderer(pool, post_renderer=PostRenderer(Crashing(), work_dir=work))
+    post = PostRendering(kustomize=(NEWER,))
+    spec = RenderSpec("demo", "space", Capabilities.of_version("v1.33.4"), post=post)
+    archive = chart(templates__a="kind: {{ .Values.password }}")
+    with pytest.raises(EngineFailed, match="crashed") as caught:
+        await renderer.render(
+            archive,
+            {"password": "correct-horse"},
+            spec,
+            timeout=9,
+            trust_domain="test",
+            secrets=["correct-horse"],
+        )
+
+    assert "correct-horse" not in str(caught.value)
+    assert list(work.iterdir()) == []
+
+
 async def test_rendered_objects_are_never_instructions(run: Run, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("correct-horse")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fluvial.api.helm import HelmReleaseSpec, Kustomize, PostRenderer
 from fluvial.api.kustomize import CommonMetadata, Image
-from fluvial.build.helm.model import PostRendering
+from fluvial.build.helm.model import (
+    CustomResource,
+    LastValues,
+    PostRendering,
+    RenderedRelease,
+    RenderSpec,
+)
+from fluvial.kube.capabilities import Capabilities
 from fluvial.objects import ObjectKey
 
 OWNER = ObjectKey("apps", "web")
@@ -34,3 +41,18 @@ def test_every_wish_counts_and_the_owner_wins() -> None:
     assert PostRendering.of(spec, owner=OWNER) == PostRendering(
         kustomize=(newer,), labels={"a": "b", **ORIGIN}, annotations={"c": "d"}, strategy="nohooks"
     )
+
+
+def test_what_is_printed_of_values_tells_none() -> None:
+    secret = {"password": "correct-horse"}
+    rendered = RenderedRelease(
+        files={"a": "correct-horse"},
+        notes="correct-horse",
+        crds=(CustomResource("a", "b", "correct-horse"),),
+        chart=secret,
+        config=secret,
+    )
+    last = LastValues(chart=secret, config=secret)
+    spec = RenderSpec("a", "b", Capabilities.of_version("v1.33.4"), last=last)
+
+    assert "correct-horse" not in repr((rendered, spec))

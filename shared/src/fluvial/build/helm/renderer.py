@@ -167,7 +167,7 @@ class HelmRenderer:
                 result["files"] = await self._post_render(
                     result.pop("documents"), spec, timeout, trust_domain
                 )
-        except errors.RenderError as error:
+        except (errors.RenderError, EngineFailed) as error:
             raise type(error)(masked(str(error), secrets)) from None
         return _release(result, values)
 
@@ -188,7 +188,7 @@ class HelmRenderer:
         payload: JsonObject = {"archive": await _archive(chart), "values": _json(values)}
         try:
             result = await self._call("definitions", payload, timeout, trust_domain, None)
-        except errors.RenderError as error:
+        except (errors.RenderError, EngineFailed) as error:
             raise type(error)(masked(str(error), secrets)) from None
         return _definitions(result)
 
