@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag
 
 __all__ = ["clean", "collect", "object_folders", "remove_folder"]
@@ -13,12 +14,11 @@ __all__ = ["clean", "collect", "object_folders", "remove_folder"]
 _MAX_WALKED = 1000
 
 
-def clean(base: Path, prefix: str, stop: StopFlag) -> int:
+def clean(base: Path, stop: StopFlag) -> int:
     """Delete what a killed process left half written; answers how many files.
 
     Args:
         base: of the storage.
-        prefix: of the names of unfinished files.
         stop: ends it early.
 
     """
@@ -26,7 +26,7 @@ def clean(base: Path, prefix: str, stop: StopFlag) -> int:
     for folder, _, names in os.walk(base):
         stop.check()
         for name in names:
-            if name.startswith(prefix):
+            if name.startswith(TEMP_PREFIX):
                 Path(folder, name).unlink(missing_ok=True)
                 removed += 1
     return removed

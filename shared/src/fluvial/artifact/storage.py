@@ -25,13 +25,12 @@ from fluvial.artifact.known import KnownDigests
 from fluvial.artifact.layout import Layout
 from fluvial.artifact.lock import VolumeLock
 from fluvial.artifact.opening import open_file, own_folder, parts_of
-from fluvial.artifact.publishing import TEMP_PREFIX
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock, format_time
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
 
-__all__ = ["TEMP_PREFIX", "Retention", "Storage"]
+__all__ = ["Retention", "Storage"]
 
 T = TypeVar("T")
 
@@ -107,7 +106,7 @@ class Storage(Layout):
         """
         try:
             await self._volume.acquire(lock_timeout)
-            removed = await in_thread(lambda stop: garbage.clean(self.base, TEMP_PREFIX, stop))
+            removed = await in_thread(lambda stop: garbage.clean(self.base, stop))
         except OSError as error:
             raise StorageUnusable(
                 f"the storage folder {self.base} cannot be used: {error.strerror}"
