@@ -168,3 +168,10 @@ def test_a_release_in_another_state_is_the_same_otherwise() -> None:
     assert failed.info == Info(notes="n", status="failed", description="no")
     assert msgspec.structs.replace(failed, info=release.info) == release
     assert str(failed) == "b/a.v2"
+
+
+def test_what_is_shown_of_a_release_has_no_secrets() -> None:
+    hook = Hook(name="h", kind="Pod", manifest="s3cr3t", events=("test",))
+    release = Release(name="a", manifest="s3cr3t", config={"p": "s3cr3t"}, hooks=(hook,))
+
+    assert "s3cr3t" not in f"{release} {release!r} {hook!r}"

@@ -7,7 +7,7 @@ those of one kind side by side; every write is a server-side apply that takes co
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, TypeVar
 
@@ -41,7 +41,7 @@ _HELMS: Final = ("helm", "Helm")
 class Located:
     """An object with its address; it has a namespace exactly where its kind has one."""
 
-    obj: JsonObject
+    obj: JsonObject = field(repr=False)
     ref: ObjectRef
     resource: Resource
     key: ObjectKey
@@ -162,7 +162,7 @@ class ReleaseObjects:
 
         async def write(one: Located) -> None:
             if migrate:
-                await self._migrate(one)
+                await self.own_fields(one)
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
                     await self._target.client.apply(
@@ -182,7 +182,8 @@ class ReleaseObjects:
         for _, group in groupby(located, key=lambda one: one.ref.kind):
             await self._each(list(group), write, during="apply")
 
-    async def _migrate(self, one: Located) -> None:
+    async def own_fields(self, one: Located) -> None:
+        """Make fields ours by apply that Helm, Flux or we own by update; raises ApiError."""
         for attempt in range(1, _ATTEMPTS + 1):
             live = await self._live(one)
             metadata = (live or {}).get("metadata") or {}
@@ -242,7 +243,7 @@ class ReleaseObjects:
             except NotFound:
                 continue
             except ApiError as error:
-                failures.append(self._failure(one, error, during="delete"))
+                failures.append(self.failure(one, error, during="delete"))
         if failures:
             raise ObjectsFailed(failures)
         return deleted
@@ -308,7 +309,7 @@ class ReleaseObjects:
             try:
                 results[one.ref] = await function(one)
             except ApiError as error:
-                failures.append(self._failure(one, error, during=during))
+                failures.append(self.failure(one, error, during=during))
 
         await map_bounded(
             one_of_them, located, limit=self._target.concurrency, name=f"release-{during}"
@@ -317,7 +318,8 @@ class ReleaseObjects:
             raise ObjectsFailed(failures)
         return [results[one.ref] for one in located]
 
-    def _failure(self, one: Located, error: ApiError, *, during: str) -> Failure:
+    def failure(self, one: Located, error: ApiError, *, during: str) -> Failure:
+        """What to tell of an object that was refused, without secrets."""
         base = failure_of(
             one.ref, error, masker=self._target.masker, during=during, objects=(one.obj,)
         )

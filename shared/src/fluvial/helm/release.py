@@ -110,6 +110,10 @@ class Hook(_Part, kw_only=True, frozen=True):
     delete_policies: tuple[str, ...] = ()
     output_log_policies: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Without the manifest, which may have secrets."""
+        return f"<Hook {self.kind} {self.name} {','.join(self.events)}>"
+
     @property
     def is_test(self) -> bool:
         """Whether it is a test."""
@@ -214,6 +218,10 @@ class Release(_Part, kw_only=True, frozen=True):
     def __str__(self) -> str:
         """``namespace/name.v3``, as Flux names releases in messages."""
         return f"{self.namespace}/{self.name}.v{self.version}"
+
+    def __repr__(self) -> str:
+        """Without values and manifests, which have secrets."""
+        return f"<Release {self} {self.info.status}>"
 
 
 _Fields = dict[str, Any]

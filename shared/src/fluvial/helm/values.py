@@ -16,7 +16,7 @@ import base64
 import binascii
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from fluvial.api.helm import ValuesReference
@@ -60,7 +60,7 @@ class FoundValues:
     """
 
     ref: ValuesReference
-    text: str
+    text: str = field(repr=False)
     where: str
 
 
@@ -74,8 +74,8 @@ class Composed:
 
     """
 
-    values: Values
-    secrets: frozenset[str]
+    values: Values = field(repr=False)
+    secrets: frozenset[str] = field(repr=False)
 
 
 async def resolve(
