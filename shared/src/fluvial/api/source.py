@@ -138,7 +138,8 @@ class GitRepositorySpec(Model, kw_only=True, frozen=True):
         LocalObjectReference | None,
         doc(
             "Secret with credentials. HTTPS: username and password, or bearerToken, and"
-            " optionally ca.crt. SSH: identity and known_hosts."
+            " optionally ca.crt. SSH: identity and known_hosts. GitHub: githubAppID,"
+            " githubAppPrivateKey, and githubAppInstallationOwner or githubAppInstallationID."
         ),
     ] = None
     service_account_name: Annotated[
