@@ -20,7 +20,7 @@ from devcluster import DevCluster, Options
 from fluvial.kube.client import KubeClient
 from fluvial.kube.kinds import HELM_REPOSITORY, LEASE
 from fluvial.objects import JsonObject, ObjectKey
-from fluvial_cli.processes import Processes
+from fluvial_cli.processes import ChildFailed, Processes
 from harness.sources import Charts, SourceProcess, connected, until
 from harness.webserver import FileHost
 
@@ -32,6 +32,7 @@ ELECTION = (
     "--leader-election-renew-deadline=2500ms",
     "--leader-election-retry-period=200ms",
 )
+WAITING = "waiting for the process that writes to the storage folder"
 
 
 @dataclass
@@ -92,7 +93,11 @@ LEASE_KEY = ObjectKey("flux-system", "source-controller-leader-election")
 
 @asynccontextmanager
 async def a_pair(
-    folder: Path, kubeconfig: JsonObject, *, shared: bool = True
+    folder: Path,
+    kubeconfig: JsonObject,
+    *,
+    shared: bool = True,
+    election: tuple[str, ...] = ELECTION,
 ) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         path, client = await stack.enter_async_context(connected(folder, kubeconfig))
@@ -107,7 +112,7 @@ async def a_pair(
                 path,
                 folder / ("storage" if shared else name),
                 folder / "logs",
-                flags=(*ELECTION, "--storage-adv-addr=artifacts.example"),
+                flags=(*election, "--storage-adv-addr=artifacts.example"),
                 env={"RUNTIME_NAMESPACE": LEASE_KEY.namespace, "HOSTNAME": name},
             )
             for name in ("first", "second")
@@ -117,14 +122,15 @@ async def a_pair(
         pair.charts.publish("1.0.0")
         await pair.charts.apply()
         await until(pair.charts.is_ready)
-        await pair.standby.start(until="lease is held by another")
+        await pair.standby.start(until="lease is held by another" if election else WAITING)
         try:
             yield pair
         finally:
             pair.leader.resume()
             await client.delete(HELM_REPOSITORY, pair.charts.key)
             await until(pair.charts.is_gone)
-            await client.delete(LEASE, LEASE_KEY)
+            if election:
+                await client.delete(LEASE, LEASE_KEY)
 
 
 class Standby:
@@ -170,8 +176,7 @@ class TestDevcluster(Standby):
                 await pair.charts.request("now")
 
                 async def waits() -> bool:
-                    told = "waiting for the process that writes to the storage folder"
-                    return bool(pair.standby.said(told))
+                    return bool(pair.standby.said(WAITING))
 
                 await until(waits)
                 assert await pair.holder() != first, "the lease is the new one's"
@@ -203,6 +208,35 @@ class TestDevcluster(Standby):
             path = (await pair.charts.artifact())["path"]
 
             assert await pair.get(pair.standby, path) == 200
+
+    async def test_without_election_a_second_one_waits_for_the_volume(
+        self, tmp_path: Path, kubeconfig: JsonObject
+    ) -> None:
+        async with a_pair(tmp_path, kubeconfig, election=()) as pair:
+            assert await pair.standby_serves(), "it can read"
+            waiting = pair.standby.said(WAITING)
+            assert [entry["folder"] for entry in waiting] == [str(pair.standby.storage)]
+            async with pair.loading():
+                pair.leader.signal(signal.SIGKILL)
+                pair.charts.publish("2.0.0")
+                await pair.charts.request("now")
+                await until(pair.charts.is_ready)
+
+            assert set(pair.answers) == {200}
+            assert pair.standby.said("stored artifact")
+
+    async def test_a_volume_that_cannot_be_written_ends_the_process_and_is_named(
+        self, tmp_path: Path, kubeconfig: JsonObject
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        async with connected(tmp_path, kubeconfig) as (path, _), Processes() as processes:
+            folder = tmp_path / "file/storage"
+            process = SourceProcess(processes, "source", path, folder, tmp_path / "logs")
+            with pytest.raises(ChildFailed, match="ended with status 1"):
+                await process.start(until="never")
+            (failed,) = process.said("runnable failed")
+
+            assert failed["error"] == f"the storage folder {folder} cannot be used: Not a directory"
 
 
 @pytest.mark.real
