@@ -12,6 +12,7 @@ private keys are thrown away.
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
 import tempfile
@@ -40,6 +41,7 @@ _KEYS: dict[str, Callable[[], _PrivateKey]] = {
     "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate,
 }
+_BINARY = "base64:"
 _FORMATS = {"bundle": "true", "legacy": "false"}
 
 
@@ -109,10 +111,23 @@ async def dump(registry: RealRegistry, name: str) -> list[dict[str, Any]]:
             for item in [*document.get("layers", []), *filter(None, [document.get("config")])]:
                 async with http.get(f"{base}/blobs/{item['digest']}") as blob:
                     raw = await blob.read()
-                    blobs[item["digest"]] = raw.decode(errors="replace")
+                    blobs[item["digest"]] = _as_text(raw)
             pending += [("", item["digest"]) for item in document.get("manifests", [])]
             images.append({"tag": tag, "mediaType": media_type, "body": body, "blobs": blobs})
     return images
+
+
+def _as_text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return _BINARY + base64.b64encode(raw).decode()
+
+
+def _from_text(text: str) -> bytes:
+    if text.startswith(_BINARY):
+        return base64.b64decode(text.removeprefix(_BINARY))
+    return text.encode()
 
 
 def load(name: str, file: str = "cosign.json") -> tuple[str, list[tuple[str, Image]]]:
@@ -124,7 +139,7 @@ def load(name: str, file: str = "cosign.json") -> tuple[str, list[tuple[str, Ima
             Image(
                 item["body"].encode(),
                 item["mediaType"],
-                {digest: text.encode() for digest, text in item["blobs"].items()},
+                {digest: _from_text(text) for digest, text in item["blobs"].items()},
             ),
         )
         for item in recorded["images"]

@@ -24,16 +24,16 @@ from registries.record import RECORDED, SIGNED, dump, execute
 
 __all__: list[str] = []
 
+_KINDS = ("rsa-2048", "rsa-3072", "rsa-4096", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521")
+_FORMS = {"": "application/jose+json", "cose-": "application/cose"}
 _CASES: dict[str, tuple[str, str, str]] = {
-    "rsa-2048": ("rsa-2048", "application/jose+json", "0s"),
-    "rsa-3072": ("rsa-3072", "application/jose+json", "0s"),
-    "rsa-4096": ("rsa-4096", "application/jose+json", "0s"),
-    "ecdsa-p256": ("ecdsa-p256", "application/jose+json", "0s"),
-    "ecdsa-p384": ("ecdsa-p384", "application/jose+json", "0s"),
-    "ecdsa-p521": ("ecdsa-p521", "application/jose+json", "0s"),
-    "self-signed": ("ecdsa-p256", "application/jose+json", "0s"),
-    "expiring": ("ecdsa-p256", "application/jose+json", "24h"),
-    "cose": ("ecdsa-p256", "application/cose", "0s"),
+    f"{prefix}{name}": (name if name in _KINDS else "ecdsa-p256", form, expiry)
+    for prefix, form in _FORMS.items()
+    for name, expiry in (
+        *((kind, "0s") for kind in _KINDS),
+        ("self-signed", "0s"),
+        ("expiring", "24h"),
+    )
 }
 
 
@@ -44,7 +44,7 @@ async def _main(program: str) -> None:
         folder = Path(temporary)
         async with RealRegistry(folder / "registry") as registry:
             for name, (kind, media_type, expiry) in _CASES.items():
-                signer = make_signer(make_key(kind), now, self_signed=name == "self-signed")
+                signer = make_signer(make_key(kind), now, self_signed=name.endswith("self-signed"))
                 found[name] = await _sign(
                     registry, folder, signer, program=program, name=name, more=(media_type, expiry)
                 )

@@ -1,12 +1,12 @@
 """Signatures of Notation (the Notary Project): envelope, chain, trust policy.
 
-Envelopes in COSE, timestamps of authorities, plug-ins and asking for revocation are not done: what
-needs one of them does not count, unless the policy says that it only be noted.
+Timestamps of authorities, plug-ins and asking for revocation are not done: what needs one of them
+does not count, unless the policy says that it only be noted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cryptography import x509
@@ -27,14 +27,17 @@ from source_controller.verify.chain import (
     is_valid_at,
     load_certificates,
 )
+from source_controller.verify.cose import open_cose
+from source_controller.verify.envelope import Envelope
 from source_controller.verify.guard import only_refusals
-from source_controller.verify.jws import Envelope, open_envelope
+from source_controller.verify.jws import open_jws
 from source_controller.verify.trustpolicy import Check, TrustPolicy, choose_policy, subject_matches
 
 __all__ = ["verify_with_notation"]
 
 _ARTIFACT_TYPE = "application/vnd.cncf.notary.signature"
-_JWS, _COSE = "application/jose+json", "application/cose"
+_Open = Callable[[bytes], Envelope]
+_FORMS: dict[str, _Open] = {"application/jose+json": open_jws, "application/cose": open_cose}
 _POLICY = "trustpolicy.json"
 _SUFFIXES = (".crt", ".pem")
 _MAX_ATTEMPTS = 3
@@ -69,7 +72,7 @@ async def verify_with_notation(
     if policy.skip:
         return False
     problems: list[str] = []
-    for raw in await _envelopes(client, digest, problems):
+    for open_envelope, raw in await _envelopes(client, digest, problems):
         try:
             with only_refusals("a signature"):
                 envelope = open_envelope(raw)
@@ -82,10 +85,12 @@ async def verify_with_notation(
     raise VerificationFailed(f"no signature counts: {'; '.join(dict.fromkeys(problems))}")
 
 
-async def _envelopes(client: RepositoryClient, digest: Digest, problems: list[str]) -> list[bytes]:
+async def _envelopes(
+    client: RepositoryClient, digest: Digest, problems: list[str]
+) -> list[tuple[_Open, bytes]]:
     referrers = await client.referrers(digest)
     wanted = [item for item in referrers if item.artifact_type == _ARTIFACT_TYPE]
-    found: list[bytes] = []
+    found: list[tuple[_Open, bytes]] = []
     for item in wanted[:_MAX_ATTEMPTS]:
         try:
             found.append(await _envelope(client, item))
@@ -94,15 +99,14 @@ async def _envelopes(client: RepositoryClient, digest: Digest, problems: list[st
     return found
 
 
-async def _envelope(client: RepositoryClient, item: Descriptor) -> bytes:
+async def _envelope(client: RepositoryClient, item: Descriptor) -> tuple[_Open, bytes]:
     manifest = parse_manifest(await client.document(item.digest))
     if len(manifest.layers) != 1:
         raise InvalidContent("the signature does not have one envelope")
     layer = manifest.layers[0]
-    if layer.media_type != _JWS:
-        known = "COSE" if layer.media_type == _COSE else "unknown"
-        raise InvalidContent(f"the signature's envelope is {known}: sign with JWS")
-    return await client.blob(layer)
+    if layer.media_type not in _FORMS:
+        raise InvalidContent("the signature's envelope is of an unknown form")
+    return _FORMS[layer.media_type], await client.blob(layer)
 
 
 async def _check_target(client: RepositoryClient, envelope: Envelope, digest: Digest) -> None:

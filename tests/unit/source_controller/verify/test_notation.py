@@ -126,7 +126,7 @@ async def test_nothing_is_signed(fake: FakeRegistry, signer: Signer) -> None:
         await verify(fake, signer.root_pem)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *(f"cose-{kind}" for kind in KINDS)])
 async def test_another_authority(kind: str, fake: FakeRegistry, signer: Signer) -> None:
     put_recorded(fake, kind)
 
@@ -161,8 +161,9 @@ async def test_a_real_signature_over_another_artifact(fake: FakeRegistry) -> Non
         await verify(fake, root, digest=Digest.parse(other.digest))
 
 
-async def test_an_expired_signature(fake: FakeRegistry) -> None:
-    root = put_recorded(fake, "expiring")
+@pytest.mark.parametrize("name", ["expiring", "cose-expiring"])
+async def test_an_expired_signature(name: str, fake: FakeRegistry) -> None:
+    root = put_recorded(fake, name)
     late = MADE + timedelta(hours=25)
 
     assert await verify(fake, root)
@@ -282,11 +283,11 @@ async def test_malformed_envelopes(body: bytes, fake: FakeRegistry, signer: Sign
         await verify(fake, signer.root_pem)
 
 
-async def test_cose_is_named_as_what_is_not_done(fake: FakeRegistry) -> None:
-    root = put_recorded(fake, "cose")
+async def test_an_envelope_of_an_unknown_form(fake: FakeRegistry, signer: Signer) -> None:
+    put(fake, envelope(signer), "application/octet-stream")
 
-    with pytest.raises(VerificationFailed, match="envelope is COSE: sign with JWS"):
-        await verify(fake, root)
+    with pytest.raises(VerificationFailed, match="envelope is of an unknown form"):
+        await verify(fake, signer.root_pem)
 
 
 def bad_documents() -> list[Any]:
@@ -355,9 +356,10 @@ async def test_a_secret_without_policy(fake: FakeRegistry, signer: Signer) -> No
 # --- what must pass -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("form", ["", "cose-"], ids=["jws", "cose"])
 @pytest.mark.parametrize("name", [*KINDS, "self-signed"])
-async def test_what_the_notary_project_signed(name: str, fake: FakeRegistry) -> None:
-    root = put_recorded(fake, name)
+async def test_what_the_notary_project_signed(name: str, form: str, fake: FakeRegistry) -> None:
+    root = put_recorded(fake, form + name)
 
     assert await verify(fake, root)
     assert await verify(fake, root, policy(trustedIdentities=[SUBJECT]))
