@@ -15,7 +15,7 @@ from clouds.fake import Asked, FakeCloud, Reply, json_reply
 from clouds.kube import FakeAccounts
 from clouds.metadata import no_metadata
 from fluvial.api.codec import decode
-from fluvial.api.source import GitRepository, GitRepositorySpec
+from fluvial.api.source import GitRepository, GitRepositorySpec, HelmRepositorySpec
 from fluvial.api.source_oci import OCIRepository, OCIRepositorySpec
 from fluvial.clock import RealClock
 from fluvial.cloud.identities import CloudIdentities
@@ -27,6 +27,7 @@ from registries.proxies import ConnectProxy
 from source_controller.gitrepository.auth import SCHEMES
 from source_controller.gitrepository.providers import Asked as GitAsked
 from source_controller.gitrepository.providers import Providers
+from source_controller.helmchart.access import RegistryAccesses
 from source_controller.oci.access import Access
 from source_controller.oci.reference import Repository
 from source_controller.oci.registries import Registries, trust_domain
@@ -143,6 +144,10 @@ async def test_a_default_account_comes_before_the_controller(
         await git_auth(identities, "https://dev.azure.com/o/p/_git/r", "azure")
     with pytest.raises(StepFailed, match="'team-a/default' not found"):
         await oci_access(identities, accounts, f"oci://{ACR}/app")
+    charts = RegistryAccesses(accounts.client, identities)
+    spec = HelmRepositorySpec(url=f"oci://{ACR}/charts", provider="azure")
+    with pytest.raises(StepFailed, match="'team-a/default' not found"):
+        await charts.read("team-a", spec, Repository(ACR, "charts/app"))
 
     assert cloud.asked == []
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from fluvial.api.source import HelmRepositorySpec
 from fluvial.cloud.errors import CloudError
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.model import CONTROLLER
 from fluvial.cloud.registries import RegistryProvider
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
@@ -82,26 +81,27 @@ class RegistryAccesses:
         )
         if spec.secret_ref is not None or spec.provider == "generic":
             return access
-        return await self._by_provider(spec.provider, spec.timeout_seconds, repository, access)
+        return await self._by_provider(namespace, spec, repository, access)
 
     async def _by_provider(
-        self, provider: RegistryProvider, seconds: float, repository: Repository, access: Access
+        self, namespace: str, spec: HelmRepositorySpec, repository: Repository, access: Access
     ) -> Access:
-        """A HelmRepository names no service account: it is the controller that logs in."""
+        """A HelmRepository names no service account: the controller logs in, or the default one."""
+        provider: RegistryProvider = spec.provider  # type: ignore[assignment]  # not generic
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(spec.timeout_seconds):
                 return await cloud_access(
                     self._identities,
                     provider,
                     repository=repository,
                     access=access,
-                    identity=CONTROLLER,
+                    identity=self._identities.identity_of(namespace),
                 )
         except CloudError as error:
             raise auth_failed(f"failed to log in by the provider {provider!r}: {error}") from error
         except TimeoutError as error:
             raise auth_failed(
-                f"the provider {provider!r} gave no credentials within {seconds:g}s"
+                f"the provider {provider!r} gave no credentials within {spec.timeout_seconds:g}s"
             ) from error
 
     async def _secret(self, key: ObjectKey) -> tuple[str, dict[str, bytes]]:
