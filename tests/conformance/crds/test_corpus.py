@@ -19,6 +19,7 @@ _KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 _ACCEPTED = {
     "Bucket": 16,
     "GitRepository": 19,
+    "HelmChart": 7,
     "HelmRepository": 8,
     "Kustomization": 266,
     "OCIRepository": 18,
@@ -29,6 +30,7 @@ _REFUSED = {
     "GitRepository": [
         "invalid GitRepository flux-system/home-kubernetes: spec.url: Expected `str` matching regex '^(http|https|ssh)://.*$'"
     ],
+    "HelmChart": [],
     "HelmRepository": [],
     "Kustomization": [],
     "OCIRepository": [],
