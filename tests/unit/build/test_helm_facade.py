@@ -52,7 +52,7 @@ def parent() -> Iterator[Parent]:
 @pytest.fixture(scope="module")
 def served() -> Iterator[Facade]:
     facade = Facade()
-    facade.start()
+    facade.start(look_for_stop=0.02)
     yield facade
     facade.stop()
 

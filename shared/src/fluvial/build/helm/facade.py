@@ -60,9 +60,16 @@ class Facade:
         self.port: int = self._server.server_port
         self.url = f"http://{_LOOPBACK}:{self.port}{self._prefix}"
 
-    def start(self) -> None:
-        """Serve, in threads."""
-        threading.Thread(target=self._server.serve_forever, name="facade", daemon=True).start()
+    def start(self, *, look_for_stop: float = 3600.0) -> None:
+        """Serve, in threads.
+
+        Args:
+            look_for_stop: seconds between looks for ``stop``; an idle worker is not to wake up.
+
+        """
+        threading.Thread(
+            target=self._server.serve_forever, args=(look_for_stop,), name="facade", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Serve no more; a worker never does this, it is killed."""
