@@ -247,7 +247,9 @@ async def test_git_with_the_gate_off(closed: CloudWorld, cloud: FakeCloud) -> No
     assert cloud.asked == []
 
 
-@pytest.mark.shows("OCIRepository/Stalled/FeatureGateDisabled")
+@pytest.mark.shows(
+    "OCIRepository/Stalled/FeatureGateDisabled", "OCIRepository/Ready/FeatureGateDisabled"
+)
 async def test_oci_with_the_gate_off(closed: CloudWorld, cloud: FakeCloud) -> None:
     await closed.oci(url=f"oci://{ECR}/app", provider="aws", serviceAccountName="puller")
     obj = await closed.until_failed("FeatureGateDisabled")
