@@ -85,11 +85,11 @@ class Actions:
     def ending(self) -> Ending:
         return Ending(self.target, self.world.storage)
 
-    def make(
+    async def make(
         self, files: Files, version: int, before: Release | None = None, *, values: int = 0
     ) -> Release:
         """A revision that is to be installed, or is to follow another one."""
-        return new_release(
+        return await new_release(
             rendered(files, n=values or version),
             name="app",
             namespace=self.world.namespace,
@@ -100,12 +100,12 @@ class Actions:
 
     async def install(self, files: Files, options: ApplyOptions = QUICK) -> Release:
         version = await self.lifecycle.next_version("app")
-        return await self.lifecycle.install(self.make(files, version), options)
+        return await self.lifecycle.install(await self.make(files, version), options)
 
     async def upgrade(self, files: Files, options: ApplyOptions = QUICK) -> Release:
         current = await self.lifecycle.current("app")
         version = await self.lifecycle.next_version("app")
-        release = self.make(files, version, current)
+        release = await self.make(files, version, current)
         return await self.lifecycle.upgrade(release, current=current, options=options)
 
     async def statuses(self) -> dict[int, str]:

@@ -71,11 +71,13 @@ class _Controller:
         written: list[Release | None] = []
         if step.action is Action.INSTALL:
             version = await act.lifecycle.next_version("app")
-            written = [await act.lifecycle.install(act.make(files, version, values=number), QUICK)]
+            written = [
+                await act.lifecycle.install(await act.make(files, version, values=number), QUICK)
+            ]
         elif step.action is Action.UPGRADE:
             current = await act.lifecycle.current("app")
             version = await act.lifecycle.next_version("app")
-            made = act.make(files, version, current, values=number)
+            made = await act.make(files, version, current, values=number)
             written = [await act.lifecycle.upgrade(made, current=current, options=QUICK)]
         elif step.action is Action.UNLOCK:
             written = [await act.ending.unlock("app")]

@@ -248,7 +248,7 @@ async def test_a_rollback_makes_a_new_revision_of_an_old_one(act: Actions) -> No
 async def test_what_is_pending_is_left_alone_until_it_is_unlocked(act: Actions) -> None:
     await act.install({"a.yaml": config_map("a")})
     current = await act.lifecycle.current("app")
-    await act.world.storage.create(act.make({"a.yaml": config_map("a")}, 2, current))
+    await act.world.storage.create(await act.make({"a.yaml": config_map("a")}, 2, current))
 
     with pytest.raises(ActionRefused, match="is being worked on"):
         await act.upgrade({"a.yaml": config_map("a")})
@@ -277,7 +277,7 @@ async def test_fields_that_the_client_applied_are_taken_over(act: Actions) -> No
         field_manager="test",
     )
     current = await act.lifecycle.current("app")
-    release = act.make({"a.yaml": config_map("a", k="2")}, 2, current)
+    release = await act.make({"a.yaml": config_map("a", k="2")}, 2, current)
     old = msgspec.structs.replace(current, apply_method="csa")
     await act.lifecycle.upgrade(release, current=old, options=QUICK)
 

@@ -45,14 +45,14 @@ def _rendered(**fields: Any) -> RenderedRelease:
     return RenderedRelease(**(given | fields))
 
 
-def _make(version: int = 1, before: Release | None = None, **fields: Any) -> Release:
-    return new_release(
+async def _make(version: int = 1, before: Release | None = None, **fields: Any) -> Release:
+    return await new_release(
         _rendered(**fields), name="app", namespace="apps", version=version, now=_NOW, before=before
     )
 
 
-def test_a_new_release_is_what_was_rendered() -> None:
-    release = _make()
+async def test_a_new_release_is_what_was_rendered() -> None:
+    release = await _make()
 
     assert release.status is Status.PENDING_INSTALL
     assert release.info.first_deployed == release.info.last_deployed == "2026-01-02T03:04:05.6Z"
@@ -63,30 +63,30 @@ def test_a_new_release_is_what_was_rendered() -> None:
     assert release.server_side
 
 
-def test_what_is_stored_of_it_is_still_it() -> None:
-    release = _make()
+async def test_what_is_stored_of_it_is_still_it() -> None:
+    release = await _make()
     again = decode_release(encode_release(release))
 
     assert verify(snapshot_of(release), again) is Verification.SAME
     assert msgspec.structs.replace(again, chart=release.chart) == release
 
 
-def test_an_upgrade_is_as_old_as_the_first_install() -> None:
-    first = msgspec.structs.replace(_make(), labels={"team": "a"})
-    second = _make(2, first)
+async def test_an_upgrade_is_as_old_as_the_first_install() -> None:
+    first = msgspec.structs.replace(await _make(), labels={"team": "a"})
+    second = await _make(2, first)
 
     assert second.status is Status.PENDING_UPGRADE
     assert second.info.first_deployed == first.info.first_deployed
     assert second.labels == {"team": "a"}
 
 
-def test_what_is_no_manifest_is_no_release() -> None:
+async def test_what_is_no_manifest_is_no_release() -> None:
     with pytest.raises(ManifestError):
-        _make(files={"a.yaml": "a: ["})
+        await _make(files={"a.yaml": "a: ["})
 
 
-def test_a_rollback_has_what_the_old_revision_had() -> None:
-    first, last = _make(), _make(5, config={"b": 2})
+async def test_a_rollback_has_what_the_old_revision_had() -> None:
+    first, last = await _make(), await _make(5, config={"b": 2})
     release = rolled_back(first, last=last, now=_NOW)
 
     assert (release.version, release.config, release.manifest) == (6, {"b": 1}, first.manifest)
@@ -108,19 +108,19 @@ _RUN = HookRun(started_at="2026-01-01T00:00:00Z", phase="Succeeded")
         ({"chart": {"metadata": {"name": "chart", "version": "1.2.4"}}}, False),
     ],
 )
-def test_an_upgrade_that_changes_nothing_is_known(
+async def test_an_upgrade_that_changes_nothing_is_known(
     fields: dict[str, Any],
     nothing: bool,  # noqa: FBT001 - a table
 ) -> None:
-    before = _make()
+    before = await _make()
     ran = tuple(msgspec.structs.replace(hook, last_run=_RUN) for hook in before.hooks)
     before = msgspec.structs.replace(before, hooks=ran)
 
-    assert changes_nothing(before, _make(2, before, **fields)) is nothing
+    assert changes_nothing(before, await _make(2, before, **fields)) is nothing
 
 
-def test_other_hooks_are_a_change() -> None:
-    before = _make()
+async def test_other_hooks_are_a_change() -> None:
+    before = await _make()
     other = msgspec.structs.replace(before, hooks=(Hook(name="x"),))
 
     assert not changes_nothing(before, other)
@@ -137,12 +137,12 @@ def test_other_hooks_are_a_change() -> None:
         ("disabled", "ssa", True),
     ],
 )
-def test_what_the_client_would_have_to_apply_is_refused(
+async def test_what_the_client_would_have_to_apply_is_refused(
     mode: Any,
     method: str,
     refused: bool,  # noqa: FBT001 - a table
 ) -> None:
-    previous = msgspec.structs.replace(_make(), apply_method=method)
+    previous = msgspec.structs.replace(await _make(), apply_method=method)
     if not refused:
         require_server_side(mode, previous)
         return

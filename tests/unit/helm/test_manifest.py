@@ -39,6 +39,15 @@ def test_files_are_sorted_as_helm_sorts_them() -> None:
     assert differing == []
 
 
+async def test_large_sets_are_sorted_in_the_same_way() -> None:
+    large = {"x.yaml": "kind: A\napiVersion: v1\n# " + "x" * 70_000}
+
+    for files, _, result in vectors("manifests"):
+        if result is not None:
+            assert await manifest.sort_file_set(files) == manifest.sort_files(files)
+    assert await manifest.sort_file_set(large) == manifest.sort_files(large)
+
+
 _FILES = {
     "app/templates/b.yaml": "kind: Service\napiVersion: v1\nmetadata: {name: s}\n",
     "app/templates/a.yaml": (
@@ -74,19 +83,19 @@ def test_the_manifest_says_where_each_document_came_from() -> None:
     ]
 
 
-def test_objects_of_a_manifest_are_those_of_its_documents() -> None:
+async def test_objects_of_a_manifest_are_those_of_its_documents() -> None:
     found = manifest.sort_files(_FILES)
-    objects = manifest.objects_of(manifest.manifest_text(found.documents))
+    objects = await manifest.objects_of(manifest.manifest_text(found.documents))
 
     assert [obj["kind"] for obj in objects] == ["Secret", "Service", "Zebra"]
 
 
-def test_lists_are_taken_apart() -> None:
+async def test_lists_are_taken_apart() -> None:
     text = (
         "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: A}, {apiVersion: v1, kind: B}]"
     )
 
-    assert [obj["kind"] for obj in manifest.objects_of(text)] == ["A", "B"]
+    assert [obj["kind"] for obj in await manifest.objects_of(text)] == ["A", "B"]
 
 
 @pytest.mark.parametrize(
@@ -109,9 +118,9 @@ def test_what_is_no_object_is_named(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["kind: A", "apiVersion: v1", "- a", "5"])
-def test_an_object_has_a_version_and_a_kind(text: str) -> None:
+async def test_an_object_has_a_version_and_a_kind(text: str) -> None:
     with pytest.raises(ManifestError):
-        manifest.objects_of(text)
+        await manifest.objects_of(text)
 
 
 def test_only_the_first_document_of_a_text_is_read() -> None:

@@ -50,7 +50,7 @@ async def apply_crds(
     found: list[JsonObject] = []
     odd: list[str] = []
     for file in files:
-        objects = objects_of(file.text, source=file.path)
+        objects = await objects_of(file.text, source=file.path)
         found += [_labelled(obj, target) for obj in objects if obj.get("kind") == _DEFINITION]
         if any(obj.get("kind") != _DEFINITION for obj in objects):
             odd.append(file.path)

@@ -126,7 +126,7 @@ async def detect_drift(target: Target, release: Release, rules: IgnoreRules) -> 
 
     """
     objects = ReleaseObjects(target, name=release.name, namespace=release.namespace)
-    located = objects.marked(await objects.locate(objects_of(release.manifest)))
+    located = objects.marked(await objects.locate(await objects_of(release.manifest)))
     detection = _Detection(target, objects, rules)
     found = await map_bounded(
         detection.look, located, limit=target.concurrency, name="release-drift"

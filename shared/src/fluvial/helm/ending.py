@@ -124,7 +124,7 @@ class Ending:
         await running.record()
         if options.hooks:
             await hooks.run(running, "pre-delete")
-        found = [obj for obj in objects_of(release.manifest) if not survives_uninstall(obj)]
+        found = [obj for obj in await objects_of(release.manifest) if not survives_uninstall(obj)]
         found.sort(key=lambda obj: uninstall_key(str(obj.get("kind"))))
         deleted = await objects.delete(
             await objects.locate_known(found), propagation=options.propagation

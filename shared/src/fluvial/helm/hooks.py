@@ -118,7 +118,7 @@ class Hooks:
 
     async def _located(self, hook: Hook, event: str) -> list[Located]:
         try:
-            return await self.objects.locate(objects_of(hook.manifest, source=hook.path))
+            return await self.objects.locate(await objects_of(hook.manifest, source=hook.path))
         except ApiError:
             raise
         except FluvialError as error:

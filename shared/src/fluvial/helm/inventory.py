@@ -41,7 +41,7 @@ async def release_inventory(
     objects = ReleaseObjects(target, name=release.name, namespace=release.namespace)
     entries: list[ReleaseResourceRef] = []
     warnings: list[str] = []
-    for obj in objects_of(release.manifest):
+    for obj in await objects_of(release.manifest):
         if _HOOK in annotations_of(obj):
             continue
         try:
@@ -51,7 +51,7 @@ async def release_inventory(
             warnings.append(f"{ref_of(obj)}: {error}")
             entries.append(_entry(obj))
     for file in crds:
-        found = objects_of(file.text, source=file.path)
+        found = await objects_of(file.text, source=file.path)
         entries += [_entry(obj) for obj in found if obj.get("kind") == _DEFINITION]
     unique = dict.fromkeys(entries)
     return ReleaseInventory(entries=tuple(unique)), tuple(warnings)

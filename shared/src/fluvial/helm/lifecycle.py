@@ -92,7 +92,7 @@ class Lifecycle:
         """
         last = await self._name_is_free(release, options)
         objects = self._objects(release)
-        located = await objects.locate(objects_of(release.manifest))
+        located = await objects.locate(await objects_of(release.manifest))
         await objects.existing(located, take=options.take_ownership)
         if options.create_namespace:
             await self._create_namespace(release.namespace)
@@ -133,8 +133,8 @@ class Lifecycle:
 
         """
         objects = self._objects(release)
-        before = await objects.locate_known(objects_of(current.manifest))
-        after = await objects.locate(objects_of(release.manifest))
+        before = await objects.locate_known(await objects_of(current.manifest))
+        after = await objects.locate(await objects_of(release.manifest))
         known = {one.ref for one in before}
         added = [one for one in after if one.ref not in known]
         existing = await objects.existing(added, take=options.take_ownership)
@@ -178,8 +178,8 @@ class Lifecycle:
         target = await self._storage.get(name, version)
         release = rolled_back(target, last=last, now=self._target.clock.now())
         objects = self._objects(release)
-        before = await objects.locate_known(objects_of(last.manifest))
-        after = await objects.locate(objects_of(release.manifest))
+        before = await objects.locate_known(await objects_of(last.manifest))
+        after = await objects.locate(await objects_of(release.manifest))
         known = {one.ref for one in before}
         added = [one for one in after if one.ref not in known]
         existing = await objects.existing(added, take=True)

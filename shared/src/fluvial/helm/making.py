@@ -15,13 +15,13 @@ from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import gotime
 from fluvial.helm.digests import config_digest
 from fluvial.helm.errors import ActionRefused
-from fluvial.helm.manifest import manifest_text, sort_files
+from fluvial.helm.manifest import manifest_text, sort_file_set
 from fluvial.helm.release import ApplyMethod, ChartMetadata, Hook, Info, Release, Status
 
 __all__ = ["changes_nothing", "new_release", "require_server_side", "rolled_back"]
 
 
-def new_release(
+async def new_release(
     rendered: RenderedRelease,
     *,
     name: str,
@@ -44,7 +44,7 @@ def new_release(
         ManifestError: what was rendered is no stream of objects.
 
     """
-    found = sort_files(rendered.files)
+    found = await sort_file_set(rendered.files)
     time = gotime.format_nano(now)
     status = Status.PENDING_INSTALL if before is None else Status.PENDING_UPGRADE
     metadata: Mapping[str, Any] = rendered.chart.get("metadata") or {}

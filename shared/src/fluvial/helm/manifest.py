@@ -8,21 +8,32 @@ that are only comments stay in it as they are.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from fluvial.build import scalars, yaml
 from fluvial.build.errors import YamlError
+from fluvial.build.pace import Pace
 from fluvial.helm.errors import ManifestError
 from fluvial.helm.kinds import KindKey, install_key
 from fluvial.helm.release import Hook
 from fluvial.objects import JsonObject
 
-__all__ = ["Document", "Sorted", "manifest_text", "objects_of", "sort_files", "split"]
+__all__ = [
+    "Document",
+    "Sorted",
+    "manifest_text",
+    "objects_of",
+    "sort_file_set",
+    "sort_files",
+    "split",
+]
 
 _SEPARATOR: Final = re.compile(r"^---[ \t]*", re.MULTILINE)
+_AT_ONCE: Final = 64 * 1024
 _SPACES: Final = " \t\n\v\f\r\u0085\u00a0"
 _HOOK: Final = "helm.sh/hook"
 _WEIGHT: Final = "helm.sh/hook-weight"
@@ -93,7 +104,7 @@ def split(text: str) -> list[str]:
 
 
 def sort_files(files: Mapping[str, str], *, key: Callable[[str], KindKey] = install_key) -> Sorted:
-    """Take rendered files apart.
+    """Take rendered files apart; for charts of any size call ``sort_file_set``.
 
     Args:
         files: path to text, each of any number of documents; partials (``_name``) do not count.
@@ -103,23 +114,53 @@ def sort_files(files: Mapping[str, str], *, key: Callable[[str], KindKey] = inst
         ManifestError: a document is not YAML, or not shaped like an object; names the template.
 
     """
-    hooks: list[Hook] = []
-    documents: list[Document] = []
-    dropped: list[str] = []
+    sorting = _Sorting(key)
+    for path, text in _texts(files):
+        sorting.add(path, text, _read(text, path))
+    return sorting.finish()
+
+
+async def sort_file_set(
+    files: Mapping[str, str], *, key: Callable[[str], KindKey] = install_key
+) -> Sorted:
+    """Do the same as ``sort_files`` and let others run in between."""
+    pace = Pace()
+    sorting = _Sorting(key)
+    for path, text in _texts(files):
+        sorting.add(path, text, await _document(text, path))
+        await pace.breathe()
+    return sorting.finish()
+
+
+def _texts(files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Every document with its path, but those of partials."""
     for path in sorted(files):
-        if path.rpartition("/")[2].startswith("_"):
-            continue
-        for text in split(files[path]):
-            head = _head(text, path)
-            if _HOOK not in head.annotations:
-                documents.append(Document(path, text, head.kind))
-            elif (hook := _hook(text, path, head)) is not None:
-                hooks.append(hook)
-            else:
-                dropped.append(path)
-    hooks.sort(key=lambda hook: key(hook.kind))
-    documents.sort(key=lambda document: key(document.kind))
-    return Sorted(tuple(hooks), tuple(documents), tuple(dropped))
+        if not path.rpartition("/")[2].startswith("_"):
+            yield from ((path, text) for text in split(files[path]))
+
+
+class _Sorting:
+    """Rendered files being taken apart."""
+
+    def __init__(self, key: Callable[[str], KindKey]) -> None:
+        self._key = key
+        self._hooks: list[Hook] = []
+        self._documents: list[Document] = []
+        self._dropped: list[str] = []
+
+    def add(self, path: str, text: str, document: Any) -> None:
+        head = _head(document, path)
+        if _HOOK not in head.annotations:
+            self._documents.append(Document(path, text, head.kind))
+        elif (hook := _hook(text, path, head)) is not None:
+            self._hooks.append(hook)
+        else:
+            self._dropped.append(path)
+
+    def finish(self) -> Sorted:
+        self._hooks.sort(key=lambda hook: self._key(hook.kind))
+        self._documents.sort(key=lambda document: self._key(document.kind))
+        return Sorted(tuple(self._hooks), tuple(self._documents), tuple(self._dropped))
 
 
 def manifest_text(documents: Iterable[Document]) -> str:
@@ -127,22 +168,30 @@ def manifest_text(documents: Iterable[Document]) -> str:
     return "".join(f"---\n# Source: {one.path}\n{one.text}\n" for one in documents)
 
 
-def objects_of(manifest: str, *, source: str = "the manifest") -> list[JsonObject]:
+async def objects_of(manifest: str, *, source: str = "the manifest") -> list[JsonObject]:
     """The objects in a stored manifest or a hook, in their order; lists are taken apart.
 
     Raises:
         ManifestError: a document is not an object.
 
     """
+    pace = Pace()
     found: list[JsonObject] = []
     for text in split(manifest):
-        if (document := _document(text, source)) is not None:
+        if (document := await _document(text, source)) is not None:
             found.extend(_flat(document, source))
+        await pace.breathe()
     return found
 
 
-def _document(text: str, path: str) -> Any:
-    """What is read of a document: nothing that comes after its end."""
+async def _document(text: str, path: str) -> Any:
+    """What is read of a document: nothing that comes after its end; a large one in a thread."""
+    if len(text) <= _AT_ONCE:
+        return _read(text, path)
+    return await asyncio.to_thread(_read, text, path)
+
+
+def _read(text: str, path: str) -> Any:
     try:
         return yaml.load_first(text.encode())
     except YamlError as error:
@@ -162,9 +211,8 @@ def _flat(document: Any, source: str) -> list[JsonObject]:
     return [document]
 
 
-def _head(text: str, path: str) -> _Head:
+def _head(document: Any, path: str) -> _Head:
     """The part of a document that decides what it is."""
-    document = _document(text, path)
     if document is None:
         document = {}
     if not isinstance(document, dict):
