@@ -7,8 +7,11 @@ of a stranger.
 
 from __future__ import annotations
 
-import mmap
+import os
+import re
+from collections import OrderedDict
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -65,18 +68,44 @@ def look_up(index: Path, *, name: str, version: str) -> Chosen:
 
 
 def _versions(index: Path, name: str) -> list[_Version]:
-    start = b"\n" + msgspec.json.encode(name) + b":["
-    with index.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        place = data.find(start)
-        if place < 0:
-            return []
-        first = place + len(start) - 1
-        end = data.find(b'\n"', first)  # the next chart, or what follows the charts
-        block = data[first : end if end >= 0 else len(data)]
-        try:
-            return _DECODER.decode(block[: block.rfind(b"]") + 1])
-        except msgspec.MsgspecError:  # a list of the index' own, not a chart
-            return []
+    with index.open("rb") as stream:
+        status = os.fstat(stream.fileno())
+        key = (str(index), status.st_ino, status.st_size, status.st_mtime_ns)
+        table = _TABLES.get(key)
+        if table is None:
+            table = _TABLES[key] = _scan(stream)
+            if len(_TABLES) > _MAX_TABLES:
+                _TABLES.popitem(last=False)
+        _TABLES.move_to_end(key)
+        start, end = table.get(msgspec.json.encode(name), (0, 0))
+        stream.seek(start)
+        block = stream.read(end - start)
+    try:
+        return _DECODER.decode(block[: block.rfind(b"]") + 1])
+    except msgspec.MsgspecError:  # a list of the index' own, not a chart
+        return []
 
 
+def _scan(stream: BinaryIO) -> _Table:
+    """Where the versions of each chart begin and end, by its name as JSON."""
+    table: _Table = {}
+    name, start, place = b"", 0, 0
+    for line in stream:
+        if line.startswith(b'"'):
+            if name:
+                table.setdefault(name, (start, place))
+            found = _NAME.match(line)
+            name, start = (found[1], place + found.end() - 1) if found else (b"", 0)
+        place += len(line)
+    if name:
+        table.setdefault(name, (start, place))
+    return table
+
+
+_Table = dict[bytes, tuple[int, int]]
+_MAX_TABLES = 8
+_TABLES: OrderedDict[tuple[str, int, int, int], _Table] = OrderedDict()
+"""Of the indexes that were looked at last; a worker serves one namespace."""
+
+_NAME = re.compile(rb'("(?:[^"\\\n]|\\.)*"):\[')
 _DECODER = msgspec.json.Decoder(list[_Version])
