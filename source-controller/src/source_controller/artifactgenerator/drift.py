@@ -94,7 +94,9 @@ class DriftCheck:
             return False
         try:
             await self._storage.verify(artifact)
-        except (ArtifactError, OSError):
+        except OSError:
+            return False  # the disk does not say: nobody knows that it is wrong
+        except ArtifactError:
             await self._storage.remove(artifact)
             return False
         return True
