@@ -7,14 +7,16 @@ are the ones of the other tests. The service accounts' tokens are real ones of t
 from __future__ import annotations
 
 import base64
+import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -24,6 +26,7 @@ from fluvial.clock import format_time
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.settings import CloudSettings
 from fluvial.kube import kinds
+from fluvial.log import setup_logging
 from fluvial.objects import JsonObject, ObjectKey
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
@@ -384,6 +387,60 @@ async def test_a_github_app(
         "/app/installations/42/access_tokens",
     ], "the token is kept"
     assert token not in told(obj)
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.BytesIO]:
+    """What the controller writes at its most talkative."""
+    before, written = structlog.get_config(), io.BytesIO()
+    stream = io.TextIOWrapper(written)
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stderr", stream)
+        setup_logging(level="trace")
+    yield written
+    stream.detach()
+    structlog.configure(**before)
+
+
+async def test_what_fails_and_succeeds_tells_no_secret(
+    logged: io.BytesIO,
+    world: CloudWorld,
+    cloud: FakeCloud,
+    git: GitHttpServer,
+    repo: Repo,
+) -> None:
+    """The server repeats what it was sent; the first login is refused, the second is not."""
+    secret = "devops-token-in-clear"
+    sent: list[str] = []
+
+    def refuse(asked: Asked) -> Reply:
+        sent.append(asked.form["client_assertion"])
+        return json_reply({"error": "e", "error_description": asked.body.decode()}, 400)
+
+    path = f"/{TENANT}/oauth2/v2.0/token"
+    cloud.on(ENTRA, path, refuse)
+    spec = {
+        "provider": "azure",
+        "serviceAccountName": "puller",
+        "secretRef": {"name": "trust"},
+    }
+    await world.git(f"https://{DEVOPS}/app.git", **spec)
+    await world.until_failed("AuthenticationFailed")
+    await world.until_event("AuthenticationFailed")
+    cloud.on(ENTRA, path, entra(secret))
+    git.bearer = "another"
+    await world.request("refused")
+    await world.until_failed("GitOperationFailed")
+    git.bearer = secret
+    await world.request("fine")
+    obj = await world.until_ready()
+    events = (await world.client.list_all(kinds.EVENT)).items
+    shown = logged.getvalue().decode() + json.dumps([obj, events])
+
+    assert '"level":"error"' in shown
+    assert "AuthenticationFailed" in shown
+    assert sent
+    assert not any(text in shown for text in (secret, *sent, OWN_SECRET))
 
 
 # --- CodeCommit and Azure DevOps ------------------------------------------------------------------

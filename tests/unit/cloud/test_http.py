@@ -118,6 +118,14 @@ def test_of_a_refusal_code_and_text_are_told(body: bytes, text: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("shown", ["a b/c+d", "a%20b%2Fc%2Bd", "a+b%2Fc%2Bd"])
+def test_a_secret_is_masked_as_it_was_sent(shown: str) -> None:
+    asked = Question.form(URL("https://x.example/"), {}, what="a token", secrets=("a b/c+d", ""))
+    refused = Answer(asked, 400, b"").refused("code", f"your secret {shown} is wrong")
+
+    assert str(refused).endswith("code: your secret *** is wrong")
+
+
 def test_a_long_text_is_cut() -> None:
     answer = Answer(question(URL("https://sts.amazonaws.com/")), 400, b"")
 

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 import aiohttp
 import orjson
@@ -130,8 +130,9 @@ class Answer:
         # Entra ID ends with ids and a time, which would make every failure a new one.
         said = explanation.partition("Trace ID:")[0]
         detail = " ".join(f"{code}: {said}".strip(": ").split())
-        for secret in self.question.secrets:
-            detail = detail.replace(secret, "***") if secret else detail
+        for secret in filter(None, self.question.secrets):
+            for form in (secret, quote(secret, safe=""), quote_plus(secret)):
+                detail = detail.replace(form, "***")
         shown = "".join(char for char in detail if char.isprintable())[:_SHOWN]
         host = self.question.url.host
         text = f"{host} refused {self.question.what} with status {self.status}"
