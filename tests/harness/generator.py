@@ -35,7 +35,7 @@ class GeneratorWorld(SourceWorld):
         name: str = "gen",
         *,
         annotations: Mapping[str, str] | None = None,
-        force: bool = True,
+        labels: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> JsonObject:
         """An ArtifactGenerator."""
@@ -46,11 +46,12 @@ class GeneratorWorld(SourceWorld):
                 "name": name,
                 "namespace": NAMESPACE,
                 "annotations": dict(annotations or {}),
+                "labels": dict(labels or {}),
             },
             "spec": spec,
         }
         return await self.client.apply(
-            self.resource, ObjectKey(NAMESPACE, name), obj, field_manager=_MANAGER, force=force
+            self.resource, ObjectKey(NAMESPACE, name), obj, field_manager=_MANAGER
         )
 
     async def until_ready(self, name: str = "gen", *, revision: str = "") -> JsonObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -324,3 +325,30 @@ async def test_deletion_takes_everything_along(world: GeneratorWorld, shelf: She
     assert await world.external("api") is None
     assert await world.external("mono") is not None
     assert not list((world.storage_path / "externalartifact").rglob("*.tar.gz"))
+
+
+# --- shards -------------------------------------------------------------------------------------
+
+
+async def test_another_shards_generator_is_left_alone(tmp_path: Path) -> None:
+    selector = "sharding.fluxcd.io/key=one"
+    settings = dataclasses.replace(fast_settings(), label_selector=selector)
+    async with (
+        GeneratorWorld.start(tmp_path, settings=settings) as world,
+        Shelf.open(tmp_path / "shelf", world.client) as shelf,
+    ):
+        assert isinstance(world, GeneratorWorld)
+        await shelf.put("mono", FILES)
+        await world.generator("other", **SPEC)
+        mine: dict[str, Any] = {
+            "sources": [SOURCE],
+            "artifacts": [{**artifact("web"), "name": "mine"}],
+        }
+        await world.generator("mine", labels={"sharding.fluxcd.io/key": "one"}, **mine)
+        await world.until_ready("mine")
+        await patch(world, "mine", {"status": {"conditions": []}}, subresource="status")
+        await world.idle()
+
+        assert "status" not in await world.get("other")
+        assert await world.external("web") is None
+        assert await world.made_files("mine") == {"app.yaml": "web: 1\n"}
