@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from harness.oci import OciWorld
 from harness.source import condition
 from harness.webserver import FileHost
 from source_controller.assemble import Settings
+from source_controller.helm.client import HelmJobs
+from source_controller.helm.index import IndexSummary
 
 INDEX = "apiVersion: v1\nentries:\n  {0}:\n  - {{name: {0}, version: 1.0.0, urls: [a-1.0.0.tgz]}}\n"
 
@@ -78,6 +80,36 @@ async def test_equal_objects_cost_one_download_and_one_file(world: HelmWorld, ch
     paths = [world.storage_path / obj["status"]["artifact"]["path"] for obj in objects]
     assert len(host.requests) == 1
     assert len({path.stat().st_ino for path in paths}) == 1, "one stored file"
+
+
+def _taken_over(rewrite: Callable[..., Awaitable[IndexSummary]]) -> Callable[..., Any]:
+    """The worker of one namespace reads what its attacker likes."""
+
+    async def instead(self: HelmJobs, work: Path, **more: Any) -> IndexSummary:
+        if more["namespace"] == "apps":
+            file = work / more["source"]
+            file.write_text(file.read_text().replace("1.0.0", "6.6.6"))
+        return await rewrite(self, work, **more)
+
+    return instead
+
+
+async def test_a_worker_that_was_taken_over_harms_its_own_namespace_alone(
+    world: HelmWorld, charts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HelmJobs, "rewrite_index", _taken_over(HelmJobs.rewrite_index))
+    async with FileHost(charts) as host:
+        await world.helm("evil", "apps", url=host.url)
+        evil = await world.found("evil", "True")
+        await world.helm("honest", "other", url=host.url)
+        honest = await world.found("honest", "True")
+
+    texts = [
+        (world.storage_path / obj["status"]["artifact"]["path"]).read_text()
+        for obj in (evil, honest)
+    ]
+    assert "6.6.6" in texts[0]
+    assert "6.6.6" not in texts[1]
 
 
 async def test_other_credentials_are_another_question(world: HelmWorld, charts: Path) -> None:

@@ -1,7 +1,10 @@
 """One download and one reading of an index for all objects that want the same.
 
 What is shared is the finished file, given away as a further name of it. Everything shared lies
-where no worker can write, for a worker is one namespace's, and this is everyone's.
+where no worker can write, for a worker is one namespace's, and this is everyone's. For the same
+reason what a worker made of an index is for its namespace alone: one that was taken over by what a
+tenant had it read could otherwise hand its own index to others. Where two made the same bytes, one
+file is kept.
 """
 
 from __future__ import annotations
@@ -120,6 +123,9 @@ class Indexes:
         self._max_bytes = max_bytes
         self._algorithm = algorithm
         self._numbers = itertools.count()
+        self._files: weakref.WeakValueDictionary[tuple[object, ...], Index] = (
+            weakref.WeakValueDictionary()
+        )
         self._downloads: Once[tuple[object, ...], Index] = Once(
             clock,
             keep=_WINDOW_SECONDS,
@@ -163,10 +169,8 @@ class Indexes:
             OSError: the disk is full.
 
         """
-        key = (request.domain, served.packed.digest)
-        return await _whole(
-            self._read, key, lambda: self._rewrite(served, folder, request.namespace)
-        )
+        key = (request.namespace, request.domain, served.packed.digest)
+        return await _whole(self._read, key, lambda: self._rewrite(served, folder, request))
 
     async def _download(self, request: IndexRequest) -> Index:
         target = await self._new_file()
@@ -184,10 +188,10 @@ class Indexes:
             raise
         return _index(target, tar.PackResult(found.size, found.digest, ()))
 
-    async def _rewrite(self, served: Index, folder: Path, namespace: str) -> Index:
+    async def _rewrite(self, served: Index, folder: Path, request: IndexRequest) -> Index:
         await in_thread(lambda _: shutil.copyfile(served.file, folder / _DOWNLOADED))
         await self._jobs.rewrite_index(
-            folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=namespace
+            folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=request.namespace
         )
         target = await self._new_file()
         write = publishing.copy(folder / _REWRITTEN, algorithm=self._algorithm, max_bytes=0)
@@ -200,7 +204,13 @@ class Indexes:
         except BaseException:  # it may have been finished nevertheless
             target.unlink(missing_ok=True)
             raise
-        return _index(target, packed)
+        key = (request.domain, packed.digest)
+        same = self._files.get(key)
+        if same is not None and same.is_whole():
+            target.unlink(missing_ok=True)
+            return same
+        made = self._files[key] = _index(target, packed)
+        return made
 
     async def _new_file(self) -> Path:
         await in_thread(lambda _: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
