@@ -23,6 +23,8 @@ def test_defaults_are_flux_own() -> None:
     assert read.digest_algorithm == "sha256"
     assert read.common.concurrent == 2
     assert read.max_index_bytes == settings_of(read).max_index_bytes == 52428800
+    assert read.max_chart_bytes == settings_of(read).max_chart_bytes == 10485760
+    assert read.max_chart_file_bytes == settings_of(read).max_chart_file_bytes == 5242880
     assert read.common.requeue_dependency == 30.0
 
 
@@ -66,6 +68,8 @@ def test_the_advertised_address_can_be_given() -> None:
         "--artifact-digest-algo=sha1",
         "--artifact-retention-records=0",
         "--helm-index-max-size=0",
+        "--helm-chart-max-size=0",
+        "--helm-chart-file-max-size=0",
         "--unknown",
         "--feature-gates=OptimizedGitClones=true",
         "--default-service-account=x",

@@ -10,6 +10,7 @@ import pytest
 
 from harness.helmcharts import chart, packed
 from source_controller.helm import building, packing
+from source_controller.helm import files as reading
 from source_controller.helm.building import Wish
 from source_controller.helm.errors import (
     ChartError,
@@ -113,6 +114,21 @@ def test_limits_of_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InvalidChart, match="has 100 bytes"):
         read_archive(io.BytesIO(packed({"x": "y" * 100})), tmp_path / "scratch", max_file=99)
     assert not (tmp_path / "scratch").exists()
+
+
+def test_limits_of_entries_and_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MAX_ENTRIES", 5)
+    monkeypatch.setattr(reading, "_MAX_DEPTH", 3)
+    monkeypatch.setattr(reading, "MAX_TOTAL", 50)
+    wide = {f"{n}": "x" for n in range(6)}
+    deep = {"1/2/3/4/5": "x"}
+    large = {f"{n}": "x" * 20 for n in range(3)}
+    for number, files in enumerate((wide, deep, large)):
+        root = lay(tmp_path / str(number), files)
+        with pytest.raises(InvalidChart):
+            read_folder(root, root)
+        with pytest.raises(InvalidChart):
+            read_archive(io.BytesIO(packed(files)), tmp_path / "scratch")
 
 
 # --- metadata -------------------------------------------------------------------------------------
