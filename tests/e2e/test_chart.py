@@ -211,13 +211,14 @@ def _here(arguments: list[str], folder: Path) -> list[str]:
     """
     first = FIRST[1:] if folder.name == "notification-controller" else FIRST
     assert [flag.partition("=")[0] for flag in arguments[: len(first)]] == first
-    flags = [flag for flag in arguments if not flag.startswith("--storage-adv-addr=")]
+    elsewhere = ("--storage-adv-addr=", "--events-addr=")
+    flags = [flag for flag in arguments if not flag.startswith(elsewhere)]
     flags = [flag.replace("-path=/", f"-path={folder}/") for flag in flags]
     flags += ["--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0"]
     if folder.name == "source-controller":
         flags += ["--storage-addr=127.0.0.1:0", "--allow-outbound=127.0.0.0/8"]
     if folder.name == "notification-controller":
-        flags += ["--receiverAddr=127.0.0.1:0"]
+        flags += ["--receiverAddr=127.0.0.1:0", "--events-addr=127.0.0.1:0"]
     return flags
 
 

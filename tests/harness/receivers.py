@@ -44,7 +44,8 @@ class ReceiverWorld:
     """One cluster, one controller, one webhook server.
 
     Attributes:
-        url: of the server, without a path.
+        url: of the webhook server, without a path.
+        events_url: of the event server.
         metrics: of the controller.
 
     """
@@ -52,6 +53,7 @@ class ReceiverWorld:
     client: KubeClient
     controller: NotificationController
     url: str
+    events_url: str
     http: aiohttp.ClientSession
     metrics: Metrics
 
@@ -87,19 +89,23 @@ class ReceiverWorld:
                 informers=informers,
                 events=recorder,
                 metrics=metrics,
+                dialer=loopback_dialer(),
                 http=http or CloudHttp(loopback_dialer()),
                 clock=clock,
                 log=log,
             )
             controller = NotificationController(parts, settings or Settings())
-            server = TestServer(controller.webhooks(), host="127.0.0.1")
-            await server.start_server()
-            stack.push_async_callback(server.close)
+            urls = []
+            for app in (controller.webhooks(), controller.events()):
+                server = TestServer(app, host="127.0.0.1")
+                await server.start_server()
+                stack.push_async_callback(server.close)
+                urls.append(str(server.make_url("")).rstrip("/"))
             await stack.enter_async_context(informers)
-            for running in (recorder, controller.expressions, controller.receivers):
+            for running in (recorder, *controller.everywhere, *controller.leading):
                 task = asyncio.create_task(running.run())
                 stack.push_async_callback(_cancelled, task)
-            world = cls(client, controller, str(server.make_url("")).rstrip("/"), session, metrics)
+            world = cls(client, controller, urls[0], urls[1], session, metrics)
             for name in ("team", "other"):
                 await world.apply(kinds.NAMESPACE, "", name)
             yield world
@@ -182,13 +188,31 @@ class ReceiverWorld:
                 await asyncio.sleep(0.01)
 
     async def reasons(self, name: str = "hook") -> list[tuple[str, str]]:
-        """Type and reason of the events of a Receiver."""
+        """Type and reason of the events of an object."""
+        return [(event["type"], event["reason"]) for event in await self.warnings(name)]
+
+    async def warnings(self, name: str) -> list[JsonObject]:
+        """The events of an object."""
         page = await self.client.list_all(kinds.EVENT, namespace="team")
-        return [
-            (event["type"], event["reason"])
-            for event in page.items
-            if event["involvedObject"]["name"] == name
-        ]
+        return [event for event in page.items if event["involvedObject"]["name"] == name]
+
+    async def report(self, number: int = 1, **fields: Any) -> int:
+        """Post an event, as a controller does; the status of the answer."""
+        body = {
+            "involvedObject": {
+                "apiVersion": "source.toolkit.fluxcd.io/v1",
+                "kind": "GitRepository",
+                "name": "app",
+                "namespace": "team",
+            },
+            "severity": "info",
+            "timestamp": "2026-11-23T10:00:00Z",
+            "message": f"message {number}",
+            "reason": "NewArtifact",
+            "reportingController": "source-controller",
+        } | fields
+        async with self.http.post(self.events_url, json=body) as answer:
+            return answer.status
 
 
 def ready_of(obj: JsonObject, type_: str = "Ready") -> JsonObject:

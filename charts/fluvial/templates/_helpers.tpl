@@ -26,7 +26,7 @@ control-plane: controller
 
 {{/* The first arguments, in the order that people patch by index. Takes the root. */}}
 {{- define "fluvial.args" -}}
-- --events-addr=
+- --events-addr={{ if .Values.notificationController.enabled }}http://notification-controller.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}./{{ end }}
 {{ include "fluvial.base-args" . }}
 {{- end }}
 

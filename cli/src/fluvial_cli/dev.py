@@ -241,7 +241,7 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
         "--metrics-addr=127.0.0.1:0",
     ]
     if name == "notification-controller":
-        return [*argv, "--receiverAddr=127.0.0.1:0"]
+        return [*argv, "--receiverAddr=127.0.0.1:0", "--events-addr=127.0.0.1:0"]
     data = folder / name
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fluvial.cloud.http import CloudHttp
 from fluvial.log import get_logger, setup_logging
@@ -29,7 +29,7 @@ GATES: Mapping[str, Gate] = {
     IDENTITY_GATE: Gate(settable=False),
 }
 # Flags of other controllers, which notification-controller of Flux does not have, and flags that
-# would do nothing before Providers are there.
+# would do nothing before Providers log in to clouds.
 _OMITTED = (
     "events-addr",
     "http-retry",
@@ -52,11 +52,15 @@ class Options:
 
     Attributes:
         receiver_addr: where webhooks are taken.
+        events_addr: where events are taken.
+        event_interval: seconds for which an event that comes again is not told again.
 
     """
 
     common: CommonOptions
     receiver_addr: str
+    events_addr: str
+    event_interval: float
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -70,10 +74,18 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags = FlagSet(NAME)
     common_options(flags, environ=environ, omit=_OMITTED)
     flags.address("receiverAddr", ":9292", "Where webhooks are taken.")
+    flags.address("events-addr", ":9090", "Where events of the other controllers are taken.")
+    flags.duration(
+        "rate-limit-interval", 300.0, "For how long an event that comes again is not told again."
+    )
     parsed = flags.parse(arguments)
     options = Options(
-        common=read_common_options(parsed, gates=GATES, environ=environ, identity_flags=()),
+        common=_common(
+            read_common_options(parsed, gates=GATES, environ=environ, identity_flags=())
+        ),
         receiver_addr=parsed["receiverAddr"],
+        events_addr=parsed["events-addr"],
+        event_interval=parsed["rate-limit-interval"],
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -84,20 +96,25 @@ async def main(options: Options) -> int:
     log = get_logger(NAME)
     common = options.common
     async with Manager(common, name=NAME, version=VERSION, log=log) as manager:
+        dialer = await manager.dialer()
         parts = Parts(
             client=manager.client,
             everywhere=manager.everywhere,
             informers=manager.informers,
             events=manager.events,
             metrics=manager.metrics,
-            http=CloudHttp(await manager.dialer()),
+            dialer=dialer,
+            http=CloudHttp(dialer),
             clock=manager.clock,
             log=log,
         )
         controller = NotificationController(parts, settings_of(options))
         manager.serve(controller.webhooks(), options.receiver_addr, "receiver")
-        manager.add(controller.expressions, leader_only=False)
-        manager.add(controller.receivers)
+        manager.serve(controller.events(), options.events_addr, "events")
+        for part in controller.everywhere:
+            manager.add(part, leader_only=False)
+        for leading in controller.leading:
+            manager.add(leading)
         return await manager.run()
 
 
@@ -111,4 +128,10 @@ def settings_of(options: Options) -> Settings:
         cross_namespace=not common.no_cross_namespace_refs,
         namespace=common.watch_namespace,
         config_selector=common.watch_configs_label_selector if watches_configs else "",
+        event_interval=options.event_interval,
     )
+
+
+def _common(options: CommonOptions) -> CommonOptions:
+    """Its own events are for the cluster alone: they are about telling others."""
+    return replace(options, events_addr="")

@@ -1,14 +1,14 @@
 """The controller put together from its parts, without flags or environment.
 
-``app`` does this for the process, tests do it with their own parts. Calls are taken by every
-replica, statuses are written by the leader alone.
+``app`` does this for the process, tests do it with their own parts. Calls and events are taken by
+every replica; statuses are written, and finalizers taken off, by the leader alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -17,16 +17,26 @@ from fluvial.clock import Clock
 from fluvial.cloud.http import CloudHttp
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
-from fluvial.kube.informer import InformerFactory
+from fluvial.kube.informer import Informer, InformerFactory
+from fluvial.kube.resource import Resource
 from fluvial.log import Logger
+from fluvial.net.dialer import Dialer
 from fluvial.objects import ObjectKey
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
+from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
+from notification_controller.alert import releasing
+from notification_controller.alert.lanes import LaneTimes
+from notification_controller.alert.releasing import Releasing
+from notification_controller.alert.telling import Backlog, Telling
+from notification_controller.event.limiter import EventLimiter
+from notification_controller.event.server import EventServer
 from notification_controller.proof.oidc import Issuers
+from notification_controller.provider.sender import Sender
 from notification_controller.receiver import triggers
 from notification_controller.receiver.memory import Deliveries, Refusals
 from notification_controller.receiver.reconciler import ReceiverReconciler
@@ -50,6 +60,8 @@ class Settings:
         cross_namespace: the opposite of ``--no-cross-namespace-refs``.
         namespace: the only namespace that is watched; ``""`` for all.
         config_selector: of the Secrets whose changes wake; ``""`` for none.
+        event_interval: seconds for which an event that comes again is not told again.
+        lanes: how Providers are tried.
 
     """
 
@@ -58,6 +70,8 @@ class Settings:
     cross_namespace: bool = True
     namespace: str = ""
     config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
+    event_interval: float = 300.0
+    lanes: LaneTimes = field(default_factory=LaneTimes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,7 @@ class Parts:
     Attributes:
         client: writes statuses, as the leader.
         everywhere: the same identity in every replica: wakes objects.
+        dialer: reaches Providers.
         http: asks issuers of tokens, by the dialer.
 
     """
@@ -76,75 +91,141 @@ class Parts:
     informers: InformerFactory
     events: EventRecorder
     metrics: Metrics
+    dialer: Dialer
     http: CloudHttp
     clock: Clock
     log: Logger
 
 
 class NotificationController:
-    """Everything that runs: ``receivers`` with the lease, ``expressions`` without it."""
+    """Everything that runs.
+
+    Attributes:
+        leading: runs with the lease.
+        everywhere: runs in every replica.
+
+    """
 
     def __init__(self, parts: Parts, settings: Settings) -> None:
-        base, cap = settings.retry_delays
         self._parts = parts
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            backoff=Backoff(base, cap), observer=parts.metrics.queue("receiver", parts.clock)
-        )
-        self._own = parts.informers.informer(
-            kinds.RECEIVER, namespace=settings.namespace, indexes=triggers.INDEXES
-        )
-        self.expressions = _Expressions(size=_CEL_WORKERS, log=parts.log)
-        reconciler = ReceiverReconciler(
-            client=parts.client,
-            patcher=StatusPatcher(
-                parts.client,
-                kinds.RECEIVER,
-                field_manager=FIELD_MANAGER,
-                owned=_OWNED_CONDITIONS,
-                clock=parts.clock,
-            ),
+        self._settings = settings
+        expressions = _Expressions(size=_CEL_WORKERS, log=parts.log)
+        receivers, self._receiver_server = self._receivers(expressions.cel)
+        alerts, alert_informer = self._released(kinds.ALERT)
+        providers, provider_informer = self._released(kinds.PROVIDER)
+        telling = Telling(
+            parts.everywhere,
+            alerts=alert_informer.store,
+            providers=provider_informer.store,
+            sender=Sender(parts.dialer),
             events=parts.events,
-            cel=self.expressions.cel,
-            clock=parts.clock,
-        )
-        self.receivers: Controller[ObjectKey] = Controller(
-            name="receiver",
-            group=kinds.RECEIVER.group,
-            kind=kinds.RECEIVER.kind,
-            queue=self.queue,
-            reconcile=reconciler.reconcile,
-            concurrency=settings.concurrency,
             log=parts.log,
             metrics=parts.metrics,
             clock=parts.clock,
+            times=settings.lanes,
+            cross_namespace=settings.cross_namespace,
         )
+        backlog = Backlog(telling, log=parts.log, metrics=parts.metrics)
+        self._event_server = EventServer(
+            EventLimiter(parts.clock, settings.event_interval), backlog.put, parts.log
+        )
+        self._followed = (alert_informer, provider_informer)
+        self.leading = (receivers, alerts, providers)
+        self.everywhere = (expressions, backlog)
+
+    async def wait_followed(self) -> None:
+        """Wait until Alerts and Providers are known as they are now; compares with a fresh list."""
+        for informer in self._followed:
+            await informer.relist()
+
+    def webhooks(self) -> web.Application:
+        """What takes calls of Receivers."""
+        return self._receiver_server.app(self._parts.metrics, self._parts.clock)
+
+    def events(self) -> web.Application:
+        """What takes events of controllers."""
+        return self._event_server.app(self._parts.metrics, self._parts.clock)
+
+    def _receivers(self, cel: CelEvaluator) -> tuple[Controller[ObjectKey], ReceiverServer]:
+        parts, settings = self._parts, self._settings
+        own = parts.informers.informer(
+            kinds.RECEIVER, namespace=settings.namespace, indexes=triggers.INDEXES
+        )
+        reconciler = ReceiverReconciler(
+            client=parts.client,
+            patcher=self._patcher(kinds.RECEIVER),
+            events=parts.events,
+            cel=cel,
+            clock=parts.clock,
+        )
+        controller = self._controller(kinds.RECEIVER, reconciler.reconcile)
         triggers.connect(
-            self._own,
+            own,
             parts.informers,
-            self.queue,
+            controller.queue,
             config_selector=settings.config_selector,
             namespace=settings.namespace,
         )
-        self._server = ReceiverServer(
+        server = ReceiverServer(
             client=parts.everywhere,
-            store=self._own.store,
+            store=own.store,
             waking=Waking(
                 parts.everywhere,
-                self.expressions.cel,
+                cel,
                 clock=parts.clock,
                 log=parts.log,
                 cross_namespace=settings.cross_namespace,
             ),
             issuers=Issuers(parts.http, parts.clock),
-            cel=self.expressions.cel,
+            cel=cel,
             deliveries=Deliveries(parts.clock),
             refusals=Refusals(parts.clock),
             log=parts.log,
         )
+        return controller.controller, server
 
-    def webhooks(self) -> web.Application:
-        """What takes calls."""
-        return self._server.app(self._parts.metrics, self._parts.clock)
+    def _released(self, resource: Resource) -> tuple[Controller[ObjectKey], Informer]:
+        informer = self._parts.informers.informer(resource, namespace=self._settings.namespace)
+        reconciler = Releasing(self._parts.client, resource, self._patcher(resource))
+        controller = self._controller(resource, reconciler.reconcile)
+        releasing.connect(informer, controller.queue)
+        return controller.controller, informer
+
+    def _patcher(self, resource: Resource) -> StatusPatcher:
+        return StatusPatcher(
+            self._parts.client,
+            resource,
+            field_manager=FIELD_MANAGER,
+            owned=_OWNED_CONDITIONS,
+            clock=self._parts.clock,
+        )
+
+    def _controller(
+        self, resource: Resource, reconcile: Callable[[ObjectKey], Awaitable[Result]]
+    ) -> _Queued:
+        parts, name = self._parts, resource.kind.lower()
+        base, cap = self._settings.retry_delays
+        queue: WorkQueue[ObjectKey] = WorkQueue(
+            backoff=Backoff(base, cap), observer=parts.metrics.queue(name, parts.clock)
+        )
+        controller: Controller[ObjectKey] = Controller(
+            name=name,
+            group=resource.group,
+            kind=resource.kind,
+            queue=queue,
+            reconcile=reconcile,
+            concurrency=self._settings.concurrency,
+            log=parts.log,
+            metrics=parts.metrics,
+            clock=parts.clock,
+        )
+        return _Queued(controller, queue)
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    controller: Controller[ObjectKey]
+    queue: WorkQueue[ObjectKey]
 
 
 class _Expressions:
@@ -163,6 +244,5 @@ class _Expressions:
 
     async def run(self) -> None:
         """Keep the pool open."""
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._pool)
+        async with self._pool:
             await self._stopped.wait()

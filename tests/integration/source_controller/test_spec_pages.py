@@ -22,6 +22,7 @@ _RESOURCES: dict[str, Resource] = {
     resource.kind: resource
     for resource in (
         kinds.ARTIFACT_GENERATOR,
+        kinds.ALERT,
         kinds.BUCKET,
         kinds.CONFIG_MAP,
         kinds.EXTERNAL_ARTIFACT,
@@ -31,6 +32,7 @@ _RESOURCES: dict[str, Resource] = {
         kinds.KUSTOMIZATION,
         kinds.NAMESPACE,
         kinds.OCI_REPOSITORY,
+        kinds.PROVIDER,
         kinds.RECEIVER,
         kinds.SECRET,
         kinds.SERVICE_ACCOUNT,

@@ -26,6 +26,8 @@ _REFUSED = {
     "ExternalArtifact": (),
     "ArtifactGenerator": (),
     "Receiver": (),
+    "Alert": (),
+    "Provider": ("spec.serviceAccountName", "spec.commitStatusExpr"),
 }
 
 

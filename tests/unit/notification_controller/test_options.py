@@ -11,8 +11,8 @@ from notification_controller.app import read_options, settings_of
 @pytest.mark.parametrize(
     "flag",
     [
-        "--events-addr=:9090",
-        "--rate-limit-interval=5m",
+        "--events-addr=http://notification-controller",
+        "--rate-limit-interval=often",
         "--watch-label-selector=a=b",
         "--token-cache-max-size=1",
         "--feature-gates=ObjectLevelWorkloadIdentity=true",
@@ -33,11 +33,16 @@ def test_flags_become_settings() -> None:
         "--max-retry-delay=2s",
         "--watch-configs-label-selector=owner!=helm",
         "--receiverAddr=:8888",
+        "--events-addr=:7777",
+        "--rate-limit-interval=1m",
     ]
     options = read_options(flags, {"RUNTIME_NAMESPACE": "flux-system"})
     settings = settings_of(options)
 
     assert options.receiver_addr == ":8888"
+    assert options.events_addr == ":7777"
+    assert options.common.events_addr == "", "it does not tell itself"
+    assert settings.event_interval == 60.0
     assert settings.concurrency == 7
     assert not settings.cross_namespace
     assert settings.namespace == "flux-system"

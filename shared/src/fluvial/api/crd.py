@@ -63,6 +63,7 @@ class CrdKind:
     categories: tuple[str, ...] = ("all", "fluxcd")
     annotations: dict[str, str] = field(default_factory=dict)
     default_status: bool = True
+    has_status: bool = True
     version: str = "v1"
 
     @property
@@ -166,6 +167,30 @@ KINDS: tuple[CrdKind, ...] = (
         annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
     ),
     CrdKind(
+        model=notification.Alert,
+        group=notification.GROUP,
+        plural="alerts",
+        description="A choice of events that a Provider tells.",
+        component="notification-controller",
+        categories=("all", "fluxcd", "fluxcd-notifications"),
+        columns=(_AGE,),
+        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        has_status=False,
+        version="v1beta3",
+    ),
+    CrdKind(
+        model=notification.Provider,
+        group=notification.GROUP,
+        plural="providers",
+        description="A service that people or programs are told by.",
+        component="notification-controller",
+        categories=("all", "fluxcd", "fluxcd-notifications"),
+        columns=(_AGE,),
+        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        has_status=False,
+        version="v1beta3",
+    ),
+    CrdKind(
         model=notification.Receiver,
         group=notification.GROUP,
         plural="receivers",
@@ -205,7 +230,7 @@ def crd(kind: CrdKind) -> JsonObject:
         "name": kind.version,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if kind.has_status else {}),
         "additionalPrinterColumns": [
             {"name": column.name, "type": column.type, "jsonPath": column.path}
             for column in kind.columns
@@ -233,9 +258,9 @@ def schema_of(model: type[msgspec.Struct]) -> JsonObject:
 def _object_schema(kind: CrdKind) -> JsonObject:
     parts = schema_of(kind.model)["properties"]
     # The API server accepts an object without a spec and kstatus needs a status from the start.
-    status = parts["status"]
-    if kind.default_status:
-        status["default"] = {"observedGeneration": -1}
+    fields = {name: parts[name] for name in ("spec", "status") if name in parts}
+    if kind.has_status and kind.default_status:
+        fields["status"]["default"] = {"observedGeneration": -1}
     return {
         "description": kind.description,
         "type": "object",
@@ -243,8 +268,7 @@ def _object_schema(kind: CrdKind) -> JsonObject:
             "apiVersion": {"description": _API_VERSION_DOC, "type": "string"},
             "kind": {"description": _KIND_DOC, "type": "string"},
             "metadata": {"type": "object"},
-            "spec": parts["spec"],
-            "status": status,
+            **fields,
         },
     }
 

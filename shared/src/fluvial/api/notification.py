@@ -1,4 +1,4 @@
-"""``notification.toolkit.fluxcd.io``: who may wake what from outside."""
+"""``notification.toolkit.fluxcd.io``: who is told what, and who may wake what from outside."""
 
 from __future__ import annotations
 
@@ -22,15 +22,23 @@ from fluvial.api.meta import (
 )
 
 __all__ = [
+    "DEFAULT_SEVERITY",
     "GROUP",
+    "Alert",
+    "AlertSpec",
+    "EventSource",
     "OIDCProvider",
     "OIDCValidation",
     "OIDCVariable",
+    "Provider",
+    "ProviderSpec",
+    "ProviderType",
     "Receiver",
     "ReceiverResource",
     "ReceiverSpec",
     "ReceiverStatus",
     "ReceiverType",
+    "Severity",
 ]
 
 GROUP = "notification.toolkit.fluxcd.io"
@@ -50,6 +58,41 @@ ReceiverType = Literal[
     "acr",
     "cdevents",
 ]
+ProviderType = Literal[
+    "slack",
+    "discord",
+    "msteams",
+    "rocket",
+    "generic",
+    "generic-hmac",
+    "github",
+    "gitlab",
+    "gitea",
+    "giteapullrequestcomment",
+    "bitbucketserver",
+    "bitbucket",
+    "azuredevops",
+    "googlechat",
+    "googlepubsub",
+    "webex",
+    "sentry",
+    "azureeventhub",
+    "telegram",
+    "lark",
+    "matrix",
+    "opsgenie",
+    "alertmanager",
+    "grafana",
+    "githubdispatch",
+    "githubpullrequestcomment",
+    "gitlabmergerequestcomment",
+    "pagerduty",
+    "datadog",
+    "nats",
+    "zulip",
+    "otel",
+]
+Severity = Literal["info", "error"]
 EventSourceKind = Literal[
     "Bucket",
     "GitRepository",
@@ -64,9 +107,134 @@ EventSourceKind = Literal[
     "ArtifactGenerator",
     "ExternalArtifact",
 ]
+DEFAULT_SEVERITY: Severity = "info"
 _DEFAULT_INTERVAL = "10m"
+_TIMEOUT_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$"
+_PROVIDER_SECONDS = 15.0
+_COMMIT_STATUS = "['github', 'gitlab', 'gitea', 'bitbucketserver', 'bitbucket', 'azuredevops']"
 _AUDIENCE = "notification-controller"
 _VARIABLE = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+
+
+class EventSource(Model, kw_only=True, frozen=True):
+    """Objects whose events are meant."""
+
+    api_version: Annotated[str, doc("API group and version; not needed.")] = ""
+    kind: Annotated[EventSourceKind, doc("Kind of the objects.")]
+    match_labels: Annotated[dict[str, str], doc("Labels that the objects have.")] = field(
+        default_factory=dict
+    )
+    name: Annotated[
+        str, Meta(min_length=1, max_length=253), doc("Name of the object, or * for all of them.")
+    ]
+    namespace: Annotated[
+        str, Meta(max_length=253), doc("Their namespace; that of the Alert by default.")
+    ] = ""
+
+
+class ProviderSpec(Model, kw_only=True, frozen=True):
+    """Who is told, and how."""
+
+    __cel__ = (
+        CelRule(
+            f"self.type in {_COMMIT_STATUS} || !has(self.commitStatusExpr)",
+            "spec.commitStatusExpr is only for types that set the status of commits",
+        ),
+    )
+
+    address: Annotated[
+        str, Meta(max_length=2048), doc("Where messages go; the Secret's address wins.")
+    ] = ""
+    cert_secret_ref: Annotated[
+        LocalObjectReference | None,
+        doc("Secret with tls.crt and tls.key of a client certificate, and/or ca.crt."),
+    ] = None
+    channel: Annotated[
+        str, Meta(max_length=2048), doc("Channel, room, topic or key, as the type has it.")
+    ] = ""
+    commit_status_expr: Annotated[
+        str,
+        doc("CEL expression for the name of a commit's status; sees event, alert and provider."),
+    ] = ""
+    interval: Annotated[Duration | None, doc("Not used any more.")] = None
+    proxy: Annotated[
+        str,
+        Meta(max_length=2048, pattern="^(http|https)://.*$"),
+        doc("Address of a proxy; proxySecretRef is the way to set one now."),
+    ] = ""
+    proxy_secret_ref: Annotated[
+        LocalObjectReference | None,
+        doc("Secret with address, username and password of the proxy to use."),
+    ] = None
+    secret_ref: Annotated[
+        LocalObjectReference | None, doc("Secret with address, token and what else the type needs.")
+    ] = None
+    service_account_name: Annotated[
+        str, doc("ServiceAccount whose identity in a cloud is used to log in.")
+    ] = ""
+    suspend: Annotated[bool, doc("Tells nobody anything.")] = False
+    timeout: Annotated[
+        str, Meta(pattern=_TIMEOUT_PATTERN), doc("How long sending one message may take.")
+    ] = ""
+    type: Annotated[ProviderType, doc("Service or protocol.")]
+    username: Annotated[
+        str, Meta(max_length=2048), doc("Name under which messages are posted.")
+    ] = ""
+
+    @property
+    def timeout_seconds(self) -> float:
+        """Seconds that sending one message may take."""
+        return seconds(self.timeout, _PROVIDER_SECONDS)
+
+
+class Provider(Model, kw_only=True, frozen=True):
+    """A service that people or programs are told by."""
+
+    API_VERSION: ClassVar[str] = f"{GROUP}/v1beta3"
+    KIND: ClassVar[str] = "Provider"
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: ObjectMeta
+    spec: ProviderSpec
+
+
+class AlertSpec(Model, kw_only=True, frozen=True):
+    """Which events somebody is told of."""
+
+    event_metadata: Annotated[
+        dict[str, str], doc("Facts that are added to the metadata of events.")
+    ] = field(default_factory=dict)
+    event_severity: Annotated[
+        Severity, doc("The least severity that is told."), server_default(DEFAULT_SEVERITY)
+    ] = DEFAULT_SEVERITY
+    event_sources: Annotated[tuple[EventSource, ...], doc("Whose events are told.")]
+    exclusion_list: Annotated[
+        tuple[str, ...], doc("Regular expressions (RE2); messages that match one are not told.")
+    ] = ()
+    inclusion_list: Annotated[
+        tuple[str, ...],
+        doc(
+            "Regular expressions (RE2); where there are any, only messages that match one are told."
+        ),
+    ] = ()
+    provider_ref: Annotated[LocalObjectReference, doc("Provider that tells it.")]
+    summary: Annotated[
+        str, Meta(max_length=255), doc("What it is about; eventMetadata is the way to say it now.")
+    ] = ""
+    suspend: Annotated[bool, doc("Tells nobody anything.")] = False
+
+
+class Alert(Model, kw_only=True, frozen=True):
+    """A choice of events that a Provider tells."""
+
+    API_VERSION: ClassVar[str] = f"{GROUP}/v1beta3"
+    KIND: ClassVar[str] = "Alert"
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: ObjectMeta
+    spec: AlertSpec
 
 
 class ReceiverResource(Model, kw_only=True, frozen=True):

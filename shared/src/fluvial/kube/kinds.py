@@ -5,6 +5,7 @@ from __future__ import annotations
 from fluvial.kube.resource import Resource
 
 __all__ = [
+    "ALERT",
     "ARTIFACT_GENERATOR",
     "BUCKET",
     "CONFIG_MAP",
@@ -19,6 +20,7 @@ __all__ = [
     "LEASE",
     "NAMESPACE",
     "OCI_REPOSITORY",
+    "PROVIDER",
     "RECEIVER",
     "SECRET",
     "SERVICE_ACCOUNT",
@@ -46,6 +48,10 @@ KUSTOMIZATION = Resource(
 )
 HELM_RELEASE = Resource(
     "helm.toolkit.fluxcd.io", "v2", "helmreleases", "HelmRelease", namespaced=True
+)
+ALERT = Resource("notification.toolkit.fluxcd.io", "v1beta3", "alerts", "Alert", namespaced=True)
+PROVIDER = Resource(
+    "notification.toolkit.fluxcd.io", "v1beta3", "providers", "Provider", namespaced=True
 )
 RECEIVER = Resource(
     "notification.toolkit.fluxcd.io", "v1", "receivers", "Receiver", namespaced=True

@@ -1,0 +1,191 @@
+"""One lane for each Provider: a bounded queue that tries again while the Provider is away.
+
+A Provider that does not answer keeps its own lane waiting and nobody else; what finds a lane full
+pushes out the oldest of it, which is counted. All lanes together hold a bounded number of messages,
+and send a bounded number at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fluvial.clock import Clock
+from fluvial.log import Logger
+from fluvial.objects import ObjectKey
+from notification_controller.provider.message import Message
+from notification_controller.provider.outgoing import SendFailed
+
+__all__ = ["Job", "LaneTimes", "Lanes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One message for one Provider.
+
+    Attributes:
+        alert: that tells it.
+
+    """
+
+    provider: ObjectKey
+    alert: ObjectKey
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTimes:
+    """Bounds of time and room.
+
+    Attributes:
+        patience: seconds for which one message is tried.
+        first_pause: seconds before the second try; doubled each time.
+        longest_pause: bound on that.
+        burst: messages at once before a lane is slowed down.
+        per_second: messages a second after that.
+        lane_room: messages in one lane.
+        room: messages in all lanes.
+        at_once: messages that are being sent.
+
+    """
+
+    patience: float = 900.0
+    first_pause: float = 1.0
+    longest_pause: float = 60.0
+    burst: int = 100
+    per_second: float = 20.0
+    lane_room: int = 1000
+    room: int = 20_000
+    at_once: int = 32
+
+
+Send = Callable[[Job], Awaitable[None]]
+"""Raises SendFailed."""
+Ended = Callable[[Job, str, str], None]
+"""Told of each job: ``delivered``, ``failed`` or ``dropped``, and why."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    waiting: deque[Job] = field(default_factory=deque)
+    tokens: float = 0.0
+    filled: float = 0.0
+
+
+class Lanes:
+    """All lanes. Use as an async context manager; leaving it gives what waits a moment.
+
+    Args:
+        send: sends one message.
+        ended: told what became of each message.
+        clock: measures.
+        log: says what failed.
+        times: see ``LaneTimes``.
+
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        ended: Ended,
+        *,
+        clock: Clock,
+        log: Logger,
+        times: LaneTimes | None = None,
+    ) -> None:
+        self._send = send
+        self._ended = ended
+        self._clock = clock
+        self._log = log
+        self._times = times or LaneTimes()
+        self._lanes: dict[ObjectKey, _Lane] = {}
+        self._tasks: dict[ObjectKey, asyncio.Task[None]] = {}
+        self._sending = asyncio.Semaphore(self._times.at_once)
+        self.waiting = 0
+
+    def put(self, job: Job) -> None:
+        """Take a message; never waits."""
+        if self.waiting >= self._times.room:
+            self._ended(job, "dropped", "too many messages wait")
+            return
+        lane = self._lanes.get(job.provider)
+        if lane is None:
+            lane = self._lanes[job.provider] = _Lane(
+                tokens=float(self._times.burst), filled=self._clock.monotonic()
+            )
+            self._tasks[job.provider] = asyncio.create_task(
+                self._run(job.provider, lane), name=f"lane {job.provider}"
+            )
+        if len(lane.waiting) >= self._times.lane_room:
+            self.waiting -= 1
+            self._ended(
+                lane.waiting.popleft(), "dropped", "too many messages wait for the Provider"
+            )
+        lane.waiting.append(job)
+        self.waiting += 1
+
+    async def flush(self, timeout: float) -> None:
+        """Wait for what waits, at most ``timeout`` seconds; then drop and count the rest."""
+        deadline = self._clock.monotonic() + timeout
+        while self._tasks and self._clock.monotonic() < deadline:
+            await asyncio.wait(
+                self._tasks.values(), timeout=max(deadline - self._clock.monotonic(), 0)
+            )
+        for task in list(self._tasks.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for lane in self._lanes.values():
+            for job in lane.waiting:
+                self._ended(job, "dropped", "the controller ends")
+        self._lanes.clear()
+        self.waiting = 0
+
+    async def _run(self, key: ObjectKey, lane: _Lane) -> None:
+        """Send what is in a lane, in order, until it is empty."""
+        try:
+            while lane.waiting:
+                await self._pace(lane)
+                job = lane.waiting.popleft()
+                try:
+                    await self._deliver(job)
+                except asyncio.CancelledError:
+                    self._ended(job, "dropped", "the controller ends")
+                    raise
+                finally:
+                    self.waiting -= 1
+        finally:
+            self._tasks.pop(key, None)
+            if not lane.waiting:
+                self._lanes.pop(key, None)
+
+    async def _pace(self, lane: _Lane) -> None:
+        times, now = self._times, self._clock.monotonic()
+        lane.tokens = min(lane.tokens + (now - lane.filled) * times.per_second, times.burst)
+        lane.filled = now
+        if lane.tokens < 1.0:
+            await self._clock.sleep((1.0 - lane.tokens) / times.per_second)
+        lane.tokens -= 1.0
+
+    async def _deliver(self, job: Job) -> None:
+        began, pause = self._clock.monotonic(), self._times.first_pause
+        while True:
+            try:
+                async with self._sending:
+                    await self._send(job)
+            except SendFailed as error:
+                wait = max(pause * random.uniform(0.75, 1.25), error.after)  # noqa: S311 - spreads
+                if not error.again or self._late(began, wait):
+                    self._ended(job, "failed", str(error))
+                    return
+                self._log.info("message is tried again", why=str(error), after=round(wait, 1))
+                await self._clock.sleep(wait)
+                pause = min(pause * 2, self._times.longest_pause)
+            else:
+                self._ended(job, "delivered", "")
+                return
+
+    def _late(self, began: float, wait: float) -> bool:
+        return self._clock.monotonic() + wait - began > self._times.patience

@@ -1,0 +1,268 @@
+"""From an event to the lanes of Providers, and from a lane to a service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from fluvial.api.codec import InvalidObject, decode
+from fluvial.api.notification import Alert, Provider
+from fluvial.clock import Clock
+from fluvial.errors import FluvialError
+from fluvial.kube.client import KubeClient
+from fluvial.kube.store import Store
+from fluvial.log import Logger
+from fluvial.objects import JsonObject, ObjectKey, key_of, labels_of
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.metrics import Metrics
+from notification_controller.alert.lanes import Job, Lanes, LaneTimes
+from notification_controller.alert.matching import Match, match
+from notification_controller.alert.merging import merge
+from notification_controller.alert.rules import is_for
+from notification_controller.event.model import Event, InvolvedObject
+from notification_controller.provider.loading import load
+from notification_controller.provider.message import Message
+from notification_controller.provider.outgoing import SendFailed
+from notification_controller.provider.sender import Sender
+from notification_controller.provider.types import TYPES
+from notification_controller.receiver.waking import RESOURCES
+
+__all__ = ["Backlog", "Telling"]
+
+_AT_ONCE = 16
+_MAX_PENDING = 10_000
+_FLUSH_SECONDS = 10.0
+
+DISPATCH_FAILED = "NotificationDispatchFailed"
+INVALID_CONFIG = "InvalidConfig"
+METADATA_FAILED = "MetadataAppendFailed"
+SOURCE_FETCH_FAILED = "SourceFetchFailed"
+
+
+class Telling:
+    """Tells events.
+
+    Args:
+        client: the controller's own, of every replica.
+        alerts: of all namespaces that are watched.
+        providers: the same.
+        sender: sends requests.
+        events: about Alerts, in the cluster alone.
+        log: says what was not delivered.
+        metrics: count messages.
+        clock: for the lanes.
+        times: of the lanes.
+        cross_namespace: the opposite of ``--no-cross-namespace-refs``.
+
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        alerts: Store,
+        providers: Store,
+        sender: Sender,
+        events: EventRecorder,
+        log: Logger,
+        metrics: Metrics,
+        clock: Clock,
+        times: LaneTimes | None = None,
+        cross_namespace: bool = True,
+    ) -> None:
+        self._client = client
+        self._alerts = alerts
+        self._providers = providers
+        self._sender = sender
+        self._events = events
+        self._log = log
+        self._cross_namespace = cross_namespace
+        self.lanes = Lanes(self._send, self._ended, clock=clock, log=log, times=times)
+        self._counted = metrics.counter(
+            "fluvial_notifications_total",
+            "Messages by what became of them: delivered, failed or dropped.",
+            ("outcome",),
+        )
+
+    async def tell(self, event: Event) -> int:
+        """Put an event into the lanes of every Provider that an Alert of it names.
+
+        Args:
+            event: cleaned, not told before.
+
+        Returns:
+            How many lanes got it.
+
+        """
+        jobs = []
+        for obj in self._alerts.list():
+            try:
+                job = await self._job(obj, event)
+            except InvalidObject as error:
+                self._log.error("an Alert does not have its kind's shape", error=str(error))
+                continue
+            if job is not None:
+                jobs.append(job)
+        for job in jobs:
+            self.lanes.put(job)
+        return len(jobs)
+
+    async def _job(self, obj: JsonObject, event: Event) -> Job | None:
+        alert = decode(obj, Alert)
+        found = match(alert, event)
+        if found.invalid:
+            self._warn(obj, INVALID_CONFIG, "; ".join(found.invalid))
+        if not found.told or not await self._has_labels(obj, event.involved_object, found):
+            return None
+        own = alert.metadata.namespace
+        if event.involved_object.namespace != own and not self._cross_namespace:
+            self._warn(
+                obj,
+                DISPATCH_FAILED,
+                f"alert '{key_of(obj)}' can't process event from"
+                f" '{event.involved_object.kind}/{event.involved_object.key}',"
+                " cross-namespace references have been blocked",
+            )
+            return None
+        provider = await self._provider(obj, ObjectKey(own, alert.spec.provider_ref.name))
+        if provider is None or provider.spec.suspend or not is_for(provider.spec.type, event):
+            return None
+        merged = merge(event, alert)
+        if merged.conflicts:
+            self._tell_conflicts(obj, merged.conflicts)
+        message = Message(merged.event, alert.metadata.uid, provider.metadata.uid)
+        key = ObjectKey(own, provider.metadata.name)
+        return Job(key, key_of(obj), message)
+
+    async def _has_labels(self, obj: JsonObject, about: InvolvedObject, found: Match) -> bool:
+        if not found.labels:
+            return True
+        resource = RESOURCES.get(about.kind)
+        try:
+            if resource is None:
+                raise SendFailed(f"the kind {about.kind!r} is not known", again=False)
+            live = await self._client.get(resource, about.key, metadata_only=True)
+        except FluvialError as error:
+            self._warn(obj, SOURCE_FETCH_FAILED, f"cannot read {about.kind}/{about.key}: {error}")
+            return False
+        labels = labels_of(live)
+        return any(
+            all(labels.get(name) == value for name, value in wanted.items())
+            for wanted in found.labels
+        )
+
+    async def _provider(self, alert: JsonObject, key: ObjectKey) -> Provider | None:
+        obj = self._providers.get(key)
+        if obj is None:
+            self._warn(alert, DISPATCH_FAILED, f"Provider '{key}' does not exist")
+            return None
+        return decode(obj, Provider)
+
+    async def _send(self, job: Job) -> None:
+        """Send one message, with the Provider as it is now.
+
+        Raises:
+            SendFailed: it was not sent.
+
+        """
+        obj = self._providers.get(job.provider)
+        if obj is None:
+            raise SendFailed(f"Provider '{job.provider}' does not exist any more", again=False)
+        provider = decode(obj, Provider)
+        spec = provider.spec
+        for field, name in (
+            (spec.service_account_name, "serviceAccountName"),
+            (spec.commit_status_expr, "commitStatusExpr"),
+        ):
+            if field:
+                raise SendFailed(f"spec.{name} is not supported by this version", again=False)
+        compose = TYPES.get(spec.type)
+        if compose is None:
+            raise SendFailed(
+                f"the type {spec.type!r} is not supported by this version", again=False
+            )
+        loaded = await load(self._client, provider)
+        requests = compose(job.message, loaded.settings)
+        await self._sender.send(
+            requests, loaded.way, timeout=loaded.timeout, secrets=loaded.secrets
+        )
+
+    def _ended(self, job: Job, outcome: str, why: str) -> None:
+        """What became of a message."""
+        self._counted.labels(outcome).inc()
+        if outcome == "delivered":
+            return
+        log = self._log.bind(alert=str(job.alert), provider=str(job.provider))
+        log.error("message not delivered", outcome=outcome, reason=why)
+        alert = self._alerts.get(job.alert)
+        if alert is not None:
+            about = job.message.event.involved_object
+            self._warn(
+                alert,
+                DISPATCH_FAILED,
+                f"failed to send notification for {about.kind}/{about.key}: {why}",
+            )
+
+    def _tell_conflicts(self, obj: JsonObject, conflicts: Mapping[str, tuple[str, ...]]) -> None:
+        names = ", ".join(f"{name} ({', '.join(who)})" for name, who in conflicts.items())
+        self._warn(
+            obj,
+            METADATA_FAILED,
+            f"metadata key conflicts detected, the last source counts: {names}",
+        )
+
+    def _warn(self, alert: JsonObject, reason: str, message: str) -> None:
+        self._events.event(alert, type="Warning", reason=reason, message=message)
+
+
+class Backlog:
+    """Events that were taken and are not in lanes yet: bounded, handled by a few tasks.
+
+    Args:
+        telling: tells them.
+        log: says what was dropped.
+
+    """
+
+    name = "events"
+
+    def __init__(self, telling: Telling, *, log: Logger, metrics: Metrics) -> None:
+        self._telling = telling
+        self._log = log
+        self._queue: asyncio.Queue[Event] = asyncio.Queue(_MAX_PENDING)
+        self._stopped = asyncio.Event()
+        self._dropped = metrics.counter(
+            "fluvial_received_events_dropped_total", "Events that found no room to wait."
+        )
+
+    def put(self, event: Event) -> None:
+        """Take an event; never waits."""
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self._dropped.inc()
+            self._log.error("event dropped", reason="too many events wait")
+
+    def stop(self) -> None:
+        """Finish what waits, then end."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Tell events until ``stop`` was called; what Providers do not take soon is dropped then."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._work(), name="tell events") for _ in range(_AT_ONCE)]
+            await self._stopped.wait()
+            await self._queue.join()
+            await self._telling.lanes.flush(_FLUSH_SECONDS)
+            for task in tasks:
+                task.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            event = await self._queue.get()
+            try:
+                await self._telling.tell(event)
+            except Exception as error:  # noqa: BLE001 - the next event is told all the same
+                self._log.exception("an event was not told", error=str(error))
+            finally:
+                self._queue.task_done()

@@ -1,0 +1,141 @@
+"""Sends requests: one connection each, by the dialer, never redirected."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from fluvial.net.dialer import Dialer
+from fluvial.net.errors import net_error
+from fluvial.net.proxy import ProxyServer
+from notification_controller.provider.outgoing import Outgoing, Reply, SendFailed
+
+__all__ = ["Sender", "Way", "masked"]
+
+_MAX_ANSWER = 64 << 10
+_SHOWN = 200
+_LONGEST_WAIT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a Provider is reached.
+
+    Attributes:
+        tls: whom to trust, and the client certificate; ``None`` for the system's authorities.
+
+    """
+
+    proxy: ProxyServer | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+class Sender:
+    """Sends what a type composed.
+
+    Args:
+        dialer: makes the connections.
+
+    """
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+
+    async def send(
+        self,
+        requests: Sequence[Outgoing],
+        way: Way,
+        *,
+        timeout: float,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        """Send requests, one after the other.
+
+        Args:
+            requests: of one message.
+            way: proxy and trust.
+            timeout: seconds for all of them.
+            secrets: what no error may repeat.
+
+        Raises:
+            SendFailed: one was not taken; those after it were not sent.
+
+        """
+        if not requests:
+            return
+        connector = self._dialer.connector(tls=way.tls, proxy=way.proxy)
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                aiohttp.ClientSession(
+                    connector=connector,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=False,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    headers={"User-Agent": "fluvial"},
+                ) as session,
+            ):
+                for request in requests:
+                    await _one(session, request, secrets)
+        except TimeoutError as error:
+            raise SendFailed(f"no answer within {timeout:g}s", again=True) from error
+
+
+async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Sequence[str]) -> None:
+    try:
+        async with session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=request.headers,
+            allow_redirects=False,
+        ) as response:
+            body = await response.content.read(_MAX_ANSWER)
+            reply = Reply(response.status, body)
+            after = _retry_after(response.headers.get("Retry-After", ""))
+    except (aiohttp.ClientError, OSError) as error:
+        raise SendFailed(_why(error), again=not isinstance(error, aiohttp.InvalidURL)) from error
+    except ValueError as error:
+        raise SendFailed(
+            "the request cannot be written: a header is malformed", again=False
+        ) from error
+    if 300 <= reply.status < 400:
+        raise SendFailed("the service redirects, which is not followed", again=False)
+    if not 200 <= reply.status < 300:
+        again = reply.status in {408, 425, 429} or reply.status >= 500
+        said = masked(body.decode("utf-8", "replace"), secrets)
+        raise SendFailed(f"the service answers {reply.status}: {said}", again=again, after=after)
+    problem = request.problem(reply)
+    if problem:
+        raise SendFailed(masked(problem, secrets), again=False)
+
+
+def masked(text: str, secrets: Sequence[str]) -> str:
+    """The beginning of a text of a service, on one line and without secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    shown = " ".join(text.split())
+    return "".join(char for char in shown if char.isprintable())[:_SHOWN]
+
+
+def _retry_after(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), _LONGEST_WAIT)
+    except ValueError:
+        return 0.0
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong with a connection, in words that quote nothing of the request."""
+    ours = net_error(error)
+    if ours is not None:
+        return str(ours)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return "the certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "the service cannot be connected to"
+    return "the connection broke off"

@@ -1,0 +1,79 @@
+"""A Provider with what its Secrets say."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from yarl import URL
+
+from notification_controller.provider.outgoing import SendFailed, checked_url
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where and as whom messages are sent.
+
+    Attributes:
+        address: of the Secret, else of the spec.
+        headers: that the Secret adds to requests.
+
+    """
+
+    type: str
+    address: str = field(default="", repr=False)
+    channel: str = ""
+    username: str = ""
+    token: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def url(self) -> URL:
+        """The address.
+
+        Raises:
+            SendFailed: it is missing, or none.
+
+        """
+        if not self.address:
+            raise SendFailed(
+                f"a Provider of type {self.type} needs an address, in spec or Secret", again=False
+            )
+        return checked_url(self.address)
+
+    def need(self, name: str) -> str:
+        """A value that the type cannot do without.
+
+        Args:
+            name: ``token``, ``channel``, ``username`` or ``password``.
+
+        Raises:
+            SendFailed: it is missing.
+
+        """
+        value = str(getattr(self, name))
+        if not value:
+            where = "spec" if name == "channel" else "the Secret"
+            raise SendFailed(f"a Provider of type {self.type} needs {name} in {where}", again=False)
+        return value
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat."""
+        found = (self.token, self.password, *self.headers.values())
+        in_address = () if not self.address else (self.address,)
+        return tuple(text for text in (*found, *in_address) if text)
+
+    def authorization(self) -> dict[str, str]:
+        """The header for a bearer token, or for user and password; they win."""
+        if self.username and self.password:
+            return {"Authorization": _basic(self.username, self.password)}
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
