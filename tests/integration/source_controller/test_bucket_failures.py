@@ -18,7 +18,7 @@ from fluvial.cloud.errors import IdentityDisabled
 from fluvial.kube import kinds
 from fluvial.kube.errors import Invalid
 from fluvial.objects import ObjectKey
-from harness.source import NAMESPACE, condition, fast_settings
+from harness.source import condition, fast_settings
 from objectstores.fake import FakeStorage
 from objectstores.world import BucketWorld, bucket_world
 from source_controller.assemble import Settings
@@ -399,11 +399,12 @@ async def test_no_room_while_fetching(
 async def test_no_room_for_a_download(world: BucketWorld, fake: FakeStorage) -> None:
     await world.bucket("first", endpoint=fake.endpoint)
     await world.until_ready("first")
-    work = world.storage_path / ".work"
-    remove_tree(work / NAMESPACE)
-    (work / NAMESPACE).write_text("a file where a folder should be")
+    folder = world.storage_path / ".work/.fetched"
+    remove_tree(folder)
+    folder.write_text("a file where a folder should be")
+    fake.put("app.yaml", "v2\n")
     await world.bucket(endpoint=fake.endpoint)
     await world.until_failed("DirectoryCreationFailed")
 
-    (work / NAMESPACE).unlink()
+    folder.unlink()
     await world.until_ready()

@@ -412,6 +412,18 @@ async def test_a_region_is_asked_for(
             "b",
             "https://b.s3.cn-north-1.amazonaws.com.cn/k/1%20",
         ),
+        (
+            "s3-accelerate.amazonaws.com",
+            "us-east-1",
+            "b",
+            "https://b.s3-accelerate.amazonaws.com/k/1%20",
+        ),
+        (
+            "s3.dualstack.us-west-2.amazonaws.com",
+            "",
+            "b",
+            "https://b.s3.dualstack.us-west-2.amazonaws.com/k/1%20",
+        ),
         ("minio.example:9000", "eu-west-1", "b", "https://minio.example:9000/b/k/1%20"),
         ("s3.amazonaws.com.example", "us-east-1", "b", "https://s3.amazonaws.com.example/b/k/1%20"),
         ("[2001:db8::1]:9000", "us-east-1", "b", "https://[2001:db8::1]:9000/b/k/1%20"),

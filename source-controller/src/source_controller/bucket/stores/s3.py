@@ -37,7 +37,8 @@ Keys = Callable[[], Awaitable[AwsCredentials | None]]
 _DEFAULT_REGION = "us-east-1"
 _REGION = re.compile(r"[a-z0-9-]{1,40}")
 _AMAZON = re.compile(
-    r"s3[.-](?:dualstack\.)?(?:(?P<region>[a-z0-9-]+)\.)?amazonaws\.com(?P<china>\.cn)?"
+    r"s3(?:-accelerate)?[.-](?:dualstack\.)?"
+    r"(?:(?P<region>[a-z]{2,3}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})\.)?amazonaws\.com(?P<china>\.cn)?"
 )
 _OLD_NAMES = {"": _DEFAULT_REGION, "EU": "eu-west-1"}
 _MAX_LOCATION = 64 << 10
