@@ -15,7 +15,7 @@ from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import gotime
 from fluvial.helm.digests import config_digest
 from fluvial.helm.errors import ActionRefused
-from fluvial.helm.manifest import manifest_text, sort_file_set
+from fluvial.helm.manifest import manifest_text, sort_file_set, split
 from fluvial.helm.release import ApplyMethod, ChartMetadata, Hook, Info, Release, Status
 
 __all__ = ["changes_nothing", "new_release", "require_server_side", "rolled_back"]
@@ -116,9 +116,14 @@ def changes_nothing(before: Release, after: Release) -> bool:
         (before.metadata.name, before.metadata.version)
         == (after.metadata.name, after.metadata.version)
         and config_digest(before.config) == config_digest(after.config)
-        and before.manifest == after.manifest
+        and _documents(before.manifest) == _documents(after.manifest)
         and _without_runs(before.hooks) == _without_runs(after.hooks)
     )
+
+
+def _documents(manifest: str) -> list[str]:
+    """Its documents without white space at their ends, which versions of Helm keep or cut off."""
+    return [one.rstrip() for one in split(manifest)]
 
 
 def _without_runs(hooks: tuple[Hook, ...]) -> list[tuple[Any, ...]]:
@@ -127,7 +132,7 @@ def _without_runs(hooks: tuple[Hook, ...]) -> list[tuple[Any, ...]]:
             hook.name,
             hook.kind,
             hook.path,
-            hook.manifest,
+            hook.manifest.rstrip(),
             hook.events,
             hook.weight,
             hook.delete_policies,
