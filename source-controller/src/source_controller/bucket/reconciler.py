@@ -1,6 +1,6 @@
 """What happens to one Bucket, in order.
 
-(source.reconciler) > list > fetch > archive
+(source.reconciler) > list > fetch and archive, once for equal ones > store
 """
 
 from __future__ import annotations
