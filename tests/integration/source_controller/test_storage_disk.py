@@ -11,7 +11,7 @@ import errno
 import hashlib
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +24,22 @@ from fluvial.artifact import garbage
 from fluvial.artifact.errors import StorageUnusable
 from fluvial.artifact.storage import Storage
 from fluvial.clock import RealClock
-from fluvial.kube.kinds import GIT_REPOSITORY, HELM_REPOSITORY, OCI_REPOSITORY
+from fluvial.kube.kinds import BUCKET, GIT_REPOSITORY, HELM_CHART, HELM_REPOSITORY, OCI_REPOSITORY
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject
 from gitservers.http import GitHttpServer
 from gitservers.repos import Repo
+from harness.charts import chart
 from harness.oci import OciWorld
 from harness.source import SourceWorld, condition, fast_settings
 from harness.webserver import FileHost
+from objectstores.fake import FakeStorage
 from registries.fake import FakeRegistry
 from registries.images import image_of
 
 KINDS = [GIT_REPOSITORY, OCI_REPOSITORY, HELM_REPOSITORY]
+ALL = [*KINDS, HELM_CHART, BUCKET]
 _SIZE = 1 << 20
 
 
@@ -67,6 +70,7 @@ class Sources:
     git_url: str
     registry: FakeRegistry
     host: FileHost
+    bucket: FakeStorage
 
     def publish(self, version: str, *, size: int = 0) -> None:
         """Another revision of each source, at least so large, and incompressible."""
@@ -81,7 +85,7 @@ class Sources:
         """The world with names about one kind."""
         return self.world.of(kind)
 
-    async def make(self) -> None:
+    async def make(self, kinds: Sequence[Resource] = ALL) -> None:
         """One source of each kind, all Ready."""
         specs: dict[Resource, dict[str, Any]] = {
             GIT_REPOSITORY: {"url": f"{self.git_url}/app.git", "ref": {"branch": "main"}},
@@ -91,10 +95,15 @@ class Sources:
                 "insecure": True,
             },
             HELM_REPOSITORY: {"url": self.host.url},
+            HELM_CHART: {
+                "chart": "app",
+                "sourceRef": {"kind": HELM_REPOSITORY.kind, "name": "app"},
+            },
+            BUCKET: {"bucketName": "bucket", "endpoint": self.bucket.endpoint, "insecure": True},
         }
-        for kind, spec in specs.items():
-            await self.of(kind).make(interval="1h", **spec)
-        for kind in specs:
+        for kind in kinds:
+            await self.of(kind).make(interval="1h", **specs[kind])
+        for kind in kinds:
             await self.of(kind).until_ready()
 
     async def whole(self, kind: Resource) -> str:
@@ -121,8 +130,11 @@ async def sources(tmp_path: Path) -> AsyncIterator[Sources]:
         (tmp_path / "host").mkdir()
         host = await stack.enter_async_context(FileHost(tmp_path / "host"))
         world = await stack.enter_async_context(OciWorld.start(tmp_path))
+        bucket = await stack.enter_async_context(FakeStorage())
+        bucket.put("app.yaml", "1.0.0")
+        (tmp_path / "host/app-1.0.0.tgz").write_bytes(chart())
         repo = Repo(tmp_path / "repos", "app.git")
-        sources = Sources(world, repo, git.url, registry, host)
+        sources = Sources(world, repo, git.url, registry, host, bucket)
         sources.publish("1.0.0")
         yield sources
 
@@ -131,7 +143,7 @@ async def sources(tmp_path: Path) -> AsyncIterator[Sources]:
 async def test_a_full_volume_is_told_and_nothing_is_served_half(
     volume: Path, sources: Sources
 ) -> None:
-    await sources.make()
+    await sources.make(KINDS)
     before = {kind: await sources.whole(kind) for kind in KINDS}
     sources.publish("2.0.0", size=_SIZE)
     filler = volume / "filler"
@@ -163,7 +175,7 @@ async def test_a_volume_that_is_gone_ends_the_controller_and_is_filled_by_the_ne
     volume: Path, sources: Sources
 ) -> None:
     world = sources.world
-    await sources.make()
+    await sources.make(KINDS)
     unmount(volume)
     with pytest.raises(StorageUnusable, match="emptied or replaced"):
         await world.controller_ended()
@@ -193,6 +205,8 @@ def broken(*_: object, **__: object) -> None:
     "GitRepository/StorageOperationFailed/StatOperationFailed",
     "OCIRepository/StorageOperationFailed/StatOperationFailed",
     "HelmRepository/StorageOperationFailed/StatOperationFailed",
+    "HelmChart/StorageOperationFailed/StatOperationFailed",
+    "Bucket/StorageOperationFailed/StatOperationFailed",
 )
 async def test_a_broken_disk_takes_no_artifact_from_a_status(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
@@ -201,14 +215,14 @@ async def test_a_broken_disk_takes_no_artifact_from_a_status(
     await sources.make()
     with monkeypatch.context() as disk:
         disk.setattr("fluvial.artifact.storage.open_file", broken)
-        for kind in KINDS:
+        for kind in ALL:
             world = sources.of(kind)
             await world.request("broken")
             obj = await world.until_failed("StatOperationFailed")
             assert condition(obj, "StorageOperationFailed")["status"] == "True"
             assert "Input/output error" in condition(obj, "Ready")["message"]
             assert obj["status"]["artifact"]
-    for kind in KINDS:
+    for kind in ALL:
         obj = await sources.of(kind).until_ready()
         assert not condition(obj, "StorageOperationFailed")
 
@@ -217,6 +231,8 @@ async def test_a_broken_disk_takes_no_artifact_from_a_status(
     "event:GitRepository/GarbageCollectionFailed",
     "event:OCIRepository/GarbageCollectionFailed",
     "event:HelmRepository/GarbageCollectionFailed",
+    "event:HelmChart/GarbageCollectionFailed",
+    "event:Bucket/GarbageCollectionFailed",
 )
 async def test_what_cannot_be_deleted_is_told_and_tried_again(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +240,7 @@ async def test_what_cannot_be_deleted_is_told_and_tried_again(
     await sources.make()
     with monkeypatch.context() as disk:
         disk.setattr(garbage, "collect", broken)
-        for kind in KINDS:
+        for kind in ALL:
             world = sources.of(kind)
             await world.request("garbage")
             obj = await world.until_handled("garbage")
@@ -236,10 +252,10 @@ async def test_what_cannot_be_deleted_is_told_and_tried_again(
             )
     with monkeypatch.context() as disk:
         disk.setattr(garbage, "remove_folder", broken)
-        for kind in KINDS:
+        for kind in ALL:
             await sources.of(kind).delete()
             await sources.of(kind).until(failed_to_delete(sources.world))
-    for kind in KINDS:
+    for kind in ALL:
         await sources.of(kind).gone()
 
 
