@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from controlplane.build import Binaries
 from fluvial.kube import kinds
@@ -66,11 +71,48 @@ async def _a_push_becomes_objects(folder: Path, options: dev.DevOptions) -> None
         url = f"http://{_address(environment.folder)}{receiver['status']['webhookPath']}"
         _hook(repo, url)
 
-        repo.commit(_files("two"))  # pushes
+        async with _listener() as (address, told):
+            await _tell(client, address)
+            repo.commit(_files("two"))  # pushes
 
-        await _is_applied(client, "two")
+            await _is_applied(client, "two")
+            await _is_told(told)
         source = await client.get(kinds.GIT_REPOSITORY, _KEY)
         assert source["spec"]["interval"] == "1h"
+
+
+@asynccontextmanager
+async def _listener() -> AsyncIterator[tuple[str, list[JsonObject]]]:
+    """A service that is told: its address, and what it was told."""
+    told: list[JsonObject] = []
+
+    async def take(request: web.Request) -> web.Response:
+        told.append(await request.json())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server()
+    yield str(server.make_url("/")), told
+    await server.close()
+
+
+async def _tell(client: KubeClient, address: str) -> None:
+    await _apply(client, kinds.PROVIDER, spec={"type": "generic", "address": address})
+    sources = [{"kind": "Kustomization", "name": "*"}]
+    spec = {"providerRef": {"name": "app"}, "eventSources": sources}
+    await _apply(client, kinds.ALERT, spec=spec)
+
+
+async def _is_told(told: list[JsonObject]) -> None:
+    """The Alert's service hears that the Kustomization is done, and of which revision."""
+    async with asyncio.timeout(30):
+        while not any(event["reason"] == "ReconciliationSucceeded" for event in told):
+            await asyncio.sleep(0.02)
+    event = next(event for event in told if event["reason"] == "ReconciliationSucceeded")
+    assert event["involvedObject"]["kind"] == "Kustomization"
+    assert event["metadata"]["revision"].startswith("main@sha1:")
 
 
 def _files(value: str) -> dict[str, str | None]:

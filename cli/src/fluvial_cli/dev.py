@@ -40,12 +40,12 @@ __all__ = [
     "says_ready",
 ]
 
-CONTROLLERS = ("source-controller", "kustomize-controller", "notification-controller")
+CONTROLLERS = ("notification-controller", "source-controller", "kustomize-controller")
 """The controllers that are written, in the order in which they start."""
 
 SYSTEM_NAMESPACE = "flux-system"
 _FIELD_MANAGER = "fluvial-dev"
-_OWN_GIT = "--allow-outbound=127.0.0.0/8"  # the Git server of the demo is on this machine
+_OWN_MACHINE = "--allow-outbound=127.0.0.0/8"  # where the Git server of the demo is
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,12 @@ async def dev_environment(options: DevOptions) -> AsyncIterator[Environment]:
             await kube_config.load_client(kubeconfig=kubeconfig, user_agent="fluvial-dev")
         )
         await install(client)
+        events = ""
         for name in options.controllers:
-            await processes.start(
-                Program(
-                    name,
-                    _controller_argv(name, kubeconfig, folder),
-                    folder / "logs" / f"{name}.log",
-                ),
-                is_ready=says_ready,
-            )
+            log = folder / "logs" / f"{name}.log"
+            argv = _controller_argv(name, kubeconfig, folder, events=events)
+            await processes.start(Program(name, argv, log), is_ready=says_ready)
+            events = events or _events_address(log)
         yield Environment(kubeconfig, folder, client, processes, repository)
 
 
@@ -231,7 +228,15 @@ def _tests_folder() -> Path:
     return tests
 
 
-def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
+def _events_address(log: Path) -> str:
+    """Where the controller that has just become ready takes events, or ``""``."""
+    lines = log.read_bytes().splitlines()
+    ready = orjson.loads(next(line for line in lines if says_ready(line)))
+    address = ready.get("eventsAddr")
+    return f"http://{address}/" if address else ""
+
+
+def _controller_argv(name: str, kubeconfig: Path, folder: Path, *, events: str) -> list[str]:
     argv = [
         sys.executable,
         "-m",
@@ -241,11 +246,18 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path) -> list[str]:
         "--metrics-addr=127.0.0.1:0",
     ]
     if name == "notification-controller":
-        return [*argv, "--receiverAddr=127.0.0.1:0", "--events-addr=127.0.0.1:0"]
+        return [
+            *argv,
+            "--receiverAddr=127.0.0.1:0",
+            "--events-addr=127.0.0.1:0",
+            _OWN_MACHINE,
+        ]
+    if events:
+        argv.append(f"--events-addr={events}")
     data = folder / name
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":
-        return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_GIT]
+        return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_MACHINE]
     return [*argv, f"--cache-path={data}", "--feature-gates=ExternalArtifact=true"]
 
 
