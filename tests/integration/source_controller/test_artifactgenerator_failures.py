@@ -204,6 +204,7 @@ async def test_a_source_that_is_not_there_is_waited_for(
     await world.generator(sources=[SOURCE], artifacts=[WEB])
     obj = await world.until_failed("SourceFetchFailed", "gen")
     assert "ExternalArtifact 'apps/mono' is not there" in condition(obj, "Ready")["message"]
+    assert condition(obj, "Reconciling")["reason"] == "ProgressingWithRetry"
 
     await shelf.write("mono", None)
     await world.until(lambda obj: "no artifact yet" in condition(obj, "Ready")["message"], "gen")

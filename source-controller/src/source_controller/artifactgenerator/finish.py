@@ -127,7 +127,8 @@ class Finish:
             run.stalled(failure.reason, message)
         else:
             run.clear(conditions.STALLED)
-            if conditions.get_condition(run.conditions, conditions.RECONCILING) is not None:
+            is_working = conditions.get_condition(run.conditions, conditions.RECONCILING)
+            if before is None or is_working is not None:
                 run.reconciling(PROGRESSING_WITH_RETRY, _IN_PROGRESS)
         self._mark_request(run)
         await self._writer.write(run)

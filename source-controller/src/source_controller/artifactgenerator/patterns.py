@@ -132,8 +132,8 @@ class _Translation:
 
     def _deep_part(self, char: str) -> str | None:
         """What only deep patterns have; ``None`` for all else."""
-        if char == "/" and self._is_any_folder(self._at + 1) and self._ends(self._at + 3):
-            self._at += 3
+        if char == "/" and (end := self._end_of_anything(self._at + 1)):
+            self._at = end
             return "(?:/.*)?"
         if char == "*" and self._is_any_folder(self._at):
             is_last = self._ends(self._at + 2)
@@ -164,6 +164,14 @@ class _Translation:
         return (
             begins and self._pattern.startswith("**", at) and (after == "/" or self._ends(at + 2))
         )
+
+    def _end_of_anything(self, at: int) -> int:
+        """Where the pattern ends, if from there on it is nothing but ``**``; else 0."""
+        while self._is_any_folder(at):
+            if self._ends(at + 2):
+                return at + 2
+            at += 3
+        return 0
 
     def _ends(self, at: int) -> bool:
         """Whether the pattern, or the alternative in braces, ends there."""

@@ -1,6 +1,6 @@
 """What every kind of source shares. A kind is its own steps, and one registration.
 
-    kind ......... SourceKind(resource, reconcile, connect, indexes)     what the controller runs
+    kind ......... SourceKind(resource, reconcile, connect, indexes, stored_as)  what is run
                    Wiring(own, everyone, queue, other)                   what triggers are made of
     tools ........ Tools(client, storage, events, clock, log, work, ...) what a kind is built with
                    .writer(resource, summary) -> StatusWriter
@@ -19,6 +19,7 @@
                    .store_file(run, file, revision=, filename=, metadata=None)
                    .up_to_date(run, revision)  the event that nothing had to be stored
     work ......... async with work_folder(tools.work, run) as folder      also run.folder
+                   async with make_folder(tools.work, namespace, prefix=) as folder
     secrets ...... await read_secret(client, key, field="spec.secretRef") -> dict[str, bytes]
                    auth_failed(message) -> StepFailed
     address ...... parse_address(url, schemes=) -> Address(url, scheme, user, password)
