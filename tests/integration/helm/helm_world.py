@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec import Raw
 
 from fluvial.helm.release import ChartMetadata, Info, Release
@@ -18,7 +19,10 @@ from fluvial.objects import JsonObject
 from harness.helm import HelmSdk, helm_sdk
 from integration.apply.apply_world import World
 
-__all__ = ["HelmWorld", "release", "small_chart"]
+__all__ = ["ON_DEVCLUSTER", "HelmWorld", "release", "small_chart"]
+
+ON_DEVCLUSTER = pytest.mark.parametrize("world", ["devcluster"], indirect=True)
+"""For tests whose way with the API server is asked of the real one by others."""
 
 _TEMPLATE = """\
 apiVersion: v1

@@ -16,7 +16,7 @@ from fluvial.kube.kinds import SECRET
 from fluvial.kube.resource import Resource
 from integration.apply.apply_world import CONFIG_MAPS
 from integration.helm.actions import Actions, actions, config_map, job
-from integration.helm.helm_world import HelmWorld
+from integration.helm.helm_world import ON_DEVCLUSTER, HelmWorld
 
 _FILES = {
     "a.yaml": config_map("a", k="1", other="1"),
@@ -44,6 +44,7 @@ async def _detect(act: Actions, release: Release, *rules: DriftIgnoreRule) -> Dr
     return await detect_drift(act.target, release, IgnoreRules(rules))
 
 
+@ON_DEVCLUSTER
 async def test_what_is_as_released_has_not_drifted(act: Actions) -> None:
     release = await act.install(_FILES)
     await _change(act, "a", {"metadata": {"labels": {"mine": "x"}}, "data": {"added": "1"}})
@@ -100,6 +101,7 @@ async def test_ignored_paths_stay_as_they_are(act: Actions) -> None:
     assert await _detect(act, release, whole) == DriftReport()
 
 
+@ON_DEVCLUSTER
 @pytest.mark.parametrize("place", ["labels", "annotations"])
 async def test_objects_can_be_left_out(act: Actions, place: str) -> None:
     release = await act.install(_FILES)
@@ -109,6 +111,7 @@ async def test_objects_can_be_left_out(act: Actions, place: str) -> None:
     assert await _detect(act, release) == DriftReport()
 
 
+@ON_DEVCLUSTER
 async def test_what_cannot_be_compared_or_corrected_is_told(act: Actions) -> None:
     release = await act.install(_FILES)
     await _change(act, "a", {"data": {"k": "2"}})

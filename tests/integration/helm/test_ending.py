@@ -20,7 +20,7 @@ from fluvial.kube.kinds import CRD
 from fluvial.objects import JsonObject, ObjectKey
 from integration.apply.apply_world import CONFIG_MAPS
 from integration.helm.actions import JOBS, QUICK, Actions, actions, config_map, job
-from integration.helm.helm_world import HelmWorld
+from integration.helm.helm_world import ON_DEVCLUSTER, HelmWorld
 
 _UNINSTALL = options.UninstallOptions(timeout=10.0)
 _TEST = options.TestOptions(timeout=10.0)
@@ -55,6 +55,7 @@ async def test_an_uninstall_leaves_nothing_but_what_is_kept(act: Actions) -> Non
         await act.ending.uninstall("app", _UNINSTALL)
 
 
+@ON_DEVCLUSTER
 async def test_hooks_of_an_uninstall_run_before_and_after(act: Actions) -> None:
     await act.install(
         {
@@ -126,6 +127,7 @@ _TESTS = {
 }
 
 
+@ON_DEVCLUSTER
 async def test_results_of_tests_are_in_the_record(act: Actions) -> None:
     await act.install(_TESTS)
 
@@ -139,6 +141,7 @@ async def test_results_of_tests_are_in_the_record(act: Actions) -> None:
     }
 
 
+@ON_DEVCLUSTER
 async def test_tests_can_be_selected(act: Actions) -> None:
     await act.install(_TESTS)
     filters = (helm_actions.TestFilter(name="bad", exclude=True),)
@@ -196,6 +199,7 @@ async def test_definitions_are_made_left_or_replaced(act: Actions) -> None:
         await act.world.world.admin.delete(CRD, key)
 
 
+@ON_DEVCLUSTER
 async def test_definitions_must_be_objects(act: Actions) -> None:
     files = [CustomResource("crds/x.yaml", "chart/crds/x.yaml", "text")]
 
@@ -203,6 +207,7 @@ async def test_definitions_must_be_objects(act: Actions) -> None:
         await apply_crds(act.target, files, policy="Create", waits=act.waits)
 
 
+@ON_DEVCLUSTER
 async def test_the_inventory_lists_what_was_released(act: Actions) -> None:
     release = await act.install(
         {

@@ -14,7 +14,7 @@ from fluvial.helm.release import Status
 from fluvial.kube.discovery import NoMatch
 from integration.apply.apply_world import CONFIG_MAPS
 from integration.helm.actions import JOBS, QUICK, Actions, actions, config_map, job
-from integration.helm.helm_world import HelmWorld
+from integration.helm.helm_world import ON_DEVCLUSTER, HelmWorld
 
 _KEEP = {"helm.sh/resource-policy": "keep"}
 
@@ -79,6 +79,7 @@ async def test_what_is_others_is_not_taken_unless_it_may(act: Actions) -> None:
     assert await act.data("a") == {"k": "mine"}
 
 
+@ON_DEVCLUSTER
 async def test_a_name_in_use_is_refused(act: Actions) -> None:
     await act.install({"a.yaml": config_map("a")})
 
@@ -87,6 +88,7 @@ async def test_a_name_in_use_is_refused(act: Actions) -> None:
     assert await act.statuses() == {1: "deployed"}
 
 
+@ON_DEVCLUSTER
 async def test_a_failed_release_can_be_replaced(act: Actions) -> None:
     bad = {"a.yaml": config_map("a") + "nonsense: true\n"}
     with pytest.raises(ActionFailed):
@@ -106,6 +108,7 @@ async def test_unknown_fields_are_refused(act: Actions) -> None:
     assert await act.names() == set()
 
 
+@ON_DEVCLUSTER
 @pytest.mark.parametrize(
     ("text", "error"),
     [
@@ -164,6 +167,7 @@ async def test_what_is_not_ready_in_time_fails(act: Actions) -> None:
     assert await act.statuses() == {1: "failed"}
 
 
+@ON_DEVCLUSTER
 async def test_nobody_waits_who_must_not(act: Actions) -> None:
     release = await act.install({"d.yaml": _PENDING}, replace(QUICK, wait=False))
 
@@ -200,6 +204,7 @@ async def test_hooks_run_in_their_order_and_are_deleted_as_they_say(act: Actions
     assert await act.world.world.names(JOBS) == {"first", "last"}
 
 
+@ON_DEVCLUSTER
 async def test_a_failed_hook_ends_the_action(act: Actions) -> None:
     files = {
         "a.yaml": config_map("a"),
@@ -223,6 +228,7 @@ async def test_a_failed_hook_ends_the_action(act: Actions) -> None:
     assert await act.world.world.names(JOBS) == set()
 
 
+@ON_DEVCLUSTER
 async def test_hooks_can_be_left_out(act: Actions) -> None:
     files = {"a.yaml": config_map("a"), "1.yaml": job("bad", hook="pre-install", fails=True)}
     release = await act.install(files, replace(QUICK, hooks=False))
