@@ -188,6 +188,8 @@ BROKEN: dict[str, tuple[dict[str, str], str]] = {
     "version": ({"version": "^2", "repository": "file://../lib"}, "is not in the range"),
     "range": ({"version": "no range", "repository": "file://../lib"}, "asks for no range"),
     "address": ({"version": "1", "repository": "http://169.254.169.254/x"}, "169.254.169.254"),
+    "scheme": ({"version": "1", "repository": "s3://robot:topsecret@x/y"}, "'x/y' is no address"),
+    "login": ({"version": "1", "repository": "http://robot:topsecret@127.0.0.1:1/"}, "127.0.0.1"),
 }
 
 
@@ -204,6 +206,7 @@ async def test_dependencies_that_cannot_be_had(world: ChartWorld) -> None:
         obj = await world.until_failed("DependencyBuildError", name)
         assert condition(obj, "BuildFailed")["status"] == "True"
         assert problem in condition(obj, "Ready")["message"], name
+        assert "topsecret" not in str(obj)
         assert not condition(obj, "Stalled")
 
 

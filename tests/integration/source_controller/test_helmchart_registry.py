@@ -124,6 +124,10 @@ async def test_an_address_that_is_not_of_a_registry(world: World) -> None:
     obj = await world.until_failed("Failed")
 
     assert condition(obj, "Stalled")["reason"] == "Failed"
+    await world.helm_repository(url="oci://robot:topsecret@registry.example/charts", type="oci")
+    await world.chart(version="1.x")
+    obj = await world.until_failed("Failed")
+    assert "topsecret" not in str(obj)
 
 
 async def test_credentials_of_a_registry(world: World, fake: FakeRegistry) -> None:

@@ -187,7 +187,7 @@ class HttpCharts:
                 return url.with_user(None).with_fragment(None)
         except ValueError:
             pass
-        raise PullFailed(f"the index has no valid address for the chart: {reference[:200]!r}")
+        raise PullFailed("the index has no valid address for the chart")
 
     def _joined(self, reference: str) -> yarl.URL:
         if urlsplit(reference).scheme:

@@ -38,7 +38,7 @@ from source_controller.oci.registries import Registries
 from source_controller.source import reasons as common
 from source_controller.source.once import Once
 from source_controller.source.run import StepFailed
-from source_controller.web.access import Access
+from source_controller.web.access import Access, shown
 from source_controller.web.client import AccessRefused, WebClient, WebError
 from source_controller.web.tls import InvalidTls
 
@@ -126,7 +126,7 @@ class Opener:
         if not spec.url.startswith(SCHEME):
             raise _bad_client(f"the URL of a repository of type oci must begin with {SCHEME}")
         try:
-            target = Repository.parse(f"{spec.url.removeprefix(SCHEME).rstrip('/')}/{asker.chart}")
+            target = Repository.parse_url(f"{spec.url.rstrip('/')}/{asker.chart}")
         except InvalidReference as error:
             raise _bad_client(str(error)) from error
         access = await self._shared.accesses.read(asker.namespace, spec, target)
@@ -176,7 +176,8 @@ class Opener:
         """
         wanted = _normal(url)
         if not wanted.startswith(("http://", "https://", SCHEME)):
-            raise PullFailed(f"the repository {url[:200]!r} is no address: aliases are not known")
+            name = url.rpartition("@")[2]  # nobody's user and password
+            raise PullFailed(f"the repository {name[:200]!r} is no address: aliases are not known")
         found = await self._find(wanted, asker.namespace)
         if found is None:
             spec = HelmRepositorySpec(url=wanted, timeout=_TIMEOUT)
@@ -231,7 +232,7 @@ class Opener:
                     room.folder, source=names[0], target=names[1], namespace=room.namespace
                 )
             except InvalidIndex as error:
-                raise PullFailed(f"the index of {spec.url} cannot be read: {error}") from error
+                raise PullFailed(f"the index {shown(url)} cannot be read: {error}") from error
             target = self._shared.work / _FOLDER / names[1]
 
             def publish(stop: StopFlag) -> tar.PackResult:

@@ -25,7 +25,7 @@ from source_controller.oci.errors import (
 )
 from source_controller.oci.layers import select_layer
 from source_controller.oci.manifests import Descriptor, Manifest
-from source_controller.oci.reference import SCHEME, Repository, check_tag, parse_digest
+from source_controller.oci.reference import Repository, check_tag, parse_digest
 from source_controller.oci.registries import Registries, trust_domain
 from source_controller.oci.registry import RepositoryClient
 from source_controller.oci.tags import HELM_CHART_LAYER
@@ -111,7 +111,7 @@ class RegistryCharts:
         """
         path, colon, tag = address.rpartition(":")
         if not colon or "/" in tag:
-            raise PullFailed(f"the address of the chart has no tag: {address[:200]!r}")
+            raise PullFailed("the address of the chart has no tag")
         repository = _repository(path)
         async with self._asking(repository.registry), self._client(repository) as client:
             digest = await self._digest(client, tag)
@@ -188,7 +188,7 @@ class RegistryCharts:
 
 def _repository(url: str) -> Repository:
     try:
-        return Repository.parse(url.removeprefix(SCHEME))
+        return Repository.parse_url(url)
     except InvalidReference as error:
         raise PullFailed(str(error)) from error
 
