@@ -114,7 +114,7 @@ def _gist(obj: JsonObject) -> JsonObject:
 
 
 async def _objects(act: Actions) -> dict[str, JsonObject]:
-    found = {}
+    found: dict[str, JsonObject] = {}
     for resource in _RESOURCES:
         page = await act.world.world.admin.list_all(resource, namespace=act.world.namespace)
         found |= {

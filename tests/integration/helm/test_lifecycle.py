@@ -80,6 +80,16 @@ async def test_what_is_others_is_not_taken_unless_it_may(act: Actions) -> None:
 
 
 @ON_DEVCLUSTER
+@pytest.mark.parametrize("name", ["", "App", "a_b", "a,b=c", "../a", "-a", "a.", "a" * 54])
+async def test_what_is_no_name_is_refused(act: Actions, name: str) -> None:
+    release = msgspec.structs.replace(await act.make({}, 1), name=name)
+
+    with pytest.raises(ActionRefused, match="is no name for a release"):
+        await act.lifecycle.install(release, QUICK)
+    assert await act.world.secrets() == {}
+
+
+@ON_DEVCLUSTER
 async def test_a_name_in_use_is_refused(act: Actions) -> None:
     await act.install({"a.yaml": config_map("a")})
 

@@ -11,6 +11,7 @@ client is refused by ``making.require_server_side``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from fluvial.apply.model import Target
@@ -31,6 +32,10 @@ from fluvial.objects import ObjectKey, ObjectRef
 
 __all__ = ["Lifecycle"]
 
+_NAME = re.compile(
+    r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*", re.ASCII
+)
+_LONGEST_NAME = 53
 _REUSABLE = frozenset({Status.UNINSTALLED, Status.FAILED})
 
 
@@ -85,11 +90,16 @@ class Lifecycle:
             The revision, deployed.
 
         Raises:
-            ActionRefused: the name is in use.
+            ActionRefused: the name is in use, or is none.
             OwnershipError, ManifestError, NoMatch, ApiError, StorageError: nothing was written.
             ActionFailed: the revision is stored as failed.
 
         """
+        if len(release.name) > _LONGEST_NAME or not _NAME.fullmatch(release.name):
+            raise ActionRefused(
+                f"{release.name[:100]!r} is no name for a release: use up to {_LONGEST_NAME} lower"
+                " case letters, digits, hyphens and dots"
+            )
         last = await self._name_is_free(release, options)
         objects = self._objects(release)
         located = await objects.locate(await objects_of(release.manifest))
