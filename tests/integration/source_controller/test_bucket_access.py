@@ -268,6 +268,30 @@ async def test_keys_for_a_user_of_ldap(world: BucketWorld, fake: FakeStorage) ->
     assert "wr0ng" not in str(obj)
 
 
+async def test_a_token_service_that_gives_nothing(world: BucketWorld, fake: FakeStorage) -> None:
+    access, key = "<AccessKeyId>a</AccessKeyId>", "<SecretAccessKey>b</SecretAccessKey>"
+    keys = [
+        access,
+        f"<AccessKeyId> </AccessKeyId>{key}",
+        f"{access}{key}<SessionToken>c\nX: y</SessionToken>",
+    ]
+    result = "AssumeRoleWithLDAPIdentityResult"
+    bodies = ["", "{}", "<html/>"]
+    bodies += [f"<R><{result}><Credentials>{k}</Credentials></{result}></R>" for k in keys]
+
+    async def hook(request: web.Request) -> web.Response:
+        assert request.method == "POST", "the storage is not asked"
+        return web.Response(text=bodies[int(request.path.strip("/"))])
+
+    fake.hook = hook
+    for number in range(len(bodies)):
+        sts = {"provider": "ldap", "endpoint": f"http://{fake.endpoint}/{number}"}
+        await world.bucket(f"app-{number}", endpoint=fake.endpoint, sts=sts)
+        obj = await world.until_failed("BucketOperationFailed", f"app-{number}")
+        message = condition(obj, "FetchFailed")["message"]
+        assert message.endswith("gave an answer without temporary keys")
+
+
 @pytest.mark.parametrize("values", [{"username": "robot"}, {"username": "", "password": "x"}])
 async def test_a_user_without_a_password_is_not_asked_for(
     values: dict[str, str], world: BucketWorld, fake: FakeStorage

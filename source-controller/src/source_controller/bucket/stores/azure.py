@@ -15,8 +15,8 @@ from yarl import URL
 from fluvial.clock import Clock
 from source_controller.bucket.stores import xml
 from source_controller.bucket.stores.endpoint import encode_path, encode_query
-from source_controller.bucket.stores.errors import Changed, InvalidAnswer, Refused, TooLarge
-from source_controller.bucket.stores.http import HttpBody, Requests, Sent
+from source_controller.bucket.stores.errors import InvalidAnswer, TooLarge
+from source_controller.bucket.stores.http import HttpBody, Make, Requests, Sent
 from source_controller.bucket.stores.model import Item
 
 __all__ = ["API_VERSION", "Authorize", "AzureStore"]
@@ -80,14 +80,8 @@ class AzureStore:
         """See ``model.Store``."""
         headers = {"If-Match": f'"{pinned.etag}"'} if pinned is not None else {}
         make = self._maker(key, {}, what=f"object {key!r}", headers=headers)
-        try:
-            async with self._requests.open(make) as response:
-                yield HttpBody(response)
-        except Refused as error:
-            if error.status == 412:
-                text = f"object {key!r} has changed"
-                raise Changed(text, status=412, code=error.code) from error
-            raise
+        async with self._requests.content(make, key=key) as response:
+            yield HttpBody(response)
 
     def _maker(
         self,
@@ -96,7 +90,7 @@ class AzureStore:
         *,
         what: str,
         headers: Mapping[str, str] | None = None,
-    ) -> Callable[[], Awaitable[Sent]]:
+    ) -> Make:
         path = f"/{encode_path(self._container, safe='')}" + (f"/{encode_path(key)}" if key else "")
         query = "&".join(filter(None, (encode_query(fields), self._sas)))
         url = URL(f"{self._base}{path}{'?' if query else ''}{query}", encoded=True)

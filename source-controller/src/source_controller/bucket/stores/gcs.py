@@ -20,10 +20,9 @@ from source_controller.bucket.stores.errors import (
     InvalidAnswer,
     NoBucket,
     NoObject,
-    Refused,
     TooLarge,
 )
-from source_controller.bucket.stores.http import HttpBody, Requests, Sent
+from source_controller.bucket.stores.http import HttpBody, Make, Requests, Sent
 from source_controller.bucket.stores.model import Item
 
 __all__ = ["GcsStore", "Token"]
@@ -77,16 +76,10 @@ class GcsStore:
         item = pinned or await self._look(key)
         fields = {"alt": "media", "ifGenerationMatch": item.version}
         make = self._maker(key, fields, what=f"object {key!r}")
-        try:
-            async with self._requests.open(make) as response:
-                if response.headers.get("X-Goog-Generation", item.version) != item.version:
-                    raise Changed(f"object {key!r} has changed", status=412)
-                yield HttpBody(response, etag=item.etag)
-        except Refused as error:
-            if error.status == 412:
-                text = f"object {key!r} has changed"
-                raise Changed(text, status=412, code=error.code) from error
-            raise
+        async with self._requests.content(make, key=key) as response:
+            if response.headers.get("X-Goog-Generation", item.version) != item.version:
+                raise Changed(f"object {key!r} has changed", status=412)
+            yield HttpBody(response, etag=item.etag)
 
     async def _look(self, key: str) -> Item:
         fields = {"fields": "name,etag,generation,size"}
@@ -96,9 +89,7 @@ class GcsStore:
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidAnswer(f"what is said of object {key!r} cannot be read") from error
 
-    def _maker(
-        self, key: str, fields: dict[str, str], *, what: str
-    ) -> Callable[[], Awaitable[Sent]]:
+    def _maker(self, key: str, fields: dict[str, str], *, what: str) -> Make:
         name = f"/{encode_path(key, safe='')}" if key else ""
         path = f"/storage/v1/b/{encode_path(self._bucket, safe='')}/o{name}"
         url = URL(f"{str(self._endpoint).rstrip('/')}{path}?{encode_query(fields)}", encoded=True)

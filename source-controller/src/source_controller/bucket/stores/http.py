@@ -20,6 +20,7 @@ from fluvial.clock import Clock
 from fluvial.net.errors import AddressDenied, net_error
 from source_controller.bucket.stores import xml
 from source_controller.bucket.stores.errors import (
+    Changed,
     InvalidAnswer,
     NoBucket,
     NoObject,
@@ -30,7 +31,7 @@ from source_controller.bucket.stores.errors import (
 )
 from source_controller.bucket.stores.model import Limits
 
-__all__ = ["HttpBody", "Requests", "Sent", "read_body"]
+__all__ = ["HttpBody", "Make", "Requests", "Sent", "read_body"]
 
 _BLOCK = 1 << 16
 _MAX_ERROR = 64 << 10
@@ -57,6 +58,10 @@ class Sent:
     body: bytes = field(default=b"", repr=False)
 
 
+Make = Callable[[], Awaitable[Sent]]
+"""Makes a request, for one attempt."""
+
+
 class Requests:
     """Asks one storage as one trust domain.
 
@@ -74,7 +79,7 @@ class Requests:
 
     @asynccontextmanager
     async def open(
-        self, make: Callable[[], Awaitable[Sent]], *, fine: frozenset[int] = frozenset({200})
+        self, make: Make, *, fine: frozenset[int] = frozenset({200})
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """An answer, its body yet to be read.
 
@@ -96,7 +101,29 @@ class Requests:
         finally:
             response.close()
 
-    async def read(self, make: Callable[[], Awaitable[Sent]], *, limit: int = 0) -> bytes:
+    @asynccontextmanager
+    async def content(self, make: Make, *, key: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An object that was asked for on a condition.
+
+        Args:
+            make: as for ``open``.
+            key: for errors.
+
+        Raises:
+            Changed: it does not meet the condition.
+            StoreError: as ``open``.
+
+        """
+        try:
+            async with self.open(make) as response:
+                yield response
+        except Refused as error:
+            if error.status != http.HTTPStatus.PRECONDITION_FAILED:
+                raise
+            text = f"object {key!r} has changed"
+            raise Changed(text, status=error.status, code=error.code) from error
+
+    async def read(self, make: Make, *, limit: int = 0) -> bytes:
         """A whole answer.
 
         Args:
@@ -110,9 +137,7 @@ class Requests:
         async with self.open(make) as response:
             return await read_body(response, limit or self.limits.max_answer)
 
-    async def _persist(
-        self, make: Callable[[], Awaitable[Sent]]
-    ) -> tuple[aiohttp.ClientResponse, Sent]:
+    async def _persist(self, make: Make) -> tuple[aiohttp.ClientResponse, Sent]:
         wait = _FIRST_WAIT
         for left in range(self.limits.attempts - 1, -1, -1):
             sent = await make()

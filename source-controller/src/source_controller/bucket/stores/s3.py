@@ -20,13 +20,12 @@ from fluvial.cloud.sigv4 import Signer
 from source_controller.bucket.stores import xml
 from source_controller.bucket.stores.endpoint import encode_path, encode_query
 from source_controller.bucket.stores.errors import (
-    Changed,
     InvalidAnswer,
     NoBucket,
     Refused,
     TooLarge,
 )
-from source_controller.bucket.stores.http import HttpBody, Requests, Sent
+from source_controller.bucket.stores.http import HttpBody, Make, Requests, Sent
 from source_controller.bucket.stores.model import Item
 
 __all__ = ["Keys", "S3Store"]
@@ -100,14 +99,8 @@ class S3Store:
         await self._find_region()
         headers = {"If-Match": f'"{pinned.etag}"'} if pinned is not None else {}
         make = self._maker(key, {}, what=f"object {key!r}", headers=headers)
-        try:
-            async with self._requests.open(make) as response:
-                yield HttpBody(response)
-        except Refused as error:
-            if error.status == 412:
-                text = f"object {key!r} has changed"
-                raise Changed(text, status=412, code=error.code) from error
-            raise
+        async with self._requests.content(make, key=key) as response:
+            yield HttpBody(response)
 
     async def _find_region(self) -> None:
         if self._region:
@@ -131,7 +124,7 @@ class S3Store:
 
     def _maker(
         self, key: str, fields: dict[str, str], *, what: str, headers: dict[str, str] | None = None
-    ) -> Callable[[], Awaitable[Sent]]:
+    ) -> Make:
         async def make() -> Sent:
             url = self._url(key, fields)
             keys = await self._keys()
