@@ -1,14 +1,13 @@
-"""The source step: from the spec to a checked-out tree."""
+"""The source step: from the spec to a checked-out tree, or to its archive."""
 
 from __future__ import annotations
 
+from fluvial.artifact.errors import ArtifactTooLarge
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.net.proxy import ProxyServer
 from fluvial.objects import ObjectKey
-from source_controller.git.client import EmptyRepository, GitClient, GitError, NotVerified
+from source_controller.git.client import EmptyRepository, GitError, NotVerified
 from source_controller.git.model import (
     Auth,
-    Checkout,
     CheckoutRequest,
     Limits,
     Reference,
@@ -18,6 +17,7 @@ from source_controller.gitrepository.auth import SCHEMES
 from source_controller.gitrepository.providers import Asked, Providers
 from source_controller.gitrepository.reasons import EMPTY_GIT_REPOSITORY, GIT_OPERATION_FAILED
 from source_controller.gitrepository.run import GitRun
+from source_controller.gitrepository.sharing import Checkouts, Fetched, Wish
 from source_controller.gitrepository.verifying import VerifyStep
 from source_controller.source import reasons
 from source_controller.source.address import Address, parse_address
@@ -34,7 +34,7 @@ class SourceStep:
 
     Args:
         tools: its client reads Secrets, live, in the object's own namespace.
-        git: the fetch.
+        checkouts: the fetches.
         identities: credentials of providers.
         writer: for progress.
         limits: of one repository.
@@ -44,25 +44,27 @@ class SourceStep:
     def __init__(
         self,
         tools: Tools,
-        git: GitClient,
+        checkouts: Checkouts,
         *,
         identities: CloudIdentities,
         writer: StatusWriter,
         limits: Limits,
     ) -> None:
         self._client = tools.client
-        self._git = git
+        self._checkouts = checkouts
         self._providers = Providers(identities)
         self._verifying = VerifyStep(tools.client, tools.events)
         self._writer = writer
         self._limits = limits
 
-    async def run(self, run: GitRun) -> Checkout:
-        """Check out into ``run.work``; the result is ``unchanged`` if there is nothing to do.
+    async def run(self, run: GitRun) -> Fetched:
+        """Fetch; its checkout is ``unchanged`` if there is nothing to do.
+
+        An object with includes has its tree in ``run.work``; others have an archive.
 
         Raises:
-            StepFailed: ``URLInvalid``, ``GitOperationFailed`` or ``EmptyGitRepository``; and as
-                ``Providers`` and ``VerifyStep`` say.
+            StepFailed: ``URLInvalid``, ``GitOperationFailed``, ``EmptyGitRepository`` or
+                ``ArchiveOperationFailed``; and as ``Providers`` and ``VerifyStep`` say.
 
         """
         address = parse_address(run.obj.spec.url, schemes=SCHEMES)
@@ -72,12 +74,13 @@ class SourceStep:
         auth = await self._providers.auth(Asked(namespace, spec, address, secret, proxy))
         verification = await self._verifying.wanted(run)
         request = self._request(run, address, auth, verification)
-        checkout = await self._checkout(run, request, proxy)
+        fetched = await self._fetch(run, Wish(request, namespace, proxy, spec.ignore))
+        checkout = fetched.checkout
         run.clear(reasons.FETCH_FAILED)
         self._verifying.report(run, verification, checkout)
         if not checkout.unchanged and not _has_revision(run, checkout.revision):
             await self._announce(run, checkout.revision)
-        return checkout
+        return fetched
 
     async def _announce(self, run: GitRun, revision: str) -> None:
         message = f"new upstream revision '{revision}'"
@@ -122,11 +125,12 @@ class SourceStep:
             limits=self._limits,
         )
 
-    async def _checkout(
-        self, run: GitRun, request: CheckoutRequest, proxy: ProxyServer | None
-    ) -> Checkout:
+    async def _fetch(self, run: GitRun, wish: Wish) -> Fetched:
         try:
-            return await self._git.checkout(request, namespace=run.key.namespace, proxy=proxy)
+            if run.obj.spec.include:
+                return await self._checkouts.own(wish)
+            max_age = 0.0 if run.asked else run.obj.spec.interval_seconds / 2
+            return await self._checkouts.shared(wish, max_age=max_age)
         except NotVerified as error:
             run.clear(reasons.FETCH_FAILED)
             raise self._verifying.refused(run, error) from error
@@ -137,6 +141,13 @@ class SourceStep:
                 reasons.FETCH_FAILED,
                 GIT_OPERATION_FAILED,
                 f"failed to checkout and determine revision: {error}",
+            ) from error
+        except (OSError, ArtifactTooLarge) as error:
+            text = error.strerror if isinstance(error, OSError) else str(error)
+            raise StepFailed(
+                reasons.STORAGE_OPERATION_FAILED,
+                reasons.ARCHIVE_OPERATION_FAILED,
+                f"unable to archive artifact to storage: {text}",
             ) from error
 
 

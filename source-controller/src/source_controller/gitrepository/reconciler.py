@@ -2,7 +2,8 @@
 
     (source.reconciler) > includes > fetch > copy includes > archive
 
-Every step works on the ``GitRun``.
+Every step works on the ``GitRun``. Objects of a namespace whose wishes are equal share a fetch and an
+archive, unless they include others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from source_controller.gitrepository import reasons, triggers
 from source_controller.gitrepository.fetching import SourceStep
 from source_controller.gitrepository.including import IncludeStep
 from source_controller.gitrepository.run import GitRun
+from source_controller.gitrepository.sharing import Checkouts
 from source_controller.gitrepository.storing import store
 from source_controller.source.finish import Success
 from source_controller.source.kind import SourceKind
@@ -47,18 +49,26 @@ def git_repository(
         max_entries=limits.max_entries,
     )
     including = IncludeStep(tools.client, tools.storage, writer, unpack_limits)
-    fetching = SourceStep(tools, git, identities=identities, writer=writer, limits=limits)
+    checkouts = Checkouts(
+        tools.work,
+        git,
+        clock=tools.clock,
+        max_bytes=limits.max_tree_bytes,
+        algorithm=tools.storage.algorithm,
+    )
+    fetching = SourceStep(tools, checkouts, identities=identities, writer=writer, limits=limits)
     storing = ArtifactStep(tools, GIT_REPOSITORY.kind)
 
     async def steps(run: GitRun) -> Success:
         await including.look_up(run)
         async with work_folder(tools.work, run) as work:
-            checkout = await fetching.run(run)
+            fetched = await fetching.run(run)
+            checkout = fetched.checkout
             if checkout.unchanged:
                 run.stored(f"stored artifact for revision '{checkout.revision}'")
                 return _unchanged(checkout)
             await including.run(run, work / "tree")
-            await store(storing, run, checkout, work / "tree")
+            await store(storing, run, fetched, work / "tree")
         return _success(checkout)
 
     reconciler = SourceReconciler(

@@ -9,10 +9,11 @@ from fluvial.kube.client import KubeClient
 from source_controller.helm.index import InvalidIndex
 from source_controller.helmrepository.access import index_url, read_access
 from source_controller.helmrepository.reasons import FAILED, INDEXATION_FAILED
-from source_controller.helmrepository.sharing import Index, Indexes, IndexRequest
+from source_controller.helmrepository.sharing import Indexes, IndexRequest
 from source_controller.source import reasons
 from source_controller.source.run import Run, StatusWriter, StepFailed
 from source_controller.source.secrets import auth_failed
+from source_controller.source.shared import SharedFile
 from source_controller.web.access import shown
 from source_controller.web.client import WebError
 from source_controller.web.tls import InvalidTls
@@ -33,7 +34,7 @@ class FetchedIndex:
 
     revision: str
     url: str
-    index: Index | None
+    index: SharedFile | None
 
     @property
     def hex(self) -> str:
@@ -70,7 +71,7 @@ class SourceStep:
         request = IndexRequest(
             url, access.for_file(url), run.key.namespace, timeout=spec.timeout_seconds
         )
-        max_age = 0.0 if _asked(run) else run.answer_age
+        max_age = 0.0 if run.asked else run.answer_age
         try:
             served = await self._indexes.download(request, max_age=max_age)
         except InvalidTls as error:
@@ -90,7 +91,9 @@ class SourceStep:
         await self._announce(run, revision)
         return FetchedIndex(revision, shown(access.home), index)
 
-    async def _read(self, run: Run[HelmRepository], request: IndexRequest, served: Index) -> Index:
+    async def _read(
+        self, run: Run[HelmRepository], request: IndexRequest, served: SharedFile
+    ) -> SharedFile:
         try:
             return await self._indexes.read(request, served, run.folder)
         except InvalidIndex as error:
@@ -108,12 +111,6 @@ class SourceStep:
             run.set_true(reasons.ARTIFACT_OUTDATED, reasons.NEW_REVISION, message)
         run.progress(f"building artifact: {message}", drift=True)
         await self._writer.progress(run)
-
-
-def _asked(run: Run[HelmRepository]) -> bool:
-    """Whether somebody waits for what the repository serves now: by annotation or a new spec."""
-    observed = run.obj.status.observed_generation
-    return run.requested or bool(observed > 0 and observed != run.generation)
 
 
 def _disk_failed(error: OSError) -> StepFailed:

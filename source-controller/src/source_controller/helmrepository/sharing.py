@@ -24,11 +24,12 @@ from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from source_controller.helm.client import HelmJobs
 from source_controller.source.once import Once
+from source_controller.source.shared import SharedFile
 from source_controller.web.access import Access
 from source_controller.web.client import WebClient
 from source_controller.web.tls import Tls
 
-__all__ = ["Index", "IndexRequest", "Indexes"]
+__all__ = ["IndexRequest", "Indexes"]
 
 _FOLDER = ".indexes"
 _WINDOW_SECONDS = 2.0
@@ -70,30 +71,6 @@ class IndexRequest:
         return namespace, hasher.hexdigest()
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Index:
-    """A file with an index; it is there as long as this value is.
-
-    Attributes:
-        file: not to be written to.
-        packed: its size and digest.
-        written: when it was written, in nanoseconds.
-
-    """
-
-    file: Path
-    packed: tar.PackResult
-    written: int
-
-    def is_whole(self) -> bool:
-        """Whether nobody touched the file, which has names where others might."""
-        try:
-            found = self.file.stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (self.packed.size, self.written)
-
-
 class Indexes:
     """Fetches and reads indexes.
 
@@ -123,17 +100,17 @@ class Indexes:
         self._max_bytes = max_bytes
         self._algorithm = algorithm
         self._numbers = itertools.count()
-        self._files: weakref.WeakValueDictionary[tuple[object, ...], Index] = (
+        self._files: weakref.WeakValueDictionary[tuple[object, ...], SharedFile] = (
             weakref.WeakValueDictionary()
         )
-        self._downloads: Once[tuple[object, ...], Index] = Once(
+        self._downloads: Once[tuple[object, ...], SharedFile] = Once(
             clock,
             keep=_WINDOW_SECONDS,
             size=_MAX_KEPT,
             weigh=_weight,
             max_weight=_MAX_KEPT_BYTES,
         )
-        self._read: Once[tuple[object, ...], Index] = Once(
+        self._read: Once[tuple[object, ...], SharedFile] = Once(
             clock,
             keep=_KEEP_SECONDS,
             size=_MAX_KEPT,
@@ -141,7 +118,7 @@ class Indexes:
             max_weight=_MAX_KEPT_BYTES,
         )
 
-    async def download(self, request: IndexRequest, *, max_age: float) -> Index:
+    async def download(self, request: IndexRequest, *, max_age: float) -> SharedFile:
         """The index as it is served.
 
         Args:
@@ -156,7 +133,7 @@ class Indexes:
         key = (request.domain, request.url, request.timeout)
         return await _whole(self._downloads, key, lambda: self._download(request), max_age=max_age)
 
-    async def read(self, request: IndexRequest, served: Index, folder: Path) -> Index:
+    async def read(self, request: IndexRequest, served: SharedFile, folder: Path) -> SharedFile:
         """The index as it is stored.
 
         Args:
@@ -172,7 +149,7 @@ class Indexes:
         key = (request.namespace, request.domain, served.packed.digest)
         return await _whole(self._read, key, lambda: self._rewrite(served, folder, request))
 
-    async def _download(self, request: IndexRequest) -> Index:
+    async def _download(self, request: IndexRequest) -> SharedFile:
         target = await self._new_file()
         try:
             found = await self._web.download(
@@ -186,9 +163,9 @@ class Indexes:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return _index(target, tar.PackResult(found.size, found.digest, ()))
+        return SharedFile.of(target, tar.PackResult(found.size, found.digest, ()))
 
-    async def _rewrite(self, served: Index, folder: Path, request: IndexRequest) -> Index:
+    async def _rewrite(self, served: SharedFile, folder: Path, request: IndexRequest) -> SharedFile:
         await in_thread(lambda _: shutil.copyfile(served.file, folder / _DOWNLOADED))
         await self._jobs.rewrite_index(
             folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=request.namespace
@@ -209,7 +186,7 @@ class Indexes:
         if same is not None and same.is_whole():
             target.unlink(missing_ok=True)
             return same
-        made = self._files[key] = _index(target, packed)
+        made = self._files[key] = SharedFile.of(target, packed)
         return made
 
     async def _new_file(self) -> Path:
@@ -218,12 +195,12 @@ class Indexes:
 
 
 async def _whole(
-    once: Once[tuple[object, ...], Index],
+    once: Once[tuple[object, ...], SharedFile],
     key: tuple[object, ...],
-    make: Callable[[], Awaitable[Index]],
+    make: Callable[[], Awaitable[SharedFile]],
     *,
     max_age: float | None = None,
-) -> Index:
+) -> SharedFile:
     found = await once.get(key, make, max_age=max_age)
     if found.is_whole():
         return found
@@ -231,11 +208,5 @@ async def _whole(
     return await once.get(key, make, max_age=max_age)
 
 
-def _index(file: Path, packed: tar.PackResult) -> Index:
-    index = Index(file, packed, file.stat().st_mtime_ns)
-    weakref.finalize(index, file.unlink, missing_ok=True)
-    return index
-
-
-def _weight(index: Index) -> int:
+def _weight(index: SharedFile) -> int:
     return index.packed.size

@@ -157,6 +157,12 @@ class Run(Generic[ObjectT]):
         return self.obj.metadata.generation
 
     @property
+    def asked(self) -> bool:
+        """Whether somebody waits for what is there now: by annotation, or by a changed spec."""
+        observed = self.obj.status.observed_generation
+        return self.requested or bool(observed > 0 and observed != self.generation)
+
+    @property
     def folder(self) -> Path:
         """The folder for this run; only while it is open."""
         assert self.work is not None  # noqa: S101  # the steps open it first
