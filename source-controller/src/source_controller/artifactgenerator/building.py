@@ -13,6 +13,7 @@ from fluvial.api.meta import Artifact
 from fluvial.api.source_extensions import ExternalArtifactReference, OutputArtifact
 from fluvial.artifact.errors import ArtifactError
 from fluvial.artifact.threads import in_thread
+from fluvial.build.pace import Pace
 from fluvial.clock import format_time
 from fluvial.errors import FluvialError
 from fluvial.kube.kinds import EXTERNAL_ARTIFACT
@@ -152,12 +153,16 @@ class BuildStep:
             found = await self._jobs.discover(
                 making.work, making.trees[alias], pattern, namespace=making.run.key.namespace
             )
-            return pathpattern.render(pattern, outputs, found)
+            requests, pace = [], Pace()
+            for request in pathpattern.render(pattern, outputs, found):
+                requests.append(request)
+                await pace.breathe()
         except (PathPatternError, BuildFailed) as error:
             is_final = isinstance(error, PathPatternError) or error.is_final
             raise _build_failed(
                 f"failed to expand path pattern: {error}", kind="stalled" if is_final else "retry"
             ) from error
+        return requests
 
     async def _inputs(self, making: _Making, requests: Sequence[Request]) -> Sequence[str]:
         """What each artifact is made of; ``""`` where it is put together in any case."""

@@ -8,6 +8,7 @@ from fluvial.api.meta import Artifact
 from fluvial.api.source_extensions import ExternalArtifactReference
 from fluvial.artifact.errors import ArtifactError
 from fluvial.artifact.storage import Storage
+from fluvial.build.pace import Pace
 from fluvial.kube.kinds import EXTERNAL_ARTIFACT
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
@@ -68,11 +69,14 @@ class DriftCheck:
         for reference in inventory.values():
             if not await self.is_stored(reference):
                 return "ArtifactMissing"
-        in_place = inventory.keys() == existing.keys() and all(
-            self._is_in_place(run, reference, existing[name])
-            for name, reference in inventory.items()
-        )
-        return "" if in_place else "ExternalArtifactsChanged"
+        if inventory.keys() != existing.keys():
+            return "ExternalArtifactsChanged"
+        pace = Pace()
+        for name, reference in inventory.items():
+            await pace.breathe()
+            if not self._is_in_place(run, reference, existing[name]):
+                return "ExternalArtifactsChanged"
+        return ""
 
     @staticmethod
     def _spec_drift(run: GeneratorRun, sources_digest: str) -> str:

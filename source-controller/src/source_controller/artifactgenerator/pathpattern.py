@@ -7,7 +7,7 @@ what was captured in lower case, paths get it as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -112,15 +112,15 @@ def render(
     pattern: str,
     outputs: Sequence[OutputArtifact],
     found: Sequence[tuple[str, Mapping[str, str]]],
-) -> list[Request]:
-    """The artifacts of all folders that were found.
+) -> Iterator[Request]:
+    """The artifacts of all folders that were found, one after the other.
 
     Raises:
         PathPatternError: a value cannot be a label, a name cannot be an object's, two folders make
             the same name, a placeholder is unknown, or there are more than ``MAX_ARTIFACTS``.
 
     """
-    requests: list[Request] = []
+    count = 0
     owners: dict[str, str] = {}
     for folder, captured in found:
         labels = {name: value.lower() for name, value in captured.items()}
@@ -143,13 +143,12 @@ def render(
                     f" make an artifact {name!r}"
                 )
             owners[name] = folder
-            requests.append(request)
-    if len(requests) > MAX_ARTIFACTS:
-        raise PathPatternError(
-            f"pathPattern {pattern!r} makes {len(requests)} artifacts, and {MAX_ARTIFACTS} is the"
-            " most"
-        )
-    return requests
+            count += 1
+            if count > MAX_ARTIFACTS:
+                raise PathPatternError(
+                    f"pathPattern {pattern!r} makes more than {MAX_ARTIFACTS} artifacts"
+                )
+            yield request
 
 
 def _rendered(
