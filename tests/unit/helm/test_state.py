@@ -6,255 +6,242 @@ import itertools
 from dataclasses import replace
 from typing import Any, Literal
 
-import msgspec
 import pytest
 
-from fluvial.api import helm_status
 from fluvial.api.codec import decode
 from fluvial.api.helm import HelmRelease
-from fluvial.helm import history as past
 from fluvial.helm.facts import Action, Attempts, Drift, Facts, Kind, State, Step, Target
 from fluvial.helm.history import History
 from fluvial.helm.policy import Policy, Remedy
-from fluvial.helm.release import ChartMetadata, Info, Release, Status
+from fluvial.helm.release import Status
 from fluvial.helm.state import after_remediation, decide
+from unit.helm.state_cases import policy_with, snapshots
 
 _DEPLOYED = Status.DEPLOYED
 
 
-def _snapshots(*statuses: str) -> History:
-    """One for each status, the newest first; ``+`` and ``!`` mark tests that went well or not."""
-    count = len(statuses)
-    phases = {"+": "Succeeded", "!": "Failed"}
-    made = []
-    for index, status in enumerate(statuses):
-        info = Info(status=status.rstrip("+!"), last_deployed="2026-01-02T03:04:05Z")
-        release = Release(
-            name="app", version=count - index, info=info, metadata=ChartMetadata(name="c")
-        )
-        phase = phases.get(status[-1])
-        hooks = {"t": helm_status.TestHookStatus(phase=phase)} if phase else None
-        made.append(msgspec.structs.replace(past.snapshot_of(release), test_hooks=hooks))
-    return tuple(made)
-
-
-def _policy(**fields: Any) -> Policy:
-    """Keys of the upgrade's remedy may be given too; ``install`` has its own."""
-    remedy = {key: fields.pop(key) for key in list(fields) if key in Remedy.__slots__}
-    install = fields.pop("install", Remedy(**(remedy | {"strategy": "uninstall"})))
-    return Policy(install=install, upgrade=Remedy(**({"strategy": "rollback"} | remedy)), **fields)
-
-
 _INTACT, _LOST = Target.INTACT, Target.LOST
-_GOOD = _snapshots("deployed")
-_BAD = _snapshots("failed", "superseded")
+_GOOD = snapshots("deployed")
+_BAD = snapshots("failed", "superseded")
 
 
 @pytest.mark.parametrize(
     ("facts", "policy", "attempts", "state", "action"),
     [
-        (Facts(None), _policy(), Attempts(), State.ABSENT, Action.INSTALL),
-        (Facts(Status.UNINSTALLED), _policy(), Attempts(), State.ABSENT, Action.INSTALL),
-        (Facts(Status.UNINSTALLED, _GOOD), _policy(), Attempts(), State.ABSENT, Action.INSTALL),
+        (Facts(None), policy_with(), Attempts(), State.ABSENT, Action.INSTALL),
+        (Facts(Status.UNINSTALLED), policy_with(), Attempts(), State.ABSENT, Action.INSTALL),
+        (Facts(Status.UNINSTALLED, _GOOD), policy_with(), Attempts(), State.ABSENT, Action.INSTALL),
         (
             Facts(None),
-            _policy(),
+            policy_with(),
             Attempts("install", install_failures=1),
             State.ABSENT,
             Action.STALL_RETRIES,
         ),
         (
             Facts(None),
-            _policy(),
+            policy_with(),
             Attempts("install", install_failures=1, forced=True),
             State.ABSENT,
             Action.INSTALL,
         ),
         (
             Facts(None),
-            _policy(retries=-1),
+            policy_with(retries=-1),
             Attempts("install", install_failures=99),
             State.ABSENT,
             Action.INSTALL,
         ),
-        (Facts(Status.PENDING_INSTALL), _policy(), Attempts(), State.LOCKED, Action.UNLOCK),
-        (Facts(Status.PENDING_ROLLBACK, _GOOD), _policy(), Attempts(), State.LOCKED, Action.UNLOCK),
+        (Facts(Status.PENDING_INSTALL), policy_with(), Attempts(), State.LOCKED, Action.UNLOCK),
+        (
+            Facts(Status.PENDING_ROLLBACK, _GOOD),
+            policy_with(),
+            Attempts(),
+            State.LOCKED,
+            Action.UNLOCK,
+        ),
         (
             Facts(Status.UNINSTALLING, _GOOD),
-            _policy(),
+            policy_with(),
             Attempts(),
             State.INTERRUPTED,
             Action.FINISH_UNINSTALL,
         ),
-        (Facts(_DEPLOYED), _policy(), Attempts(), State.UNMANAGED, Action.UPGRADE),
-        (Facts(Status.FAILED), _policy(), Attempts(), State.UNMANAGED, Action.UPGRADE),
+        (Facts(_DEPLOYED), policy_with(), Attempts(), State.UNMANAGED, Action.UPGRADE),
+        (Facts(Status.FAILED), policy_with(), Attempts(), State.UNMANAGED, Action.UPGRADE),
         (
             Facts(_DEPLOYED, _GOOD, unobserved="other"),
-            _policy(),
+            policy_with(),
             Attempts(),
             State.UNMANAGED,
             Action.UPGRADE,
         ),
         (
             Facts(_DEPLOYED, _GOOD, difference="values"),
-            _policy(),
+            policy_with(),
             Attempts(),
             State.OUT_OF_SYNC,
             Action.UPGRADE,
         ),
         (
             Facts(_DEPLOYED, _GOOD, difference="values"),
-            _policy(retries=1),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=2),
             State.OUT_OF_SYNC,
             Action.STALL_RETRIES,
         ),
         (
             Facts(_DEPLOYED, _GOOD, difference="values"),
-            _policy(),
+            policy_with(),
             Attempts("upgrade", upgrade_failures=1, forced=True),
             State.OUT_OF_SYNC,
             Action.UPGRADE,
         ),
-        (Facts(_DEPLOYED, _GOOD), _policy(), Attempts(), State.IN_SYNC, Action.DONE),
-        (Facts(_DEPLOYED, _GOOD), _policy(), Attempts(forced=True), State.IN_SYNC, Action.UPGRADE),
-        (Facts(_DEPLOYED, _GOOD), _policy(tests=True), Attempts(), State.UNTESTED, Action.TEST),
+        (Facts(_DEPLOYED, _GOOD), policy_with(), Attempts(), State.IN_SYNC, Action.DONE),
         (
-            Facts(_DEPLOYED, _snapshots("deployed+")),
-            _policy(tests=True),
+            Facts(_DEPLOYED, _GOOD),
+            policy_with(),
+            Attempts(forced=True),
+            State.IN_SYNC,
+            Action.UPGRADE,
+        ),
+        (Facts(_DEPLOYED, _GOOD), policy_with(tests=True), Attempts(), State.UNTESTED, Action.TEST),
+        (
+            Facts(_DEPLOYED, snapshots("deployed+")),
+            policy_with(tests=True),
             Attempts("install"),
             State.IN_SYNC,
             Action.DONE,
         ),
         (
-            Facts(_DEPLOYED, _snapshots("deployed!")),
-            _policy(tests=True),
+            Facts(_DEPLOYED, snapshots("deployed!")),
+            policy_with(tests=True),
             Attempts("install", install_failures=1),
             State.FAILED,
             Action.STALL_RETRIES,
         ),
         (
-            Facts(_DEPLOYED, _snapshots("deployed!")),
-            _policy(tests=True, ignores_tests=True),
+            Facts(_DEPLOYED, snapshots("deployed!")),
+            policy_with(tests=True, ignores_tests=True),
             Attempts("install", install_failures=1),
             State.IN_SYNC,
             Action.DONE,
         ),
         (
-            Facts(_DEPLOYED, _snapshots("deployed!")),
-            _policy(tests=True),
+            Facts(_DEPLOYED, snapshots("deployed!")),
+            policy_with(tests=True),
             Attempts(),
             State.IN_SYNC,
             Action.DONE,
         ),
         (
             Facts(_DEPLOYED, _GOOD),
-            _policy(detects_drift=True),
+            policy_with(detects_drift=True),
             Attempts(),
             State.NOT_COMPARED,
             Action.COMPARE,
         ),
         (
             Facts(_DEPLOYED, _GOOD, drift=Drift.FOUND),
-            _policy(detects_drift=True),
+            policy_with(detects_drift=True),
             Attempts(),
             State.DRIFTED,
             Action.TELL_DRIFT,
         ),
         (
             Facts(_DEPLOYED, _GOOD, drift=Drift.FOUND),
-            _policy(detects_drift=True, corrects_drift=True),
+            policy_with(detects_drift=True, corrects_drift=True),
             Attempts(),
             State.DRIFTED,
             Action.CORRECT_DRIFT,
         ),
         (
             Facts(_DEPLOYED, _GOOD, drift=Drift.FOUND),
-            _policy(),
+            policy_with(),
             Attempts(),
             State.IN_SYNC,
             Action.DONE,
         ),
-        (Facts(Status.FAILED, _BAD), _policy(), Attempts(), State.FAILED, Action.UPGRADE),
+        (Facts(Status.FAILED, _BAD), policy_with(), Attempts(), State.FAILED, Action.UPGRADE),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(),
+            policy_with(),
             Attempts("upgrade"),
             State.FAILED,
             Action.UPGRADE,
         ),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(),
+            policy_with(),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.STALL_RETRIES,
         ),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(retries=1),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.CHECK_TARGET,
         ),
         (
             Facts(Status.FAILED, _BAD, target=_INTACT),
-            _policy(retries=1),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.ROLLBACK,
         ),
         (
             Facts(Status.FAILED, _BAD, target=_INTACT),
-            _policy(undoes_last=True),
+            policy_with(undoes_last=True),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.ROLLBACK,
         ),
         (
             Facts(Status.FAILED, _BAD, target=_LOST),
-            _policy(retries=1),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.UPGRADE,
         ),
         (
-            Facts(Status.FAILED, _snapshots("failed"), target=_INTACT),
-            _policy(retries=1),
+            Facts(Status.FAILED, snapshots("failed"), target=_INTACT),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.STALL_NO_TARGET,
         ),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(retries=1, strategy="uninstall"),
+            policy_with(retries=1, strategy="uninstall"),
             Attempts("upgrade", upgrade_failures=1),
             State.FAILED,
             Action.UNINSTALL,
         ),
         (
-            Facts(Status.FAILED, _snapshots("failed")),
-            _policy(retries=1),
+            Facts(Status.FAILED, snapshots("failed")),
+            policy_with(retries=1),
             Attempts("install", install_failures=1),
             State.FAILED,
             Action.UNINSTALL,
         ),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(retries=1),
+            policy_with(retries=1),
             Attempts("upgrade", upgrade_failures=1, forced=True),
             State.FAILED,
             Action.UPGRADE,
         ),
         (
             Facts(Status.FAILED, _BAD),
-            _policy(retry_seconds=60.0),
+            policy_with(retry_seconds=60.0),
             Attempts("upgrade", upgrade_failures=9),
             State.FAILED,
             Action.UPGRADE,
         ),
-        (Facts(Status.SUPERSEDED, _GOOD), _policy(), Attempts(), State.ERROR, Action.ERROR),
-        (Facts(Status.UNKNOWN, _GOOD), _policy(), Attempts(), State.ERROR, Action.ERROR),
+        (Facts(Status.SUPERSEDED, _GOOD), policy_with(), Attempts(), State.ERROR, Action.ERROR),
+        (Facts(Status.UNKNOWN, _GOOD), policy_with(), Attempts(), State.ERROR, Action.ERROR),
     ],
 )
 def test_by_example(
@@ -266,9 +253,9 @@ def test_by_example(
 
 
 def test_what_is_not_ours_loses_its_history_and_may_be_adopted() -> None:
-    step = decide(Facts(_DEPLOYED, _BAD, unobserved="x"), _policy(), Attempts())
-    forced = decide(Facts(_DEPLOYED), _policy(), Attempts(forced=True))
-    failed = decide(Facts(Status.FAILED), _policy(), Attempts())
+    step = decide(Facts(_DEPLOYED, _BAD, unobserved="x"), policy_with(), Attempts())
+    forced = decide(Facts(_DEPLOYED), policy_with(), Attempts(forced=True))
+    failed = decide(Facts(Status.FAILED), policy_with(), Attempts())
 
     assert (step.history, step.adopt_if_same, step.reason) == ((), True, "x")
     assert not forced.adopt_if_same
@@ -278,18 +265,18 @@ def test_what_is_not_ours_loses_its_history_and_may_be_adopted() -> None:
 @pytest.mark.parametrize(
     ("policy", "attempts", "action"),
     [
-        (_policy(), Attempts(), Action.REQUEUE),
-        (_policy(retries=1), Attempts("upgrade", upgrade_failures=1), Action.REQUEUE),
-        (_policy(retries=1), Attempts("upgrade", upgrade_failures=2), Action.STALL_RETRIES),
+        (policy_with(), Attempts(), Action.REQUEUE),
+        (policy_with(retries=1), Attempts("upgrade", upgrade_failures=1), Action.REQUEUE),
+        (policy_with(retries=1), Attempts("upgrade", upgrade_failures=2), Action.STALL_RETRIES),
         (
-            _policy(strategy="uninstall"),
+            policy_with(strategy="uninstall"),
             Attempts("upgrade", upgrade_failures=9),
             Action.REQUEUE,
         ),
-        (_policy(), Attempts("install", install_failures=1), Action.STALL_RETRIES),
-        (_policy(retries=-1), Attempts("install", install_failures=9), Action.REQUEUE),
+        (policy_with(), Attempts("install", install_failures=1), Action.STALL_RETRIES),
+        (policy_with(retries=-1), Attempts("install", install_failures=9), Action.REQUEUE),
         (
-            _policy(retry_seconds=30.0),
+            policy_with(retry_seconds=30.0),
             Attempts("install", install_failures=9),
             Action.RETRY_LATER,
         ),
@@ -304,9 +291,9 @@ def test_a_round_ends_after_a_failure_was_undone(
 @pytest.mark.parametrize(
     ("policy", "attempts", "action"),
     [
-        (_policy(), Attempts(), Action.REQUEUE),
-        (_policy(), Attempts("upgrade", upgrade_failures=1), Action.DONE),
-        (_policy(retry_seconds=30.0), Attempts("upgrade"), Action.RETRY_LATER),
+        (policy_with(), Attempts(), Action.REQUEUE),
+        (policy_with(), Attempts("upgrade", upgrade_failures=1), Action.DONE),
+        (policy_with(retry_seconds=30.0), Attempts("upgrade"), Action.RETRY_LATER),
     ],
 )
 def test_nothing_is_done_twice_a_round(policy: Policy, attempts: Attempts, action: Action) -> None:
@@ -321,9 +308,9 @@ _HISTORIES = [
     (),
     _GOOD,
     _BAD,
-    _snapshots("failed"),
-    _snapshots("deployed!", "superseded+"),
-    _snapshots("failed", "superseded!", "failed", "superseded"),
+    snapshots("failed"),
+    snapshots("deployed!", "superseded+"),
+    snapshots("failed", "superseded!", "failed", "superseded"),
 ]
 _LAST_ACTIONS: tuple[Literal["", "install", "upgrade"], ...] = ("", "install", "upgrade")
 _ATTEMPTS = [
@@ -336,7 +323,7 @@ _ATTEMPTS = [
     )
 ]
 _POLICIES = [
-    _policy(
+    policy_with(
         retries=retries,
         strategy=strategy,
         undoes_last=last,
@@ -404,168 +391,17 @@ def test_for_every_combination(last: Status | None, history: History) -> None:
     assert len(combinations) == 576
 
 
-class _World:
-    """A release whose actions succeed or fail as told; only ``decide`` says what is done."""
-
-    def __init__(self, policy: Policy, outcomes: dict[Action, bool]) -> None:
-        self.policy = policy
-        self.outcomes = outcomes
-        self.records: list[Status] = []
-        self.history: History = ()
-        self.attempts = Attempts()
-        self.difference = ""
-        self.actions: list[Action] = []
-
-    def observe(self, target: Target) -> Facts:
-        last = self.records[-1] if self.records else None
-        return Facts(last, self.history, "", self.difference, Drift.NONE, target)
-
-    def round(self) -> Step:
-        """One reconcile: until a step ends it."""
-        self.attempts = replace(self.attempts, done=frozenset())
-        target = Target.NOT_CHECKED
-        for _ in range(20):
-            step = decide(self.observe(target), self.policy, self.attempts)
-            self.history = step.history
-            if step.action.kind is Kind.END:
-                return step
-            if step.action is Action.CHECK_TARGET:
-                target = Target.INTACT
-                continue
-            self.actions.append(step.action)
-            self._do(step)
-            self.attempts = replace(self.attempts, done=self.attempts.done | {step.action.kind})
-            if step.action.kind is Kind.REMEDIATE:
-                return after_remediation(self.observe(target), self.policy, self.attempts)
-        raise AssertionError("the round does not end")
-
-    def _do(self, step: Step) -> None:
-        good = self.outcomes.get(step.action, True)
-        if step.action in {Action.INSTALL, Action.UPGRADE}:
-            name = step.action.value
-            self.attempts = replace(
-                self.attempts, last_action="install" if name == "install" else "upgrade"
-            )
-            if step.action is Action.INSTALL:
-                self.history, self.records = (), []
-            self._record(_DEPLOYED if good else Status.FAILED)
-            if good:
-                self.difference = ""
-            else:
-                self._count(name)
-        elif step.action is Action.ROLLBACK:
-            self._record(_DEPLOYED if good else Status.FAILED)
-            self.difference = "rolled back"
-        elif step.action is Action.UNINSTALL:
-            self.records = [] if good else self.records
-        elif step.action is Action.UNLOCK:
-            self.records[-1] = Status.FAILED
-        elif step.action is Action.FINISH_UNINSTALL:
-            self.records = []
-
-    def _count(self, name: str) -> None:
-        if name == "install":
-            failures = self.attempts.install_failures + 1
-            self.attempts = replace(self.attempts, install_failures=failures)
-        else:
-            failures = self.attempts.upgrade_failures + 1
-            self.attempts = replace(self.attempts, upgrade_failures=failures)
-
-    def _record(self, status: Status) -> None:
-        if self.records and self.records[-1] is _DEPLOYED and status is _DEPLOYED:
-            self.records[-1] = Status.SUPERSEDED
-        self.records.append(status)
-        statuses = [str(one) for one in reversed(self.records)]
-        self.history = _snapshots(*statuses)[: len(self.history) + 1]
-
-    def run(self) -> Step:
-        """Rounds until none is asked for at once."""
-        for _ in range(40):
-            step = self.round()
-            if step.action is not Action.REQUEUE:
-                return step
-        raise AssertionError("it never ends")
-
-
-@pytest.mark.parametrize("retries", [0, 1, 4])
-@pytest.mark.parametrize("undoes_last", [False, True])
-def test_a_bad_install_is_tried_so_often_and_no_more(retries: int, undoes_last: bool) -> None:  # noqa: FBT001 - a table
-    world = _World(_policy(retries=retries, undoes_last=undoes_last), {Action.INSTALL: False})
-    step = world.run()
-
-    assert step.action is Action.STALL_RETRIES
-    assert step.attempts == retries + 1
-    assert world.actions.count(Action.INSTALL) == retries + 1
-    assert world.actions.count(Action.UNINSTALL) == retries + undoes_last
-    assert world.run().action is Action.STALL_RETRIES
-    assert world.actions.count(Action.INSTALL) == retries + 1
-
-
-@pytest.mark.parametrize("retries", [0, 1, 4])
-@pytest.mark.parametrize("strategy", ["rollback", "uninstall"])
-def test_a_bad_upgrade_is_tried_so_often_and_no_more(retries: int, strategy: str) -> None:
-    world = _World(
-        _policy(retries=retries, strategy=strategy, undoes_last=retries > 0),
-        {Action.UPGRADE: False},
-    )
-    world.run()
-    world.difference = "values"
-    step = world.run()
-
-    if strategy == "rollback":
-        assert step.action is Action.STALL_RETRIES
-        assert world.actions.count(Action.UPGRADE) == retries + 1
-        assert world.actions.count(Action.ROLLBACK) == retries + (retries > 0)
-        if retries:
-            assert world.records[-1] is _DEPLOYED
-    elif retries:
-        # Uninstalled and installed anew, which is no upgrade and goes well.
-        assert step.action is Action.DONE
-        assert world.actions == [
-            Action.INSTALL,
-            Action.UPGRADE,
-            Action.UNINSTALL,
-            Action.INSTALL,
-        ]
-
-
-def test_a_retry_strategy_never_undoes() -> None:
-    world = _World(_policy(retry_seconds=60.0), {Action.INSTALL: False, Action.UPGRADE: False})
-    steps = [world.run() for _ in range(10)]
-
-    assert {step.action for step in steps} == {Action.RETRY_LATER}
-    assert set(world.actions) == {Action.INSTALL, Action.UPGRADE}
-    assert max(len(step.history) for step in steps) <= 6
-
-
-@pytest.mark.parametrize(
-    "left",
-    [Status.PENDING_INSTALL, Status.PENDING_UPGRADE, Status.PENDING_ROLLBACK, Status.UNINSTALLING],
-)
-@pytest.mark.parametrize("known", [False, True])
-def test_whatever_was_left_under_way_ends_well(left: Status, known: bool) -> None:  # noqa: FBT001 - a table
-    world = _World(_policy(retries=1), {})
-    world.records = [_DEPLOYED, left]
-    world.history = _snapshots(left.value, "deployed") if known else ()
-    world.attempts = Attempts("upgrade")
-    step = world.run()
-
-    assert step.action is Action.DONE
-    assert world.records[-1] is _DEPLOYED
-    assert not [status for status in world.records if status.is_pending]
-
-
 @pytest.mark.parametrize(
     ("spec", "policy"),
     [
-        ({}, _policy()),
+        ({}, policy_with()),
         (
             {"install": {"remediation": {"retries": 3}}, "test": {"enable": True}},
-            _policy(install=Remedy(retries=3), tests=True),
+            policy_with(install=Remedy(retries=3), tests=True),
         ),
         (
             {"upgrade": {"remediation": {"retries": 2, "strategy": "uninstall"}}},
-            _policy(install=Remedy(), retries=2, strategy="uninstall", undoes_last=True),
+            policy_with(install=Remedy(), retries=2, strategy="uninstall", undoes_last=True),
         ),
         (
             {"test": {"ignoreFailures": True}, "install": {"remediation": {"retries": 0}}},
@@ -591,7 +427,7 @@ def test_whatever_was_left_under_way_ends_well(left: Status, known: bool) -> Non
         ),
         (
             {"driftDetection": {"mode": "warn"}},
-            _policy(detects_drift=True),
+            policy_with(detects_drift=True),
         ),
     ],
     ids=["default", "install", "upgrade", "ignore", "ignore-not", "retry", "drift"],
