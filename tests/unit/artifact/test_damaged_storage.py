@@ -212,9 +212,19 @@ async def test_a_volume_that_vanished_is_not_written(storage: Storage, clock: Ju
 
 
 @pytest.mark.looptime
-async def test_a_volume_that_vanished_ends_the_watch(storage: Storage) -> None:
+async def test_a_volume_that_vanished_ends_the_watch(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not answer is not gone."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
     watch = asyncio.create_task(storage.watch(), name="watch")
     await asyncio.sleep(10)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "lstat", refuse)
+        await asyncio.sleep(10)
     assert not watch.done()
     storage.base.rename(storage.base.with_name("away"))
     with pytest.raises(StorageUnusable, match="emptied or replaced"):

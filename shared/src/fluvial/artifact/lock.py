@@ -102,7 +102,7 @@ class VolumeLock:
         held = os.fstat(self._descriptor)
         try:
             there = (self._base / _NAME).lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
 

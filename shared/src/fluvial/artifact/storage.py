@@ -8,9 +8,9 @@ only index; files that no status names are garbage after the retention time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -123,7 +123,8 @@ class Storage(Layout):
         """
         while True:
             await self._clock.sleep(_WATCH_SECONDS)
-            await in_thread(lambda _: self._volume.confirm())
+            with contextlib.suppress(OSError):  # it does not say; whoever uses it will hear why
+                await in_thread(lambda _: self._volume.confirm())
 
     def stop(self) -> None:
         """Leave the folder to the next process."""
@@ -312,8 +313,8 @@ class Storage(Layout):
 
         """
         found = await in_thread(lambda _: garbage.object_folders(self.base / kind.lower()))
-        keys = [ObjectKey(*found_key) for found_key in found]
-        orphans = [key for key in keys if key not in existing and namespace in {"", key.namespace}]
+        keys = (ObjectKey(*names) for names in found)
+        orphans = [k for k in keys if k not in existing and namespace in {"", k.namespace}]
         for key in orphans:
             await self.remove_object(kind, key)
         if orphans:
@@ -350,7 +351,7 @@ class Storage(Layout):
         async with self._lock(folder):
             return await in_thread(checked)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _verified(self, artifact: Artifact, *, fresh: bool = False) -> AsyncIterator[int]:
         """A descriptor of an artifact's file, whose content is what its digest says."""
         expected = Digest.parse(artifact.digest)
