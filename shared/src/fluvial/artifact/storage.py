@@ -203,12 +203,10 @@ class Storage(Layout):
 
         """
         target = self._target(path)
-
-        def share(_: StopFlag) -> os.stat_result | None:
-            return publishing.share(source, target, permit=self._permit)
-
         try:
-            status = await self._changing(target.parent, share)
+            status = await self._changing(
+                target.parent, lambda _: publishing.share(source, target, permit=self._permit)
+            )
         except FileNotFoundError:
             raise
         except OSError:
