@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from fluvial.api.codec import decode
+from fluvial.api.meta import Artifact
 from fluvial.api.source_extensions import ArtifactGenerator
+from fluvial.clock import RealClock
 from fluvial.kube import kinds
 from fluvial.objects import JsonObject, ObjectKey
 from harness.generator import GeneratorWorld, Shelf
 from harness.source import NAMESPACE, condition, fast_settings
+from source_controller.artifactgenerator.desired import desired_for
 from source_controller.artifactgenerator.outputs import Outputs
+from source_controller.source.run import StepFailed
 
 SOURCE = {"alias": "repo", "kind": "ExternalArtifact", "name": "mono"}
 FILES = {"web/app.yaml": "web: 1\n", "api/app.yaml": "api: 1\n"}
@@ -183,6 +188,31 @@ async def test_a_change_while_nobody_looked_is_put_right_at_the_start(
     await world.until(lambda _: True, "gen")
     await world.idle()
     assert await world.made_files("api") == {"app.yaml": "api: 1\n"}
+
+
+async def test_what_somebody_writes_meanwhile_is_kept(world: GeneratorWorld, shelf: Shelf) -> None:
+    """A write that comes too late looks again, and takes nobody else's object for its own."""
+    obj = await ready(world, shelf)
+    stale = await world.made("web")
+    await patch(world, "web", {"metadata": {"labels": {"theirs": "x"}}})
+    generator = decode(obj, ArtifactGenerator)
+    outputs = Outputs(world.client, RealClock())
+    artifact = decode(stale["status"]["artifact"], Artifact)
+    desired = desired_for(generator, "web", captured={"new": "y"}, artifact=artifact)
+    assert await outputs.write(generator, desired, stale)
+
+    labels = (await world.made("web"))["metadata"]["labels"]
+    assert (labels["theirs"], labels["new"]) == ("x", "y")
+
+    stale = await world.made("web")
+    await world.delete("gen")
+    await world.gone("gen")
+    await shelf.put("web", {"theirs": "1"})
+    theirs = await world.made("web")
+    changed = desired_for(generator, "web", captured={"other": "z"}, artifact=artifact)
+    with pytest.raises(StepFailed, match="is not of this generator"):
+        await outputs.write(generator, changed, stale)
+    assert await world.made("web") == theirs
 
 
 async def test_one_out_of_a_backup_is_recognised(world: GeneratorWorld, shelf: Shelf) -> None:

@@ -107,8 +107,10 @@ class BuildStep:
             requests = await self._requests(making)
             inputs = await self._inputs(making, requests)
             for request, digest in zip(requests, inputs, strict=True):
-                artifact = await self._artifact(making, request.output, digest)
-                await self._hand_out(making, request, artifact)
+                key = ObjectKey(run.key.namespace, request.output.name)
+                async with self._outputs.lock(key):
+                    artifact = await self._artifact(making, request.output, digest)
+                    await self._hand_out(making, request, artifact)
                 inventory.append(_reference(run.key.namespace, request.output.name, artifact))
         return inventory
 

@@ -6,7 +6,9 @@ uid and version that were looked at, so that nobody's object is overwritten in b
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from weakref import WeakValueDictionary
 
 from fluvial.api.source_extensions import GENERATOR_LABEL, ArtifactGenerator
 from fluvial.clock import Clock, format_time
@@ -26,6 +28,7 @@ from source_controller.source.run import StepFailed
 __all__ = ["Outputs"]
 
 _DELETED = "deleted"
+_TRIES = 3
 
 
 class Outputs:
@@ -46,6 +49,14 @@ class Outputs:
         self._writing: set[ObjectKey] = set()
         # Versions that our own last writes made, by which their events are known.
         self._ours: dict[ObjectKey, set[str]] = {}
+        self._locks: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, key: ObjectKey) -> asyncio.Lock:
+        """Held while an ExternalArtifact or its files are changed.
+
+        One generator may get a name in the very moment in which another one gives it up.
+        """
+        return self._locks.setdefault(key, asyncio.Lock())
 
     async def of(self, generator: ArtifactGenerator) -> dict[str, JsonObject]:
         """What there is of a generator, by name; by label, so that nothing is ever forgotten.
@@ -85,6 +96,27 @@ class Outputs:
             StepFailed: ``ReconciliationFailed``: it is somebody else's, or the API server refuses.
 
         """
+        self._claim(generator, desired, live)
+        self._writing.add(desired.key)
+        try:
+            for _ in range(_TRIES - 1):
+                try:
+                    return await self._write(desired, live)
+                except Conflict:
+                    live = await self.read(desired.key)
+                    self._claim(generator, desired, live)
+            return await self._write(desired, live)
+        except Conflict as error:
+            raise _failed(desired.key, "somebody else writes it all the time") from error
+        except ApiError as error:
+            raise _failed(desired.key, str(error)) from error
+        finally:
+            self._writing.discard(desired.key)
+
+    def _claim(
+        self, generator: ArtifactGenerator, desired: Desired, live: JsonObject | None
+    ) -> None:
+        """Remember whose it is to be, unless it is somebody else's."""
         owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
         if live is not None and not belongs_to(live, generator):
             self._refused.setdefault(desired.key, set()).add(owner)
@@ -94,15 +126,6 @@ class Outputs:
         self._no_longer_refused(desired.key, owner)
         self._wanted[desired.key] = (owner, desired)
         self._ours[desired.key] = set()
-        self._writing.add(desired.key)
-        try:
-            return await self._write(desired, live)
-        except Conflict as error:
-            raise _failed(desired.key, "somebody else wrote it meanwhile") from error
-        except ApiError as error:
-            raise _failed(desired.key, str(error)) from error
-        finally:
-            self._writing.discard(desired.key)
 
     async def _write(self, desired: Desired, live: JsonObject | None) -> bool:
         written = False
@@ -154,7 +177,8 @@ class Outputs:
         live = await self.read(key)
         if live is not None and not belongs_to(live, generator):
             return False
-        self._wanted.pop(key, None)
+        if self._wanted.get(key, (owner,))[0] == owner:
+            self._wanted.pop(key, None)
         if live is None:
             return True
         metadata = live["metadata"]

@@ -168,9 +168,10 @@ class ArtifactGeneratorReconciler:
     async def _collect(self, run: GeneratorRun, names: set[str]) -> None:
         """Delete what is no longer generated, the object before its files."""
         for name in sorted(names):
-            if await self._outputs.delete(run.obj, name):
-                key = ObjectKey(run.key.namespace, name)
-                await self._tools.storage.remove_object(EXTERNAL_ARTIFACT.kind, key)
+            key = ObjectKey(run.key.namespace, name)
+            async with self._outputs.lock(key):
+                if await self._outputs.delete(run.obj, name):
+                    await self._tools.storage.remove_object(EXTERNAL_ARTIFACT.kind, key)
         if names:
             self._tools.events.event(
                 run.live,
