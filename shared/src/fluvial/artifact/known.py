@@ -95,7 +95,8 @@ class KnownDigests:
             status: of the file, afterwards.
             digest: of its content.
             before: its version before; a file that has changed since is not remembered, nor is
-                one that could have changed without a trace.
+                one that could have changed without a trace. ``None`` for a file that this
+                process has written itself, under another name until a moment ago.
 
         """
         version = _Version.of(status)
