@@ -59,7 +59,7 @@ async def test_we_go_on_with_what_helm_released(act: Actions, tmp_path: Path) ->
         await helm.do("install", chart=chart, name="app")
         first = await act.lifecycle.current("app")
         require_server_side("auto", first)
-        assert changes_nothing(first, first)
+        assert await changes_nothing(first, first)
 
         await act.upgrade({"a.yaml": config_map("a"), "t.yaml": _FILES["t.yaml"]})
         assert await act.names() == {"a"}

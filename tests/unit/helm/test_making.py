@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fluvial.api.codec import decode
+from fluvial.api.codec import decode, unsupported_fields
 from fluvial.api.helm import HelmRelease
 from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import options
@@ -116,14 +116,31 @@ async def test_an_upgrade_that_changes_nothing_is_known(
     ran = tuple(msgspec.structs.replace(hook, last_run=_RUN) for hook in before.hooks)
     before = msgspec.structs.replace(before, hooks=ran)
 
-    assert changes_nothing(before, await _make(2, before, **fields)) is nothing
+    assert await changes_nothing(before, await _make(2, before, **fields)) is nothing
 
 
 async def test_other_hooks_are_a_change() -> None:
     before = await _make()
     other = msgspec.structs.replace(before, hooks=(Hook(name="x"),))
 
-    assert not changes_nothing(before, other)
+    assert not await changes_nothing(before, other)
+
+
+_ORIGIN = {"helm.toolkit.fluxcd.io/name": "app", "helm.toolkit.fluxcd.io/namespace": "apps"}
+
+
+async def test_labels_that_tell_who_releases_are_no_change() -> None:
+    before = await _make()
+    marks = ", ".join(f"{key}: {text}" for key, text in _ORIGIN.items())
+    marked = {
+        path: text.replace("metadata: {", f"metadata: {{labels: {{{marks}}}, ")
+        for path, text in _FILES.items()
+    }
+    after = await _make(2, before, files=marked)
+
+    assert await changes_nothing(before, after, origin=_ORIGIN)
+    assert not await changes_nothing(before, after)
+    assert not await changes_nothing(before, after, origin={**_ORIGIN, next(iter(_ORIGIN)): "x"})
 
 
 @pytest.mark.parametrize(
@@ -149,6 +166,14 @@ async def test_what_the_client_would_have_to_apply_is_refused(
 
     with pytest.raises(ActionRefused, match="set serverSideApply to enabled"):
         require_server_side(mode, previous)
+
+
+def test_an_install_by_the_client_is_refused() -> None:
+    require_server_side(None, None)
+    require_server_side(mode=True, previous=None)
+
+    with pytest.raises(ActionRefused, match="true for install"):
+        require_server_side(mode=False, previous=None)
 
 
 def _release(**spec: Any) -> HelmRelease:
@@ -214,3 +239,16 @@ def test_a_namespace_is_made_only_for_a_target() -> None:
     release = _release(install={"createNamespace": True})
 
     assert not options.ApplyOptions.of_install(release).create_namespace
+
+
+@pytest.mark.parametrize(
+    ("spec", "refused"),
+    [
+        ({"upgrade": {"serverSideApply": "auto"}, "waitStrategy": {"name": "poller"}}, ()),
+        ({"upgrade": {"serverSideApply": "disabled"}}, ("spec.upgrade.serverSideApply=disabled",)),
+        ({"waitStrategy": {"name": "legacy"}}, ("spec.waitStrategy.name=legacy",)),
+        ({"healthCheckExprs": [{"apiVersion": "v1"}]}, ("spec.healthCheckExprs",)),
+    ],
+)
+def test_what_is_not_done_can_be_refused(spec: dict[str, Any], refused: tuple[str, ...]) -> None:
+    assert unsupported_fields({"spec": spec}, options.UNSUPPORTED) == refused

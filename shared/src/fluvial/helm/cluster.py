@@ -6,7 +6,7 @@ those of one kind side by side; every write is a server-side apply that takes co
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final, TypeVar
@@ -146,14 +146,18 @@ class ReleaseObjects:
             raise OwnershipError("; ".join(problems))
 
     async def apply(
-        self, located: Sequence[Located], *, strict: bool, migrate: bool = False
+        self,
+        located: Sequence[Located],
+        *,
+        strict: bool,
+        migrate: Collection[ObjectRef] = (),
     ) -> None:
         """Write objects, kind after kind.
 
         Args:
             located: in their order.
             strict: have the server refuse fields that it does not know.
-            migrate: first make fields ours that Helm wrote by client-side apply.
+            migrate: of which first to make fields ours that Helm wrote by client-side apply.
 
         Raises:
             ObjectsFailed: some were refused; those of later kinds were not tried.
@@ -161,7 +165,7 @@ class ReleaseObjects:
         """
 
         async def write(one: Located) -> None:
-            if migrate:
+            if one.ref in migrate:
                 await self.own_fields(one)
             for attempt in range(1, _ATTEMPTS + 1):
                 try:

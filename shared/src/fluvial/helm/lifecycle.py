@@ -12,7 +12,7 @@ client is refused by ``making.require_server_side``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
@@ -103,7 +103,7 @@ class Lifecycle:
         last = await self._name_is_free(release, options)
         objects = self._objects(release)
         located = await objects.locate(await objects_of(release.manifest))
-        await objects.existing(located, take=options.take_ownership)
+        existing = await objects.existing(located, take=options.take_ownership)
         if options.create_namespace:
             await self._create_namespace(release.namespace)
         if last is not None and last.status is not Status.FAILED:
@@ -114,7 +114,7 @@ class Lifecycle:
         run = _Run(self._target, objects, self._waits, options)
         try:
             await run.hooks(running, "pre-install")
-            await objects.apply(objects.marked(located), strict=options.strict, migrate=True)
+            await objects.apply(objects.marked(located), strict=options.strict, migrate=existing)
             await run.wait(located)
             await run.hooks(running, "post-install")
         except FluvialError as error:
@@ -154,7 +154,8 @@ class Lifecycle:
         run = _Run(self._target, objects, self._waits, options)
         try:
             await run.hooks(running, "pre-upgrade")
-            await run.replace(before, after, migrate=not current.server_side)
+            migrate = existing if current.server_side else existing | known
+            await run.replace(before, after, migrate=migrate)
             await run.wait(after)
             await run.hooks(running, "post-upgrade")
         except FluvialError as error:
@@ -199,7 +200,7 @@ class Lifecycle:
         run = _Run(self._target, objects, self._waits, options)
         try:
             await run.hooks(running, "pre-rollback")
-            await run.replace(before, after, migrate=True)
+            await run.replace(before, after, migrate=existing | known)
             await run.wait(after)
             await run.hooks(running, "post-rollback")
         except FluvialError as error:
@@ -287,7 +288,7 @@ class _Run:
             await hooks.run(running, event)
 
     async def replace(
-        self, before: Sequence[Located], after: Sequence[Located], *, migrate: bool
+        self, before: Sequence[Located], after: Sequence[Located], *, migrate: Collection[ObjectRef]
     ) -> None:
         """Apply what is wanted, then delete what is wanted no longer."""
         marked = self._objects.marked(after)

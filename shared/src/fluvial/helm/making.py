@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,9 @@ from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import gotime
 from fluvial.helm.digests import config_digest
 from fluvial.helm.errors import ActionRefused
-from fluvial.helm.manifest import manifest_text, sort_file_set, split
+from fluvial.helm.manifest import manifest_text, objects_of, sort_file_set, split
 from fluvial.helm.release import ApplyMethod, ChartMetadata, Hook, Info, Release, Status
+from fluvial.objects import JsonObject
 
 __all__ = ["changes_nothing", "new_release", "require_server_side", "rolled_back"]
 
@@ -88,55 +89,86 @@ def rolled_back(target: Release, *, last: Release, now: datetime) -> Release:
     )
 
 
-def require_server_side(mode: ServerSideApplyMode | None, previous: Release) -> None:
+def require_server_side(
+    mode: ServerSideApplyMode | bool | None,  # noqa: FBT001 - a field's value
+    previous: Release | None,
+) -> None:
     """Refuse what would have to be applied by the client.
 
     Args:
-        mode: ``upgrade.serverSideApply`` or ``rollback.serverSideApply``.
-        previous: whose way of being applied counts where the mode is ``auto``.
+        mode: ``serverSideApply`` of ``install`` (a boolean), ``upgrade`` or ``rollback``.
+        previous: whose way of being applied counts where the mode is ``auto``; ``None`` for an
+            install.
 
     Raises:
         ActionRefused: it would.
 
     """
-    if mode == "enabled" or (mode in {None, "auto"} and previous.server_side):
+    automatic = mode is None or mode == "auto"
+    if automatic and (previous is None or previous.server_side):
         return
+    if mode is True or mode == "enabled":
+        return
+    what = "the release" if previous is None else f"release {previous}"
     raise ActionRefused(
-        f"release {previous} would have to be applied by the client, which is not supported:"
-        " set serverSideApply to enabled, then the server takes over what was applied so"
+        f"{what} would have to be applied by the client, which is not supported:"
+        " set serverSideApply to enabled (true for install); what was applied by the client"
+        " before is then taken over"
     )
 
 
-def changes_nothing(before: Release, after: Release) -> bool:
+async def changes_nothing(
+    before: Release, after: Release, *, origin: Mapping[str, str] | None = None
+) -> bool:
     """Whether an upgrade from one revision to the other would change nothing but its number.
 
     Then a release that somebody else has made is taken over as it is.
+
+    Args:
+        before: as it is stored.
+        after: as it would be stored.
+        origin: labels that tell who releases, which make no difference.
+
+    Raises:
+        ManifestError: one of the manifests is no stream of objects.
+
     """
-    return (
-        (before.metadata.name, before.metadata.version)
-        == (after.metadata.name, after.metadata.version)
-        and config_digest(before.config) == config_digest(after.config)
-        and _documents(before.manifest) == _documents(after.manifest)
-        and _without_runs(before.hooks) == _without_runs(after.hooks)
-    )
+    charts = [(one.metadata.name, one.metadata.version) for one in (before, after)]
+    if charts[0] != charts[1] or config_digest(before.config) != config_digest(after.config):
+        return False
+    if [_traits(hook) for hook in before.hooks] != [_traits(hook) for hook in after.hooks]:
+        return False
+    pairs = [(before.manifest, after.manifest)]
+    pairs += [(old.manifest, new.manifest) for old, new in _pairs(before, after)]
+    for old, new in pairs:
+        if not await _same_objects(old, new, origin or {}):
+            return False
+    return True
 
 
-def _documents(manifest: str) -> list[str]:
-    """Its documents without white space at their ends, which versions of Helm keep or cut off."""
-    return [one.rstrip() for one in split(manifest)]
+def _pairs(before: Release, after: Release) -> Iterator[tuple[Hook, Hook]]:
+    return zip(before.hooks, after.hooks, strict=True)
 
 
-def _without_runs(hooks: tuple[Hook, ...]) -> list[tuple[Any, ...]]:
-    return [
-        (
-            hook.name,
-            hook.kind,
-            hook.path,
-            hook.manifest.rstrip(),
-            hook.events,
-            hook.weight,
-            hook.delete_policies,
-            hook.output_log_policies,
-        )
-        for hook in hooks
-    ]
+def _traits(hook: Hook) -> tuple[Any, ...]:
+    """What makes a hook besides its objects; Helm 4 writes down a policy that none has set."""
+    policies = hook.delete_policies or ("before-hook-creation",)
+    return (hook.name, hook.kind, hook.path, hook.events, hook.weight, policies)
+
+
+async def _same_objects(old: str, new: str, origin: Mapping[str, str]) -> bool:
+    if [one.rstrip() for one in split(old)] == [one.rstrip() for one in split(new)]:
+        return True
+    pair = [await objects_of(text) for text in (old, new)]
+    return [_without(obj, origin) for obj in pair[0]] == [_without(obj, origin) for obj in pair[1]]
+
+
+def _without(obj: JsonObject, origin: Mapping[str, str]) -> JsonObject:
+    """The object without labels that tell who releases it."""
+    metadata = {**(obj.get("metadata") or {})}
+    labels = {
+        key: text
+        for key, text in (metadata.pop("labels", None) or {}).items()
+        if origin.get(key) != text
+    }
+    return {**obj, "metadata": {**metadata, "labels": labels}}

@@ -10,7 +10,15 @@ from fluvial.api.helm_actions import Install, Rollback, Test, TestFilter, Uninst
 from fluvial.api.meta import seconds
 from fluvial.kube.client import Propagation
 
-__all__ = ["ApplyOptions", "TestOptions", "UninstallOptions"]
+__all__ = ["UNSUPPORTED", "ApplyOptions", "TestOptions", "UninstallOptions"]
+
+UNSUPPORTED: Final = (
+    "spec.healthCheckExprs",
+    "spec.rollback.serverSideApply=disabled",
+    "spec.upgrade.serverSideApply=disabled",
+    "spec.waitStrategy.name=legacy",
+)
+"""Fields that nothing here acts on: to be refused. ``making.require_server_side`` has the rest."""
 
 _PROPAGATION: Final[dict[str, Propagation]] = {
     "background": "Background",
