@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 
 from fluvial.api.codec import InvalidObject, decode
@@ -24,7 +25,7 @@ from notification_controller.provider.loading import load
 from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Sender
-from notification_controller.provider.types import TYPES
+from notification_controller.provider.types import ALL_TYPES, tell
 from notification_controller.receiver.waking import RESOURCES
 
 __all__ = ["Backlog", "Telling"]
@@ -176,15 +177,16 @@ class Telling:
         ):
             if field:
                 raise SendFailed(f"spec.{name} is not supported by this version", again=False)
-        compose = TYPES.get(spec.type)
-        if compose is None:
+        if spec.type not in ALL_TYPES:
             raise SendFailed(
                 f"the type {spec.type!r} is not supported by this version", again=False
             )
         loaded = await load(self._client, provider)
-        requests = compose(job.message, loaded.settings)
         await self._sender.send(
-            requests, loaded.way, timeout=loaded.timeout, secrets=loaded.secrets
+            functools.partial(tell, job.message, loaded.settings),
+            loaded.way,
+            timeout=loaded.timeout,
+            secrets=loaded.secrets,
         )
 
     def _ended(self, job: Job, outcome: str, why: str) -> None:

@@ -4,10 +4,13 @@
     settings .... Settings: a Provider with its Secrets
     outgoing .... Outgoing: one request; SendFailed
     sender ...... sends requests by the dialer
-    types ....... TYPES: from the type of a Provider to the requests of a message
-    chat, incidents, metrics, hooks ... the types, as functions from message and settings to requests
+    types ....... from the type of a Provider to what tells a message
+    chat, incidents, hooks ... types as functions from message and settings to requests
+    repositories, hosts ...... where a repository is, and how its API is asked
+    commits .................. types that look before they write
 
-A type is a pure function, so what it sends is a table in a test.
+Most types are pure functions, so what they send is a table in a test; those that look first are
+given what sends one request.
 """
 
 __all__: list[str] = []

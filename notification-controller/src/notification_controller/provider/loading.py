@@ -18,6 +18,7 @@ from fluvial.kube.secrets import secret_data
 from fluvial.net.proxy import ProxyServer
 from fluvial.net.tls import InvalidTls, Tls, tls_context, tls_from_secret
 from fluvial.objects import ObjectKey
+from notification_controller.provider.commits import COMMIT_TYPES
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Way
 from notification_controller.provider.settings import Settings
@@ -50,6 +51,8 @@ async def load(client: KubeClient, provider: Provider) -> Loaded:
     proxy_secret = await _read(client, namespace, spec.proxy_secret_ref, "spec.proxySecretRef")
     proxy = _proxy(spec.proxy, proxy_secret, secret)
     certificates = await _read(client, namespace, spec.cert_secret_ref, "spec.certSecretRef")
+    if spec.cert_secret_ref is None and spec.type in COMMIT_TYPES:
+        certificates = secret
     tls = _tls(certificates)
     try:
         context = await asyncio.to_thread(tls_context, tls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,9 @@ from yarl import URL
 
 from fluvial.errors import FluvialError
 
-__all__ = ["Outgoing", "Reply", "SendFailed", "checked_url", "json_request"]
+__all__ = ["Exchange", "Outgoing", "Reply", "SendFailed", "checked_url", "json_request"]
+
+_ROOM = 64 << 10
 
 
 class SendFailed(FluvialError):
@@ -50,6 +52,8 @@ class Outgoing:
 
     Attributes:
         problem: says what a successful answer says went wrong, or ``""``.
+        room: bytes of an answer that are read.
+        absent: 404 is an answer, too.
 
     """
 
@@ -58,6 +62,12 @@ class Outgoing:
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     problem: Callable[[Reply], str] = lambda _reply: ""
+    room: int = _ROOM
+    absent: bool = False
+
+
+Exchange = Callable[[Outgoing], Awaitable[Reply]]
+"""Sends one request and gives its answer. Raises SendFailed where it was not taken."""
 
 
 def json_request(

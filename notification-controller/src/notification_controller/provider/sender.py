@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -12,11 +12,10 @@ import aiohttp
 from fluvial.net.dialer import Dialer
 from fluvial.net.errors import net_error
 from fluvial.net.proxy import ProxyServer
-from notification_controller.provider.outgoing import Outgoing, Reply, SendFailed
+from notification_controller.provider.outgoing import Exchange, Outgoing, Reply, SendFailed
 
 __all__ = ["Sender", "Way", "masked"]
 
-_MAX_ANSWER = 64 << 10
 _SHOWN = 200
 _LONGEST_WAIT = 600.0
 
@@ -47,26 +46,24 @@ class Sender:
 
     async def send(
         self,
-        requests: Sequence[Outgoing],
+        talk: Callable[[Exchange], Awaitable[None]],
         way: Way,
         *,
         timeout: float,
         secrets: Sequence[str] = (),
     ) -> None:
-        """Send requests, one after the other.
+        """Send the requests of one message.
 
         Args:
-            requests: of one message.
+            talk: is given what sends one request, and sends them one after the other.
             way: proxy and trust.
             timeout: seconds for all of them.
             secrets: what no error may repeat.
 
         Raises:
-            SendFailed: one was not taken; those after it were not sent.
+            SendFailed: one was not taken, or ``talk`` cannot do without something.
 
         """
-        if not requests:
-            return
         connector = self._dialer.connector(tls=way.tls, proxy=way.proxy)
         try:
             async with (
@@ -79,13 +76,16 @@ class Sender:
                     headers={"User-Agent": "fluvial"},
                 ) as session,
             ):
-                for request in requests:
-                    await _one(session, request, secrets)
+
+                async def exchange(request: Outgoing) -> Reply:
+                    return await _one(session, request, secrets)
+
+                await talk(exchange)
         except TimeoutError as error:
             raise SendFailed(f"no answer within {timeout:g}s", again=True) from error
 
 
-async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Sequence[str]) -> None:
+async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Sequence[str]) -> Reply:
     try:
         async with session.request(
             request.method,
@@ -94,8 +94,7 @@ async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Seque
             headers=request.headers,
             allow_redirects=False,
         ) as response:
-            body = await response.content.read(_MAX_ANSWER)
-            reply = Reply(response.status, body)
+            reply = Reply(response.status, await _read(response, request.room))
             after = _retry_after(response.headers.get("Retry-After", ""))
     except (aiohttp.ClientError, OSError) as error:
         raise SendFailed(_why(error), again=not isinstance(error, aiohttp.InvalidURL)) from error
@@ -105,13 +104,24 @@ async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Seque
         ) from error
     if 300 <= reply.status < 400:
         raise SendFailed("the service redirects, which is not followed", again=False)
-    if not 200 <= reply.status < 300:
+    if not 200 <= reply.status < 300 and not (reply.status == 404 and request.absent):
         again = reply.status in {408, 425, 429} or reply.status >= 500
-        said = masked(body.decode("utf-8", "replace"), secrets)
+        said = masked(reply.body.decode("utf-8", "replace"), secrets)
         raise SendFailed(f"the service answers {reply.status}: {said}", again=again, after=after)
     problem = request.problem(reply)
     if problem:
         raise SendFailed(masked(problem, secrets), again=False)
+    return reply
+
+
+async def _read(response: aiohttp.ClientResponse, room: int) -> bytes:
+    """The beginning of an answer."""
+    body = b""
+    async for block in response.content.iter_chunked(1 << 16):
+        body += block
+        if len(body) >= room:
+            return body[:room]
+    return body
 
 
 def masked(text: str, secrets: Sequence[str]) -> str:

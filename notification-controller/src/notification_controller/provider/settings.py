@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -64,9 +65,13 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
-        found = (self.token, self.password, *self.headers.values())
-        in_address = () if not self.address else (self.address,)
-        return tuple(text for text in (*found, *in_address) if text)
+        found = [self.token, self.password, self.address, *self.headers.values()]
+        if ":" in self.token:
+            found.append(self.token.partition(":")[2])
+        with contextlib.suppress(ValueError):
+            url = URL(self.address)
+            found += [url.password or url.user or "", url.raw_password or url.raw_user or ""]
+        return tuple(text for text in found if text)
 
     def authorization(self) -> dict[str, str]:
         """The header for a bearer token, or for user and password; they win."""

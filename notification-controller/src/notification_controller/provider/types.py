@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from notification_controller.provider import chat, hooks, incidents
+from notification_controller.provider.commits import COMMIT_TYPES
 from notification_controller.provider.message import Message
-from notification_controller.provider.outgoing import Outgoing
+from notification_controller.provider.outgoing import Exchange, Outgoing
 from notification_controller.provider.settings import Settings
 
-__all__ = ["TYPES", "Compose"]
+__all__ = ["ALL_TYPES", "TALKS", "TYPES", "Compose", "Talk", "tell"]
 
 Compose = Callable[[Message, Settings], Sequence[Outgoing]]
 """Raises SendFailed where the Provider lacks something."""
+
+Talk = Callable[[Message, Settings, Exchange], Awaitable[None]]
+"""For services that have to be asked before they are told. Raises SendFailed as well."""
 
 TYPES: Mapping[str, Compose] = {
     "alertmanager": incidents.alertmanager,
@@ -33,4 +37,25 @@ TYPES: Mapping[str, Compose] = {
     "webex": chat.webex,
     "zulip": chat.zulip,
 }
+"""The types whose requests depend on nothing else."""
+
+TALKS: Mapping[str, Talk] = {**COMMIT_TYPES}
+"""The types that look before they write."""
+
+ALL_TYPES = TYPES.keys() | TALKS.keys()
 """The types of this version; the others of the API are refused by name."""
+
+
+async def tell(message: Message, to: Settings, exchange: Exchange) -> None:
+    """Tell a message by the type of a Provider, which is one of ``ALL_TYPES``.
+
+    Raises:
+        SendFailed: the Provider lacks something, or the service does not take it.
+
+    """
+    talk = TALKS.get(to.type)
+    if talk is not None:
+        await talk(message, to, exchange)
+        return
+    for request in TYPES[to.type](message, to):
+        await exchange(request)
