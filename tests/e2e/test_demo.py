@@ -14,7 +14,7 @@ from devcluster import DevCluster, Options
 from harness.audit import own_identity_is_enough, unjustified
 from harness.programs import run
 
-AGENTS = ("kustomize-controller", "source-controller")
+AGENTS = ("kustomize-controller", "notification-controller", "source-controller")
 TENANT = "system:serviceaccount:team-a:deployer"
 
 

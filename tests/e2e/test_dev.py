@@ -70,7 +70,7 @@ async def test_the_kubeconfig_reaches_a_cluster_with_the_crds(tmp_path: Path) ->
         assert len(children_of(process.pid)) == 1
 
 
-@pytest.mark.parametrize("name", ["helm-controller", "notification-controller"])
+@pytest.mark.parametrize("name", ["helm-controller"])
 async def test_a_controller_that_is_not_written_says_so(name: str) -> None:
     started = await run("fluvial_cli", "dev", "--controllers", name)
     alone = await run(name.replace("-", "_"))

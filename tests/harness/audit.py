@@ -9,7 +9,9 @@ from typing import Any
 __all__ = ["own_identity_is_enough", "unjustified"]
 
 _DISCOVERY = re.compile(r"^/(api|apis|version|openapi|livez|healthz|readyz)(/|$)")
-_FLUX = re.compile(r"^/apis/(source|kustomize)\.toolkit\.fluxcd\.io/v1/")
+_FLUX = re.compile(
+    r"^/apis/((source|kustomize|notification)\.toolkit|source\.extensions)\.fluxcd\.io/v1(beta[13])?/"
+)
 _REFERRED = re.compile(r"^/api/v1/namespaces/[^/]+/(configmaps|secrets|serviceaccounts)/[^/]+$")
 _OWN = re.compile(r"/(events|leases)(/[^/]+)?$")
 
