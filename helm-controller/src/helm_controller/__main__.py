@@ -10,7 +10,7 @@ __all__ = ["main"]
 def main() -> int:
     """Say that this controller does not exist yet; exit status 2."""
     sys.stderr.write(
-        "helm-controller: not written yet. This version runs source-controller and kustomize-controller.\n"
+        "helm-controller: not written yet. This version runs source-controller, kustomize-controller and notification-controller.\n"
     )
     return 2
 
