@@ -329,7 +329,7 @@ async def test_a_source_without_artifact_is_waited_for(world: ChartWorld, host: 
     assert condition(obj, "FetchFailed")["status"] == "True"
     message = "no artifact available for HelmRepository source 'late'"
     assert condition(obj, "Ready")["message"] == message
-    assert ("Normal", "NoSourceArtifact") in await world.events()
+    assert (await world.until_event("NoSourceArtifact"))["type"] == "Normal"
     host.status = 0
     await world.until_ready()
 
