@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,30 @@ async def test_a_worker_that_was_taken_over_harms_its_own_namespace_alone(
     ]
     assert "6.6.6" in texts[0]
     assert "6.6.6" not in texts[1]
+
+
+@pytest.mark.parametrize("trick", ["link", "pipe", "nothing"])
+async def test_a_worker_that_was_taken_over_has_no_file_of_ours_published(
+    trick: str, world: HelmWorld, charts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("topsecret")
+
+    async def instead(self: HelmJobs, work: Path, **more: Any) -> IndexSummary:
+        del self
+        if trick == "link":
+            (work / more["target"]).symlink_to(secret)
+        elif trick == "pipe":
+            os.mkfifo(work / more["target"])
+        return IndexSummary(1, 1, 0)
+
+    monkeypatch.setattr(HelmJobs, "rewrite_index", instead)
+    async with FileHost(charts) as host:
+        await world.helm("evil", url=host.url)
+        obj = await world.found("evil", "False")
+
+    assert condition(obj, "FetchFailed")["reason"] == "IndexationFailed"
+    assert "artifact" not in obj["status"]
 
 
 async def test_other_credentials_are_another_question(world: HelmWorld, charts: Path) -> None:

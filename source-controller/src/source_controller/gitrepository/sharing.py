@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,22 +140,16 @@ class Checkouts:
         checkout = await self._checkout(wish)
         if checkout.unchanged:
             return Fetched(checkout)
-        tree = Path(wish.request.work) / "tree"
         target = self._folder / f"{next(self._numbers)}.tar.gz"
 
         def pack(stop: StopFlag) -> tar.PackResult:
-            return publishing.publish(
-                target,
-                lambda out, stop: tar.pack(
-                    tree,
-                    out,
-                    source_filter(tree, wish.ignore),
-                    algorithm=self._algorithm,
-                    max_bytes=self._max_bytes,
-                    stop=stop,
-                ),
-                stop,
-            )
+            descriptor = _open_tree(wish.request.work)
+            try:
+                return publishing.publish(
+                    target, self._write(Path(f"/proc/self/fd/{descriptor}"), wish.ignore), stop
+                )
+            finally:
+                os.close(descriptor)
 
         try:
             packed = await in_thread(pack)
@@ -162,3 +157,23 @@ class Checkouts:
             target.unlink(missing_ok=True)
             raise
         return Fetched(checkout, SharedFile.of(target, packed))
+
+    def _write(self, tree: Path, ignore: str | None) -> publishing.Write:
+        return lambda out, stop: tar.pack(
+            tree,
+            out,
+            source_filter(tree, ignore),
+            algorithm=self._algorithm,
+            max_bytes=self._max_bytes,
+            stop=stop,
+        )
+
+
+def _open_tree(work: str) -> int:
+    """The tree itself: a worker could leave a link to a folder of ours in its place, or above it."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder = os.open(work, flags)
+    try:
+        return os.open("tree", flags, dir_fd=folder)
+    finally:
+        os.close(folder)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import shutil
 import weakref
 from collections.abc import Awaitable, Callable
@@ -20,9 +21,12 @@ from pathlib import Path
 import yarl
 
 from fluvial.artifact import publishing, tar
+from fluvial.artifact.errors import ArtifactNotFound
+from fluvial.artifact.opening import open_file
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from source_controller.helm.client import HelmJobs
+from source_controller.helm.index import InvalidIndex
 from source_controller.source.once import Once
 from source_controller.source.shared import SharedFile
 from source_controller.web.access import Access
@@ -171,13 +175,21 @@ class Indexes:
             folder, source=_DOWNLOADED, target=_REWRITTEN, namespace=request.namespace
         )
         target = await self._new_file()
-        write = publishing.copy(folder / _REWRITTEN, algorithm=self._algorithm, max_bytes=0)
 
         def publish(stop: StopFlag) -> tar.PackResult:
-            return publishing.publish(target, write, stop)
+            # The worker can put anything in its place, such as a link to a file of ours.
+            descriptor = open_file(folder, [_REWRITTEN])
+            try:
+                source = Path(f"/proc/self/fd/{descriptor}")
+                write = publishing.copy(source, algorithm=self._algorithm, max_bytes=0)
+                return publishing.publish(target, write, stop)
+            finally:
+                os.close(descriptor)
 
         try:
             packed = await in_thread(publish)
+        except ArtifactNotFound as error:
+            raise InvalidIndex("the Helm worker failed: it wrote no file") from error
         except BaseException:  # it may have been finished nevertheless
             target.unlink(missing_ok=True)
             raise
