@@ -319,7 +319,7 @@ class _RunningKind:
             kind=kind.resource.kind,
             queue=self.queue,
             reconcile=self._reconcile,
-            concurrency=settings.concurrency,
+            concurrency=max(settings.concurrency, kind.concurrency),
             log=parts.log,
             metrics=parts.metrics,
             clock=parts.clock,

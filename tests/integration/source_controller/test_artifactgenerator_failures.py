@@ -234,6 +234,36 @@ async def test_what_is_not_what_its_digest_says_is_not_used(
     assert await world.made_files("web") == {"app.yaml": "web: 1\n"}
 
 
+async def test_slow_servers_keep_only_their_own_generators_waiting(
+    world: GeneratorWorld, shelf: Shelf
+) -> None:
+    asked = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        artifact = await shelf.put("mono", FILES)
+        for number in range(4):
+            url = f"http://127.0.0.1:{port}/{number}"
+            name = f"slow-{number}"
+            await shelf.write(name, {**artifact, "url": url, "digest": f"sha256:{number:064}"})
+            await world.generator(name, sources=[{**SOURCE, "name": name}], artifacts=[WEB])
+        async with asyncio.timeout(20):
+            while asked < 4:
+                await asyncio.sleep(0.02)
+        await world.generator(sources=[SOURCE], artifacts=[WEB])
+
+        await world.until_ready()
+        assert await world.made_files("web") == {"app.yaml": "web: 1\n"}
+        await world.stop_controller()
+
+
 async def test_a_forged_status_leads_to_no_other_source(world: GeneratorWorld) -> None:
     """Who may write a GitRepository's status gets at nobody else's artifact."""
     await world.repository("mono", url="https://git.example/x.git", suspend=True)

@@ -35,6 +35,10 @@ from source_controller.source.tools import FIELD_MANAGER, Tools
 
 __all__ = ["ArtifactGeneratorReconciler", "artifact_generator"]
 
+_CONCURRENCY = 10
+"""As Flux has it: one may wait a minute for somebody's slow server, and keep nobody else waiting.
+What needs the processor is limited by the number of worker processes."""
+
 
 def artifact_generator(
     tools: Tools,
@@ -73,6 +77,7 @@ def artifact_generator(
         connect,
         indexes=triggers.INDEXES,
         stored_as=EXTERNAL_ARTIFACT,
+        concurrency=_CONCURRENCY,
     )
 
 

@@ -44,6 +44,7 @@ class SourceKind:
         connect: wires the triggers.
         indexes: for ``Wiring.own``.
         stored_as: the kind whose objects the artifacts in storage belong to, if it is another.
+        concurrency: objects at once at least, where they mostly wait.
 
     """
 
@@ -52,6 +53,7 @@ class SourceKind:
     connect: Callable[[Wiring], None]
     indexes: Mapping[str, IndexFunction] = field(default_factory=dict)
     stored_as: Resource | None = None
+    concurrency: int = 0
 
     @property
     def name(self) -> str:
