@@ -60,7 +60,8 @@ async def measure(commits: int, objects: int) -> None:
             async with dev.dev_environment(options) as environment:
                 await _compare(environment, url, folder, commits)
                 if objects:
-                    await _many(environment, url, objects)
+                    await _many(environment, url, objects, equal=False)
+                    await _many(environment, url, objects, equal=True)
         finally:
             server.terminate()
             await server.wait()
@@ -90,7 +91,8 @@ async def _compare(environment: dev.Environment, url: str, folder: Path, commits
     table = Table(f"Git repository of {commits} commits", "")
     pid = environment.processes.pids()[_CONTROLLER]
     async with Sampler({"with workers": pid}, period=0.05) as sampler:
-        await _create(environment, "warm", url)  # a worker has been started
+        # A worker has been started, and what it fetched is another archive.
+        await _create(environment, "warm", url, ignore="/warm")
         await _handled(environment, "warm", "")
         before = _own(pid)
         await _create(environment, "large", url)
@@ -114,16 +116,21 @@ async def _compare(environment: dev.Environment, url: str, folder: Path, commits
         print(f"{use.name}: peak {use.peak_mib:.0f} MiB ({'PSS' if use.exact else 'resident'})")
 
 
-async def _many(environment: dev.Environment, url: str, count: int) -> None:
+async def _many(environment: dev.Environment, url: str, count: int, *, equal: bool) -> None:
+    """Equal ones share their fetch; the others have ignore rules of their own."""
     pid = environment.processes.pids()[_CONTROLLER]
     before = _own(pid)
+    kind = "equal" if equal else "different"
+    rules = {number: "" if equal else f"/none-{number}" for number in range(count)}
     for first in range(0, count, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, count))
-        await asyncio.gather(*(_create(environment, f"git-{n}", url) for n in numbers))
+        await asyncio.gather(
+            *(_create(environment, f"{kind}-{n}", url, ignore=rules[n]) for n in numbers)
+        )
     for number in range(count):
-        await _handled(environment, f"git-{number}", "")
+        await _handled(environment, f"{kind}-{number}", "")
     cost = _since(before, pid)
-    table = Table(f"{count} GitRepositories of it", "")
+    table = Table(f"{count} {kind} GitRepositories of it", "")
     table.add("s until all are Ready", cost.wall)
     table.add("ms of CPU each, workers included", cost.cpu / count * 1000)
     print(table.text())
@@ -161,12 +168,13 @@ def _timed(arguments: list[str]) -> _Cost:
     return _Cost(wall, cpu)
 
 
-async def _create(environment: dev.Environment, name: str, url: str) -> None:
+async def _create(environment: dev.Environment, name: str, url: str, *, ignore: str = "") -> None:
+    spec = {"interval": "1h", "url": url, "ref": {"branch": "main"}}
     obj = {
         "apiVersion": kinds.GIT_REPOSITORY.api_version,
         "kind": kinds.GIT_REPOSITORY.kind,
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"interval": "1h", "url": url, "ref": {"branch": "main"}},
+        "spec": spec | ({"ignore": ignore} if ignore else {}),
     }
     await environment.client.create(kinds.GIT_REPOSITORY, obj, field_manager="bench")
 
