@@ -95,6 +95,10 @@ dev: $(VENV)/.run ## A cluster with the controllers, until Ctrl-C
 bench: $(VENV)/.run ## Measure: commit to cluster, idle reconciles
 	$(BIN)/python -m bench
 
+.PHONY: bench-push
+bench-push: $(VENV)/.run ## Measure: git push to cluster, woken by the webhook (PLANE=devcluster)
+	$(BIN)/python -m bench --pushes 50 --control-plane $(or $(PLANE),devcluster)
+
 .PHONY: bench-kustomizations
 bench-kustomizations: $(VENV)/.run ## Measure N Kustomizations at once (N=100 PLANE=devcluster)
 	$(BIN)/python -m bench load --n $(or $(N),100) --plane $(or $(PLANE),devcluster)

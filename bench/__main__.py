@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.load import command as load
+from bench.push import measure_pushes
 from bench.stats import Table, cpu_seconds, resident_mib
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
@@ -35,8 +36,8 @@ IDLE_INTERVAL = 0.2
 IDLE_SECONDS = 20.0
 
 
-async def main(commits: int, control_plane: str) -> int:
-    """Run all workloads and print the tables."""
+async def main(commits: int, control_plane: str, *, pushes: int = 0) -> int:
+    """Run all workloads and print the tables; with ``pushes`` only those."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(dev.work_folder()))
         examples = Path(__file__).resolve().parents[1] / "examples" / "demo"
@@ -46,6 +47,9 @@ async def main(commits: int, control_plane: str) -> int:
         environment = await stack.enter_async_context(dev.dev_environment(options))
         await set_up(environment, f"{server.url}/shop.git")
         await applied(environment, await repository.revision())
+        if pushes:
+            await measure_pushes(environment, repository, pushes=pushes)
+            return 0
         await measure_commits(environment, repository, commits)
         await measure_idle(environment)
     return 0
@@ -197,5 +201,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--commits", type=int, default=50)
     parser.add_argument("--control-plane", default="devcluster")
+    parser.add_argument("--pushes", type=int, default=0, help="measure pushes, nothing else")
     given = parser.parse_args()
-    sys.exit(asyncio.run(main(given.commits, given.control_plane)))
+    sys.exit(asyncio.run(main(given.commits, given.control_plane, pushes=given.pushes)))
