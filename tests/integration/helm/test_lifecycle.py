@@ -11,7 +11,9 @@ import pytest
 from fluvial.helm.errors import ActionFailed, ActionRefused, ManifestError, OwnershipError
 from fluvial.helm.ownership import not_owned
 from fluvial.helm.release import Status
+from fluvial.helm.storage import secret_name
 from fluvial.kube.discovery import NoMatch
+from fluvial.kube.kinds import SECRET
 from integration.apply.apply_world import CONFIG_MAPS
 from integration.helm.actions import JOBS, QUICK, Actions, actions, config_map, job
 from integration.helm.helm_world import ON_DEVCLUSTER, HelmWorld
@@ -63,6 +65,15 @@ async def test_the_history_is_limited(act: Actions) -> None:
         await act.upgrade({"a.yaml": config_map("a", n=str(n))}, replace(QUICK, history_limit=2))
 
     assert await act.statuses() == {3: "superseded", 4: "deployed"}
+
+
+@ON_DEVCLUSTER
+async def test_a_history_of_one_is_enough_after_a_failure(act: Actions) -> None:
+    with pytest.raises(ActionFailed):
+        await act.install({"a.yaml": config_map("a") + "nonsense: true\n"})
+    await act.upgrade({"a.yaml": config_map("a")}, replace(QUICK, history_limit=1))
+
+    assert await act.statuses() == {2: "deployed"}
 
 
 async def test_what_is_others_is_not_taken_unless_it_may(act: Actions) -> None:
@@ -236,6 +247,23 @@ async def test_a_failed_hook_ends_the_action(act: Actions) -> None:
     assert stored.status is Status.FAILED
     assert await act.names() == set()
     assert await act.world.world.names(JOBS) == set()
+
+
+@ON_DEVCLUSTER
+async def test_a_record_that_is_taken_away_is_told(act: Actions) -> None:
+    async def steal(verb: str, name: str) -> None:
+        if (verb, name) == ("apply", "a"):
+            await act.world.world.admin.delete(SECRET, act.world.world.key(secret_name("app", 1)))
+
+    act.world.world.spy.after = steal
+    files = {"a.yaml": config_map("a"), "d.yaml": _PENDING}
+    with pytest.raises(ActionFailed, match=r"timeout waiting.*the failure could not be recorded"):
+        await act.install(files, replace(QUICK, timeout=0.3))
+
+    assert await act.statuses() == {}
+    act.world.world.spy.after = None
+    await act.install({"a.yaml": config_map("a")})
+    assert await act.statuses() == {1: "deployed"}
 
 
 @ON_DEVCLUSTER

@@ -160,7 +160,7 @@ class Lifecycle:
             await run.hooks(running, "post-upgrade")
         except FluvialError as error:
             raise await self._failed(running, "Upgrade", error, run=run, created=created) from error
-        await self._storage.update(current.with_status(Status.SUPERSEDED, current.info.description))
+        await self._supersede(current)
         running.set_status(Status.DEPLOYED, "Upgrade complete")
         await running.record()
         return running.release
@@ -208,12 +208,18 @@ class Lifecycle:
                 running, "Rollback", error, run=run, created=created
             ) from error
         for deployed in await self._storage.deployed_all(name):
-            await self._storage.update(
-                deployed.with_status(Status.SUPERSEDED, deployed.info.description)
-            )
+            await self._supersede(deployed)
         running.set_status(Status.DEPLOYED, release.info.description)
         await running.record()
         return running.release
+
+    async def _supersede(self, release: Release) -> None:
+        """Say of a revision that another one has come; where it is gone, nothing need be said."""
+        superseded = release.with_status(Status.SUPERSEDED, release.info.description)
+        try:
+            await self._storage.update(superseded)
+        except ReleaseNotFound:
+            return
 
     def _objects(self, release: Release) -> ReleaseObjects:
         return ReleaseObjects(self._target, name=release.name, namespace=release.namespace)
