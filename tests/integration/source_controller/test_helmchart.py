@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import tempfile
@@ -503,8 +504,8 @@ async def test_a_source_of_another_namespace_is_none(world: ChartWorld, host: Fi
     }
     await world._create_namespace("other")
     await world.client.create(kinds.HELM_CHART, other, field_manager="test")
-    page = (await world.client.list_all(kinds.EVENT, namespace="other")).items
-    while not page:
-        page = (await world.client.list_all(kinds.EVENT, namespace="other")).items
+    async with asyncio.timeout(20):
+        while not (page := (await world.client.list_all(kinds.EVENT, namespace="other")).items):
+            await asyncio.sleep(0.02)
 
     assert page[0]["reason"] == "SourceUnavailable"

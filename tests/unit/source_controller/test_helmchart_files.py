@@ -42,7 +42,7 @@ def lay(folder: Path, files: dict[str, str]) -> Path:
         ("/a.txt", ["a.txt"], ["deep/a.txt"]),
         ("deep/*.txt", ["deep/a.txt"], ["a.txt", "deep/er/a.txt"]),
         ("a?c[0-9x]", ["abc1", "abcx"], ["abcd", "ac1", "a/c1"]),
-        ("[^a]b", ["cb"], ["ab"]),
+        ("[^a]b\n[x]y", ["cb", "xy"], ["ab", "zy"]),
         ("folder/", [], ["folder"]),
         ("!keep.md", ["a", "b"], ["keep.md"]),
         (r"\*.md", ["*.md"], ["a.md"]),
@@ -60,7 +60,12 @@ def test_a_rule_for_folders() -> None:
     assert HelmIgnore("x/").leaves_out("deep/x", is_folder=True)
 
 
-@pytest.mark.parametrize("rule", ["a/**/b", "[a", "*" * 20, "a" * 1000, "x\n" * 2000])
+def test_a_rule_that_would_backtrack_for_ever() -> None:
+    assert not HelmIgnore("a*" * 100 + "b").leaves_out("a" * 250, is_folder=False)
+    assert HelmIgnore("*.md").leaves_out("\udcff.md", is_folder=False), "no text at all"
+
+
+@pytest.mark.parametrize("rule", ["a/**/b", "[a", "[z-a]", "a" * 1000, "x\n" * 2000])
 def test_rules_that_are_refused(rule: str) -> None:
     with pytest.raises(InvalidChart):
         HelmIgnore(rule)
