@@ -10,6 +10,7 @@ from the bottom up::
     digests ........... of values and of releases, and whether a snapshot still holds
     history ........... the snapshots in a HelmRelease's status
     policy, facts ..... what the spec says, and the words for what was observed
+    observing ......... an object and its newest record become facts
     state ............. what was observed of a release -> what to do next; nothing but functions
     strvals, values ... valuesFrom and inline values become one map
     kinds, manifest ... a rendered manifest becomes objects and hooks, in order
