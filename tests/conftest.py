@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 pytest_plugins = ("controlplane.fixtures", "devcluster_fixtures")
 
@@ -15,3 +19,10 @@ def pytest_configure() -> None:
     it is collected.
     """
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(autouse=True)
+def _usual_logs() -> Iterator[None]:
+    """Undo what a test did to the logs: they would go where that test's output went."""
+    yield
+    structlog.reset_defaults()
