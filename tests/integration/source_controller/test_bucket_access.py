@@ -20,6 +20,7 @@ from harness.webserver import requiring_certificate
 from objectstores.fake import FakeStorage
 from objectstores.world import BucketWorld, bucket_world
 from registries.proxies import ConnectProxy
+from source_controller.bucket import lending
 
 KEYS = {"accesskey": "AKIA", "secretkey": "s3cret"}
 
@@ -44,13 +45,14 @@ async def test_an_authority_is_trusted_by_who_names_it_and_by_nobody_else(
 ) -> None:
     ca = TestCA()
     await world.secret("ca", {"ca.crt": ca.pem})
+    await world.secret("keys", KEYS | {"serviceaccount": "{}", "sasKey": "sig=x"})
     async with FakeStorage(tls=ca.server_context(tmp_path)) as storage:
         storage.put("app.yaml", "v1\n")
         spec: dict[str, Any] = {
             "endpoint": storage.endpoint,
             "provider": provider,
             "insecure": None,
-            "secretRef": None,
+            "secretRef": {"name": "keys"},
         }
         for name, extra in (("before", {}), ("with", {"certSecretRef": {"name": "ca"}})):
             await world.bucket(name, **spec | extra)
@@ -118,7 +120,14 @@ async def test_everything_goes_by_the_proxy(world: BucketWorld, fake: FakeStorag
 # --- identities -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clouds are on loopback here; what is refused elsewhere has tests of its own below."""
+    monkeypatch.setattr(lending, "check_lent", lambda *_: None)
+
+
 @pytest.mark.shows("field:Bucket/spec.serviceAccountName", "field:Bucket/spec.provider")
+@pytest.mark.usefixtures("anywhere")
 @pytest.mark.parametrize("provider", ["aws", "gcp", "azure"])
 async def test_without_a_secret_the_identity_counts(
     provider: str, world: BucketWorld, fake: FakeStorage
@@ -140,6 +149,7 @@ async def test_without_a_secret_the_identity_counts(
         assert shown == f"Bearer {provider}-token"
 
 
+@pytest.mark.usefixtures("anywhere")
 @pytest.mark.parametrize("provider", ["aws", "gcp", "azure"])
 async def test_a_login_that_is_refused(
     provider: str, world: BucketWorld, fake: FakeStorage
@@ -152,6 +162,7 @@ async def test_a_login_that_is_refused(
     assert fake.requests == []
 
 
+@pytest.mark.usefixtures("anywhere")
 async def test_the_token_service_of_aws_is_the_one_that_is_named(
     world: BucketWorld, fake: FakeStorage
 ) -> None:
@@ -200,6 +211,41 @@ async def test_keys_of_google_and_applications_of_azure(
     )
     notes = {note[0]: note[1] for note in world.identities.asked}
     assert notes == {"gcp_secret": b'{"type": "service_account"}', "azure_secret": application}
+
+
+async def test_lent_credentials_reach_nobody_but_their_cloud(
+    world: BucketWorld, fake: FakeStorage
+) -> None:
+    """A host, an authority or plain HTTP of a tenant would show it what the controller may do."""
+    await world.secret("machine", {"clientId": "id"})
+    await world.secret("ca", {"ca.crt": TestCA().pem})
+    machine, ca = {"secretRef": {"name": "machine"}}, {"certSecretRef": {"name": "ca"}}
+    clouds = {
+        "aws": "s3.eu-west-1.amazonaws.com",
+        "gcp": "storage.googleapis.com",
+        "azure": "teama.blob.core.windows.net",
+    }
+    cases: list[dict[str, Any]] = []
+    for provider, host in clouds.items():
+        for spec in (
+            {"endpoint": fake.endpoint},
+            {"endpoint": f"{host}.evil.example", "insecure": None},
+            {"endpoint": "evil.example", "insecure": None, "serviceAccountName": "robot"},
+            {"endpoint": host},
+            {"endpoint": host, "insecure": None, **ca},
+        ):
+            cases += [{"provider": provider} | spec]
+    cases += [
+        {"provider": "azure", "endpoint": "https://evil.example", **machine},
+        {"provider": "azure", "endpoint": "https://a.blob.core.windows.net", **machine, **ca},
+    ]
+    for number, spec in enumerate(cases):
+        await world.bucket(f"app-{number}", **spec)
+        obj = await world.until_failed("AuthenticationFailed", f"app-{number}")
+        assert "the identity that provider" in condition(obj, "FetchFailed")["message"]
+
+    assert world.identities.asked == []
+    assert fake.requests == []
 
 
 # --- LDAP -----------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ async def test_objects_of_google(world: BucketWorld, google: GoogleEmulator) -> 
     google.make_bucket("first")
     for key, content in files.items():
         google.put("first", key, content)
+    await world.secret("key", {"serviceaccount": "{}"})
     spec: dict[str, Any] = {"provider": "gcp", "endpoint": google.endpoint}
+    spec |= {"secretRef": {"name": "key"}}
     await world.bucket(bucketName="first", **spec)
     obj = await world.until_ready()
     assert await world.files(obj) == files

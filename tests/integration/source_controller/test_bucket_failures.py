@@ -352,6 +352,9 @@ async def test_endpoints_that_lead_nowhere(world: BucketWorld) -> None:
         ({"endpoint": "a b"}, "spec.endpoint is not valid"),
         ({"endpoint": "ftp://storage.example"}, "over http or https"),
         ({"endpoint": ""}, "spec.endpoint is not valid"),
+        ({"endpoint": "storage.example", "bucketName": ".."}, "spec.bucketName is not valid"),
+        ({"endpoint": "storage.example", "bucketName": "a/b"}, "spec.bucketName is not valid"),
+        ({"endpoint": "s3.amazonaws.com", "region": "x.evil/"}, "spec.region is not valid"),
     ]
     await world.secret("keys", {"sasKey": "?sig=s3cret", "accesskey": "a", "secretkey": "s3cret"})
     for number, (spec, message) in enumerate(cases):

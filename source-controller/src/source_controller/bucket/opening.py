@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.cloud.azure import AzureSecret
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.model import AccessToken, AwsCredentials, Way
+from fluvial.cloud.model import AccessToken, AwsCredentials, Identity, Way
 from fluvial.net.dialer import Dialer
+from source_controller.bucket import lending
 from source_controller.bucket.access import BucketAccess, text_of
 from source_controller.bucket.stores.azure import Authorize, AzureStore
-from source_controller.bucket.stores.endpoint import parse_endpoint
+from source_controller.bucket.stores.endpoint import InvalidEndpoint, parse_endpoint
 from source_controller.bucket.stores.gcs import GcsStore, Token
 from source_controller.bucket.stores.http import Requests
 from source_controller.bucket.stores.ldap import assume_role
@@ -37,6 +39,7 @@ __all__ = ["Stores"]
 
 _GCS_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 _AWS_DEFAULT = "us-east-1"
+_BUCKET = re.compile(r"[A-Za-z0-9_$-][A-Za-z0-9._:$-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Stores:
             InvalidCredentials, CloudError, StoreError: see ``fetching``.
 
         """
+        if not _BUCKET.fullmatch(spec.bucket_name):
+            raise InvalidEndpoint("spec.bucketName is not valid: it is no name of a bucket")
         session = await self._session(access)
         try:
             requests = Requests(session, clock=self._clock, limits=self.limits)
@@ -101,6 +106,13 @@ class Stores:
         finally:
             await session.close()
 
+    def _lent(self, opening: _Opening, place: URL) -> Identity:
+        """Whose credentials are used, which are not the object's own."""
+        spec = opening.spec
+        identity = self._cloud.identity_of(opening.namespace, spec.service_account_name)
+        lending.check_lent(spec, opening.access, place)
+        return identity
+
     async def _session(self, access: BucketAccess) -> aiohttp.ClientSession:
         tls = access.tls
         trust = Access(ca=tls.ca, certificate=tls.certificate, key=tls.key, proxy=access.proxy)
@@ -110,16 +122,17 @@ class Stores:
 
     def _s3(self, opening: _Opening) -> Store:
         spec = opening.spec
+        endpoint = parse_endpoint(spec.endpoint, insecure=spec.insecure)
         return S3Store(
             opening.requests,
-            endpoint=parse_endpoint(spec.endpoint, insecure=spec.insecure),
+            endpoint=endpoint,
             bucket=spec.bucket_name,
             region=spec.region,
-            keys=self._keys(opening),
+            keys=self._keys(opening, endpoint),
             clock=self._clock,
         )
 
-    def _keys(self, opening: _Opening) -> Keys:
+    def _keys(self, opening: _Opening, place: URL) -> Keys:
         spec, access = opening.spec, opening.access
         if access.secret is not None:
             fixed = AwsCredentials(
@@ -127,14 +140,14 @@ class Stores:
             )
             return _always(fixed)
         if spec.provider == "aws":
-            return self._aws_keys(opening)
+            return self._aws_keys(opening, place)
         if spec.sts is None:
             return _always(None)
         return self._ldap_keys(opening, _sts_url(spec.sts.endpoint))
 
-    def _aws_keys(self, opening: _Opening) -> Keys:
+    def _aws_keys(self, opening: _Opening, place: URL) -> Keys:
         spec = opening.spec
-        identity = self._cloud.identity_of(opening.namespace, spec.service_account_name)
+        identity = self._lent(opening, place)
         endpoint = str(_sts_url(spec.sts.endpoint)) if spec.sts is not None else ""
 
         async def keys() -> AwsCredentials | None:
@@ -173,22 +186,22 @@ class Stores:
 
     def _gcs(self, opening: _Opening) -> Store:
         spec = opening.spec
+        endpoint = parse_endpoint(spec.endpoint, insecure=spec.insecure)
         return GcsStore(
             opening.requests,
-            endpoint=parse_endpoint(spec.endpoint, insecure=spec.insecure),
+            endpoint=endpoint,
             bucket=spec.bucket_name,
-            token=self._google_token(opening),
+            token=self._google_token(opening, endpoint),
         )
 
-    def _google_token(self, opening: _Opening) -> Token:
+    def _google_token(self, opening: _Opening, place: URL) -> Token:
         secret, scopes = opening.access.secret, (_GCS_SCOPE,)
         if secret is not None:
             key = secret.get("serviceaccount", b"")
             if not key.strip():
                 raise auth_failed("the Secret of spec.secretRef needs 'serviceaccount'")
             return lambda: self._cloud.gcp_secret(key, scopes=scopes, way=opening.way)
-        account = opening.spec.service_account_name
-        identity = self._cloud.identity_of(opening.namespace, account)
+        identity = self._lent(opening, place)
         return lambda: self._cloud.gcp(identity, scopes=scopes, way=opening.way)
 
     # --- Azure -----------------------------------------------------------------------------------
@@ -199,7 +212,7 @@ class Stores:
         sas = endpoint.raw_query_string
         authorize: Authorize = _nothing
         if secret is not None and secret.get("clientId"):
-            authorize = _bearer(self._azure_token(opening, secret))
+            authorize = _bearer(self._azure_token(opening, secret, endpoint))
         elif secret is not None and secret.get("accountKey"):
             authorize = _shared_key(endpoint, secret)
         elif secret is not None and secret.get("sasKey"):
@@ -210,7 +223,7 @@ class Stores:
                 " 'clientSecret' or 'clientCertificate'), 'accountKey' or 'sasKey'"
             )
         elif not sas:
-            authorize = _bearer(self._azure_identity(opening))
+            authorize = _bearer(self._azure_identity(opening, endpoint))
         return AzureStore(
             opening.requests,
             endpoint=endpoint,
@@ -220,13 +233,14 @@ class Stores:
             clock=self._clock,
         )
 
-    def _azure_token(self, opening: _Opening, secret: Mapping[str, bytes]) -> Token:
+    def _azure_token(self, opening: _Opening, secret: Mapping[str, bytes], place: URL) -> Token:
         found = _azure_secret(secret)
+        if not found.tenant_id:  # an identity of the machine, whoever names it
+            lending.check_lent(opening.spec, opening.access, place)
         return lambda: self._cloud.azure_secret(found, way=opening.way)
 
-    def _azure_identity(self, opening: _Opening) -> Token:
-        account = opening.spec.service_account_name
-        identity = self._cloud.identity_of(opening.namespace, account)
+    def _azure_identity(self, opening: _Opening, place: URL) -> Token:
+        identity = self._lent(opening, place)
         return lambda: self._cloud.azure(identity, way=opening.way)
 
 

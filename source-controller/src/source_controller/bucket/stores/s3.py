@@ -18,7 +18,7 @@ from fluvial.clock import Clock
 from fluvial.cloud.model import AwsCredentials
 from fluvial.cloud.sigv4 import Signer
 from source_controller.bucket.stores import xml
-from source_controller.bucket.stores.endpoint import encode_path, encode_query
+from source_controller.bucket.stores.endpoint import InvalidEndpoint, encode_path, encode_query
 from source_controller.bucket.stores.errors import (
     InvalidAnswer,
     NoBucket,
@@ -34,7 +34,8 @@ Keys = Callable[[], Awaitable[AwsCredentials | None]]
 """Gives what requests are signed with; ``None`` for requests that are not."""
 
 _DEFAULT_REGION = "us-east-1"
-_REGION = re.compile(r"[a-z0-9-]{1,40}")
+_REGION = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _AMAZON = re.compile(
     r"s3(?:-accelerate)?[.-](?:dualstack\.)?"
     r"(?:(?P<region>[a-z]{2,3}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2})\.)?amazonaws\.com(?P<china>\.cn)?"
@@ -54,6 +55,9 @@ class S3Store:
         keys: see ``Keys``.
         clock: for signatures.
 
+    Raises:
+        InvalidEndpoint: the region is none.
+
     """
 
     def __init__(
@@ -69,6 +73,8 @@ class S3Store:
         self._requests = requests
         self._endpoint = endpoint
         self._bucket = bucket
+        if region and not _REGION.fullmatch(region):
+            raise InvalidEndpoint("spec.region is not valid: it is the name of none")
         self._region = region or _region_of(endpoint)
         self._keys = keys
         self._clock = clock
@@ -144,7 +150,7 @@ class S3Store:
         if amazon is not None:
             if not amazon["region"] and self._region != _DEFAULT_REGION:
                 host = f"s3.{self._region}.amazonaws.com{amazon['china'] or ''}"
-            if "." not in self._bucket:  # no certificate of Amazon's is for two labels
+            if _LABEL.fullmatch(self._bucket):  # no certificate of Amazon's is for two labels
                 host = f"{bucket}.{host}"
                 path = f"/{encode_path(key)}"
             base = URL.build(scheme=base.scheme, host=host, port=base.explicit_port)

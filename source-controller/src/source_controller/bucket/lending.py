@@ -1,0 +1,55 @@
+"""Where credentials that are not the object's own may go: to the cloud that they are for.
+
+What the controller, the machine or a service account can do, a tenant must not learn to do by
+naming a host, an authority or plain HTTP of its own. A proxy does no harm: it sees TLS only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from yarl import URL
+
+from fluvial.api.source_bucket import BucketSpec
+from source_controller.bucket.access import BucketAccess
+from source_controller.source.secrets import auth_failed
+
+__all__ = ["check_lent"]
+
+_REGION = r"[a-z]{2,3}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}"
+_HOSTS = {
+    # Not all that ends so is Amazon's to answer for: machines and load balancers do, too.
+    "aws": re.compile(
+        rf"s3(?:-accelerate|-fips)?(?:\.dualstack)?(?:[.-]{_REGION})?\.amazonaws\.com(?:\.cn)?"
+        rf"|(?:bucket\.)?vpce-[a-z0-9-]{{1,80}}\.s3\.{_REGION}\.vpce\.amazonaws\.com"
+    ),
+    "azure": re.compile(
+        r"[a-z0-9]{3,24}(?:-secondary)?(?:\.z[0-9]{1,2})?(?:\.privatelink)?\.(?:blob|dfs)\."
+        r"(?:core\.(?:windows\.net|usgovcloudapi\.net|chinacloudapi\.cn)|storage\.azure\.net)"
+    ),
+    "gcp": re.compile(r"(?:[a-z0-9-]{1,63}\.){1,4}googleapis\.com"),
+}
+
+
+def check_lent(spec: BucketSpec, access: BucketAccess, endpoint: URL) -> None:
+    """See to it that an identity's credentials can reach nobody but its cloud.
+
+    Args:
+        spec: of the object.
+        access: what it names.
+        endpoint: of the storage.
+
+    Raises:
+        StepFailed: ``AuthenticationFailed``: they could.
+
+    """
+    who = f"the identity that provider {spec.provider!r} gives"
+    if endpoint.scheme != "https" or not _HOSTS[spec.provider].fullmatch(endpoint.host or ""):
+        raise auth_failed(
+            f"{who} is for https and for hosts of that cloud only: correct spec.endpoint,"
+            " or give credentials by spec.secretRef"
+        )
+    if access.tls.ca or access.tls.certificate:
+        raise auth_failed(
+            f"{who} cannot be used with spec.certSecretRef: give credentials by spec.secretRef"
+        )
