@@ -23,6 +23,7 @@ from the bottom up::
     ending ............ test, unlock, uninstall
     inventory ......... the objects of a release for its status
     selectors, pointers, drift ... whether objects are as released, and what makes them so
+    preview ........... what an install or upgrade would do, writing nothing
 
 How a reconciler uses it: ``state.decide`` says what to do; the revision that it starts from comes
 from ``Lifecycle.current`` and ``next_version``; the chart is rendered with these; ``new_release``

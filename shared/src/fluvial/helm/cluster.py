@@ -238,7 +238,7 @@ class ReleaseObjects:
         for one in located:
             try:
                 live = await self._live(one)
-                if live is None or self._is_anothers(live) or (spare_kept and is_kept(live)):
+                if live is None or self.is_anothers(live) or (spare_kept and is_kept(live)):
                     continue
                 await self._target.client.delete(
                     one.resource, one.key, uid=uid_of(live), propagation=propagation
@@ -252,7 +252,8 @@ class ReleaseObjects:
             raise ObjectsFailed(failures)
         return deleted
 
-    def _is_anothers(self, live: JsonObject) -> bool:
+    def is_anothers(self, live: JsonObject) -> bool:
+        """Whether a live object has the marks of another release."""
         annotations = annotations_of(live)
         name, namespace = annotations.get(RELEASE_NAME), annotations.get(RELEASE_NAMESPACE)
         if name is None and namespace is None:
