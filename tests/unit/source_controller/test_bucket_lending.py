@@ -6,15 +6,21 @@ import pytest
 from yarl import URL
 
 from fluvial.api.source_bucket import BucketProvider, BucketSpec
+from fluvial.cloud.model import CONTROLLER, Identity, ServiceAccount
 from source_controller.bucket.access import BucketAccess
 from source_controller.bucket.lending import check_lent
 from source_controller.source.run import StepFailed
 from source_controller.web.tls import Tls
 
 
-def _check(provider: BucketProvider, url: str, access: BucketAccess | None = None) -> None:
+def _check(
+    provider: BucketProvider,
+    url: str,
+    access: BucketAccess | None = None,
+    identity: Identity = CONTROLLER,
+) -> None:
     spec = BucketSpec(bucket_name="b", endpoint="e", interval="1m", provider=provider)
-    check_lent(spec, access or BucketAccess(), URL(url))
+    check_lent(spec, access or BucketAccess(), URL(url), identity)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +47,11 @@ def test_hosts_of_the_cloud_are_trusted(provider: BucketProvider, host: str) -> 
     _check(provider, f"https://{host}")
     with pytest.raises(StepFailed, match="for https and for hosts of that cloud only"):
         _check(provider, f"http://{host}")
-    for tls in (Tls(ca="x"), Tls(certificate="x", key="y")):
-        with pytest.raises(StepFailed, match=r"cannot be used with spec\.certSecretRef"):
-            _check(provider, f"https://{host}", BucketAccess(tls=tls))
+    _check(provider, f"https://{host}", BucketAccess(tls=Tls(certificate="x", key="y")))
+    ours = BucketAccess(tls=Tls(ca="x"))
+    with pytest.raises(StepFailed, match="exclude each other"):
+        _check(provider, f"https://{host}", ours)
+    _check(provider, f"https://{host}", ours, ServiceAccount("apps", "robot"))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ __all__ = ["BadKey", "check_keys", "digest_of", "read_index"]
 
 _MAX_NAME, _MAX_PATH = 255, 1024
 _SHOWN = 100
+_MAX_NAMES = 32 << 20  # bytes of all names together, which are kept in memory
 
 
 class BadKey(StoreError):
@@ -37,16 +38,19 @@ async def read_index(
 
     """
     kept: dict[str, Item] = {}
-    listed = total = 0
+    listed = total = names = 0
     async for page in store.pages(prefix):
         listed += len(page)
         chosen = await asyncio.to_thread(_choose, page, matcher)
         kept.update((item.key, item) for item in chosen)
         total += sum(item.size for item in chosen)
+        names += sum(len(item.key.encode()) for item in chosen)
         if listed > limits.max_listed:
             raise TooLarge(f"the bucket has more than {limits.max_listed} objects")
         if len(kept) > limits.max_entries:
             raise TooLarge(f"more than {limits.max_entries} objects are not ignored")
+        if names > _MAX_NAMES:
+            raise TooLarge(f"the names of the objects have more than {_MAX_NAMES} bytes together")
         if total > limits.max_total:
             raise TooLarge(f"the objects have more than {limits.max_total} bytes together")
         for item in chosen:

@@ -1,7 +1,8 @@
 """Where credentials that are not the object's own may go: to the cloud that they are for.
 
 What the controller, the machine or a service account can do, a tenant must not learn to do by
-naming a host, an authority or plain HTTP of its own. A proxy does no harm: it sees TLS only.
+naming a host or plain HTTP of its own, nor, but for a service account of its own namespace, an
+authority. A proxy does no harm: it sees TLS only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from yarl import URL
 
 from fluvial.api.source_bucket import BucketSpec
+from fluvial.cloud.model import CONTROLLER, Identity, ServiceAccount
 from source_controller.bucket.access import BucketAccess
 from source_controller.source.secrets import auth_failed
 
@@ -31,13 +33,16 @@ _HOSTS = {
 }
 
 
-def check_lent(spec: BucketSpec, access: BucketAccess, endpoint: URL) -> None:
+def check_lent(
+    spec: BucketSpec, access: BucketAccess, endpoint: URL, identity: Identity = CONTROLLER
+) -> None:
     """See to it that an identity's credentials can reach nobody but its cloud.
 
     Args:
         spec: of the object.
         access: what it names.
         endpoint: of the storage.
+        identity: whose they are; those of the machine are the controller's, too.
 
     Raises:
         StepFailed: ``AuthenticationFailed``: they could.
@@ -49,7 +54,8 @@ def check_lent(spec: BucketSpec, access: BucketAccess, endpoint: URL) -> None:
             f"{who} is for https and for hosts of that cloud only: correct spec.endpoint,"
             " or give credentials by spec.secretRef"
         )
-    if access.tls.ca or access.tls.certificate:
+    if access.tls.ca and not isinstance(identity, ServiceAccount):
         raise auth_failed(
-            f"{who} cannot be used with spec.certSecretRef: give credentials by spec.secretRef"
+            "'ca.crt' of spec.certSecretRef and the controller's own cloud identity exclude each"
+            " other: use spec.serviceAccountName, or add the CA to the controller's trust"
         )

@@ -110,7 +110,7 @@ class Stores:
         """Whose credentials are used, which are not the object's own."""
         spec = opening.spec
         identity = self._cloud.identity_of(opening.namespace, spec.service_account_name)
-        lending.check_lent(spec, opening.access, place)
+        lending.check_lent(spec, opening.access, place, identity)
         return identity
 
     async def _session(self, access: BucketAccess) -> aiohttp.ClientSession:

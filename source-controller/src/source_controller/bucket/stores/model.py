@@ -10,7 +10,8 @@ from typing import Protocol
 __all__ = ["Body", "Item", "Limits", "Store"]
 
 _MIB = 1 << 20
-_MAX_ETAG, _MAX_DIGITS = 256, 20
+_MAX_KEY = 1024  # characters, of every storage
+_MAX_ETAG, _MAX_VERSION, _MAX_DIGITS = 256, 64, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,12 @@ class Item:
         """One object as an answer has it.
 
         Raises:
-            ValueError: its etag could not be sent, its size is none, or it has no name.
+            ValueError: its etag could not be sent, its size is none, or it has no name, or one that
+                no storage takes.
 
         """
+        if len(key) > _MAX_KEY or len(version) > _MAX_VERSION:
+            raise ValueError("a name or a version that is too long to be one")
         plain = etag.removeprefix("W/").strip('"')
         if not key or not plain.isprintable() or not plain.isascii() or '"' in plain:
             raise ValueError("no name, or an etag that could not be sent")
