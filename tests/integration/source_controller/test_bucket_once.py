@@ -125,11 +125,12 @@ def test_every_input_of_trust_is_in_the_key(spec: BucketSpec, access: BucketAcce
     [
         (_changed(insecure=True), OPEN),
         (_changed(service_account_name="s", provider="aws"), OPEN),
+        (_changed(provider="aws"), BucketAccess()),
         (_changed(sts=BucketSTS(provider="ldap", endpoint="http://x")), OPEN),
         (BASE, replace(OPEN, tls=Tls(ca="x"))),
         (BASE, replace(OPEN, proxy=ProxyServer("socks5", "p", 1))),
     ],
-    ids=["insecure", "identity", "token service", "authority", "proxy"],
+    ids=["insecure", "identity", "default identity", "token service", "authority", "proxy"],
 )
 def test_what_a_namespace_decided_stays_in_it(spec: BucketSpec, access: BucketAccess) -> None:
     assert trust_domain("a", spec, access) != trust_domain("b", spec, access)

@@ -41,6 +41,21 @@ async def test_folders_the_rules_and_what_they_name_do_not_count() -> None:
     assert list(found) == ["a.yaml", "b/.sourceignore", "d/e"]
 
 
+async def test_a_list_is_left_when_its_names_would_fill_the_memory() -> None:
+    page = [f"{'n' * 250}/" * 4 + f"{number:04}" for number in range(1000)]
+    store = Listed(*([f"{at:03}{key}" for key in page] for at in range(60)))
+    with pytest.raises(TooLarge, match="names of the objects"):
+        await read_index(store, "", Matcher([]), Limits())
+
+    assert store.given < 40
+
+
+@pytest.mark.parametrize(("key", "version"), [("k" * 1025, ""), ("k", "1" * 65)])
+def test_a_name_that_no_storage_takes_is_not_kept(key: str, version: str) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        Item.read(key, "etag", "1", version)
+
+
 def test_the_revision_is_of_sorted_lines() -> None:
     keys = {key: Item(key, key.upper(), 1) for key in ("b", "a", "a/c", "ü")}
     wanted = hashlib.sha512("a A\na/c A/C\nb B\nü Ü\n".encode()).hexdigest()
