@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from clouds.clocks import TwoClocks
 from notification_controller.receiver.memory import Deliveries, Refusals
 
@@ -22,6 +24,21 @@ def test_calls_without_an_id_are_never_known() -> None:
     deliveries.add("one", "")
 
     assert not deliveries.seen("one", "")
+
+
+def test_an_id_without_end_takes_no_more_room_than_any() -> None:
+    deliveries = Deliveries(TwoClocks())
+    tracemalloc.start()
+    try:
+        for number in range(4):
+            deliveries.add("one", f"{number}" + "x" * (1 << 20))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 100_000
+    assert deliveries.seen("one", "3" + "x" * (1 << 20))
+    assert not deliveries.seen("one", "4" + "x" * (1 << 20))
 
 
 def test_the_oldest_deliveries_go_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 
 from fluvial.clock import Clock
@@ -25,7 +26,8 @@ class Deliveries:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+        # By a digest: the caller chooses the length of an id.
+        self._seen: OrderedDict[bytes, float] = OrderedDict()
 
     def seen(self, receiver: str, delivery: str) -> bool:
         """Whether a delivery was dealt with; one without an id never was.
@@ -36,12 +38,12 @@ class Deliveries:
 
         """
         self._forget()
-        return bool(delivery) and (receiver, delivery) in self._seen
+        return bool(delivery) and _digest(receiver, delivery) in self._seen
 
     def add(self, receiver: str, delivery: str) -> None:
         """A delivery has been dealt with."""
         if delivery:
-            self._seen[receiver, delivery] = self._clock.monotonic()
+            self._seen[_digest(receiver, delivery)] = self._clock.monotonic()
             self._forget()
 
     def _forget(self) -> None:
@@ -88,3 +90,7 @@ class Refusals:
     def _now(self, caller: str, address: str) -> float:
         left, since = self._left.get((caller, address), (_BURST, self._clock.monotonic()))
         return min(left + (self._clock.monotonic() - since) * _PER_SECOND, _BURST)
+
+
+def _digest(receiver: str, delivery: str) -> bytes:
+    return hashlib.sha256(f"{receiver}\n{delivery}".encode(errors="surrogatepass")).digest()
