@@ -133,7 +133,11 @@ async def test_unknown_fields_are_refused(act: Actions) -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("apiVersion: example.com/v1\nkind: Nobody\nmetadata: {name: x}", NoMatch),
+        pytest.param(
+            "apiVersion: example.com/v1\nkind: Nobody\nmetadata: {name: x}",
+            NoMatch,
+            marks=pytest.mark.slow,
+        ),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: x-}", ManifestError),
         ("kind: ConfigMap\nmetadata: {name: x}", ManifestError),
     ],

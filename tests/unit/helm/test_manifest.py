@@ -90,12 +90,20 @@ async def test_objects_of_a_manifest_are_those_of_its_documents() -> None:
     assert [obj["kind"] for obj in objects] == ["Secret", "Service", "Zebra"]
 
 
-async def test_lists_are_taken_apart() -> None:
-    text = (
-        "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: A}, {apiVersion: v1, kind: B}]"
-    )
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("kind: List\nitems: [{apiVersion: v1, kind: A}, {apiVersion: v1, kind: B}]", ["A", "B"]),
+        ("kind: SecretList\nitems: [{metadata: {name: a}}, {kind: Other}]", ["Secret", "Other"]),
+        ("kind: List\nitems: []", []),
+        ("kind: AllowList\nspec: {items: [a]}", ["AllowList"]),
+    ],
+)
+async def test_lists_are_taken_apart(text: str, kinds: list[str]) -> None:
+    found = await manifest.objects_of(f"apiVersion: v1\n{text}")
 
-    assert [obj["kind"] for obj in await manifest.objects_of(text)] == ["A", "B"]
+    assert [obj["kind"] for obj in found] == kinds
+    assert all(obj["apiVersion"] == "v1" for obj in found)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +125,10 @@ def test_what_is_no_object_is_named(text: str, problem: str) -> None:
     assert str(caught.value).startswith(problem)
 
 
-@pytest.mark.parametrize("text", ["kind: A", "apiVersion: v1", "- a", "5"])
+@pytest.mark.parametrize(
+    "text",
+    ["kind: A", "apiVersion: v1", "- a", "5", "apiVersion: v1\nkind: List\nitems: [{kind: A}]"],
+)
 async def test_an_object_has_a_version_and_a_kind(text: str) -> None:
     with pytest.raises(ManifestError):
         await manifest.objects_of(text)

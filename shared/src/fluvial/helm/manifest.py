@@ -207,8 +207,15 @@ def _flat(document: Any, source: str) -> list[JsonObject]:
         raise ManifestError(f"{source}: an object has no apiVersion or no kind")
     items = document.get("items")
     if str(kind).endswith("List") and isinstance(items, list):
-        return [each for item in items for each in _flat(item, source)]
+        head = {"apiVersion": document["apiVersion"], "kind": str(kind).removesuffix("List")}
+        named = [_with_head(item, head) for item in items]
+        return [each for item in named for each in _flat(item, source)]
     return [document]
+
+
+def _with_head(item: Any, head: JsonObject) -> Any:
+    """An item of a list of one kind, which need not say which."""
+    return {**head, **item} if isinstance(item, dict) and head["kind"] else item
 
 
 def _head(document: Any, path: str) -> _Head:
