@@ -15,6 +15,7 @@ from aiohttp import web
 from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
 from fluvial.cloud.http import CloudHttp
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
@@ -82,7 +83,7 @@ class Parts:
         client: writes statuses, as the leader.
         everywhere: the same identity in every replica: wakes objects.
         dialer: reaches Providers.
-        http: asks issuers of tokens, by the dialer.
+        http: asks issuers of tokens, and for tokens, by the dialer.
 
     """
 
@@ -118,6 +119,7 @@ class NotificationController:
             alerts=alert_informer.store,
             providers=provider_informer.store,
             sender=Sender(parts.dialer),
+            identities=CloudIdentities(parts.http, parts.everywhere, clock=parts.clock),
             events=parts.events,
             log=parts.log,
             metrics=parts.metrics,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.notification import Alert, Provider
 from fluvial.clock import Clock
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.store import Store
@@ -48,6 +49,7 @@ class Telling:
         alerts: of all namespaces that are watched.
         providers: the same.
         sender: sends requests.
+        identities: log in where a Secret is not itself what is shown to a service.
         events: about Alerts, in the cluster alone.
         log: says what was not delivered.
         metrics: count messages.
@@ -64,6 +66,7 @@ class Telling:
         alerts: Store,
         providers: Store,
         sender: Sender,
+        identities: CloudIdentities,
         events: EventRecorder,
         log: Logger,
         metrics: Metrics,
@@ -75,6 +78,7 @@ class Telling:
         self._alerts = alerts
         self._providers = providers
         self._sender = sender
+        self._identities = identities
         self._events = events
         self._log = log
         self._cross_namespace = cross_namespace
@@ -131,7 +135,7 @@ class Telling:
         merged = merge(event, alert)
         if merged.conflicts:
             self._tell_conflicts(obj, merged.conflicts)
-        message = Message(merged.event, alert.metadata.uid, provider.metadata.uid)
+        message = Message(merged.event, alert.metadata.uid, provider.metadata.uid, str(key_of(obj)))
         key = ObjectKey(own, provider.metadata.name)
         return Job(key, key_of(obj), message)
 
@@ -181,7 +185,7 @@ class Telling:
             raise SendFailed(
                 f"the type {spec.type!r} is not supported by this version", again=False
             )
-        loaded = await load(self._client, provider)
+        loaded = await load(self._client, provider, self._identities)
         await self._sender.send(
             functools.partial(tell, job.message, loaded.settings),
             loaded.way,

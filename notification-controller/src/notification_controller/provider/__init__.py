@@ -5,9 +5,10 @@
     outgoing .... Outgoing: one request; SendFailed
     sender ...... sends requests by the dialer
     types ....... from the type of a Provider to what tells a message
-    chat, incidents, hooks ... types as functions from message and settings to requests
+    chat, dispatch, hooks, incidents, queues, traces ... types as functions from message and settings to requests
     repositories, hosts ...... where a repository is, and how its API is asked
-    commits .................. types that look before they write
+    commits, comments ........ types that look before they write
+    login .................... from what a Secret holds to a token
 
 Most types are pure functions, so what they send is a table in a test; those that look first are
 given what sends one request.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from fluvial.api.meta import LocalObjectReference
 from fluvial.api.notification import Provider
 from fluvial.build.yaml import load_one
+from fluvial.cloud import model as cloud
+from fluvial.cloud.identities import CloudIdentities
 from fluvial.errors import FluvialError
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
@@ -19,6 +22,7 @@ from fluvial.net.proxy import ProxyServer
 from fluvial.net.tls import InvalidTls, Tls, tls_context, tls_from_secret
 from fluvial.objects import ObjectKey
 from notification_controller.provider.commits import COMMIT_TYPES
+from notification_controller.provider.login import logged_in
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Way
 from notification_controller.provider.settings import Settings
@@ -26,6 +30,7 @@ from notification_controller.provider.settings import Settings
 __all__ = ["Loaded", "load"]
 
 _LONGEST_ADDRESS = 2048
+_OF_APPS = "githubApp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,8 @@ class Loaded:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-async def load(client: KubeClient, provider: Provider) -> Loaded:
-    """Read what a Provider names.
+async def load(client: KubeClient, provider: Provider, identities: CloudIdentities) -> Loaded:
+    """Read what a Provider names, and log in where its Secret is not itself what is shown.
 
     Raises:
         SendFailed: a Secret is missing or cannot be used; nothing of it is repeated.
@@ -47,7 +52,7 @@ async def load(client: KubeClient, provider: Provider) -> Loaded:
     """
     spec, namespace = provider.spec, provider.metadata.namespace
     secret = await _read(client, namespace, spec.secret_ref, "spec.secretRef")
-    settings = _settings(provider, secret)
+    settings = _settings(provider, secret, now=identities.clock.now())
     proxy_secret = await _read(client, namespace, spec.proxy_secret_ref, "spec.proxySecretRef")
     proxy = _proxy(spec.proxy, proxy_secret, secret)
     certificates = await _read(client, namespace, spec.cert_secret_ref, "spec.certSecretRef")
@@ -58,6 +63,13 @@ async def load(client: KubeClient, provider: Provider) -> Loaded:
         context = await asyncio.to_thread(tls_context, tls)
     except InvalidTls as error:
         raise SendFailed(f"the Secret of spec.certSecretRef: {error}", again=False) from error
+    settings = await logged_in(
+        settings,
+        {name: _text(secret, name) for name in secret if name.startswith(_OF_APPS)},
+        identities=identities,
+        way=cloud.Way(proxy, tls.ca),
+        timeout=spec.timeout_seconds,
+    )
     hidden = (*settings.secrets, *((proxy.password,) if proxy and proxy.password else ()))
     return Loaded(settings, Way(proxy, context), spec.timeout_seconds, hidden)
 
@@ -78,7 +90,7 @@ async def _read(
         ) from error
 
 
-def _settings(provider: Provider, secret: Mapping[str, bytes]) -> Settings:
+def _settings(provider: Provider, secret: Mapping[str, bytes], *, now: datetime) -> Settings:
     spec = provider.spec
     texts = {name: _text(secret, name) for name in ("address", "token", "username", "password")}
     if len(texts["address"]) > _LONGEST_ADDRESS:
@@ -96,6 +108,7 @@ def _settings(provider: Provider, secret: Mapping[str, bytes]) -> Settings:
         token=texts["token"],
         password=texts["password"],
         headers=_headers(_text(secret, "headers")),
+        now=now,
     )
 
 

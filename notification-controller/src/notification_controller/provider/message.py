@@ -19,12 +19,14 @@ class Message:
         event: its metadata has every fact under its name without prefix, sorted.
         alert: uid of the Alert.
         provider: uid of the Provider.
+        alert_name: namespace and name of the Alert.
 
     """
 
     event: Event
     alert: str = ""
     provider: str = ""
+    alert_name: str = ""
 
     @property
     def subject(self) -> str:

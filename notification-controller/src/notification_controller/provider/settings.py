@@ -6,12 +6,15 @@ import base64
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from yarl import URL
 
 from notification_controller.provider.outgoing import SendFailed, checked_url
 
 __all__ = ["Settings"]
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,9 @@ class Settings:
     Attributes:
         address: of the Secret, else of the spec.
         headers: that the Secret adds to requests.
+        app: id of the GitHub App that the token is of, or ``""``.
+        hidden: what else no message may repeat.
+        now: when requests are composed.
 
     """
 
@@ -31,6 +37,9 @@ class Settings:
     token: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    app: str = ""
+    hidden: tuple[str, ...] = field(default=(), repr=False)
+    now: datetime = _EPOCH
 
     @property
     def url(self) -> URL:
@@ -65,12 +74,14 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
-        found = [self.token, self.password, self.address, *self.headers.values()]
+        found = [self.token, self.password, self.address, *self.headers.values(), *self.hidden]
         if ":" in self.token:
             found.append(self.token.partition(":")[2])
         with contextlib.suppress(ValueError):
             url = URL(self.address)
             found += [url.password or url.user or "", url.raw_password or url.raw_user or ""]
+        parts = (part.partition("=") for part in self.address.split(";"))
+        found += [value for name, _, value in parts if name.strip() == "SharedAccessKey"]
         return tuple(text for text in found if text)
 
     def authorization(self) -> dict[str, str]:

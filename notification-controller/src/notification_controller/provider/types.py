@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from notification_controller.provider import chat, hooks, incidents
+from notification_controller.provider import chat, hooks, incidents, queues, traces
+from notification_controller.provider.comments import COMMENT_TYPES
 from notification_controller.provider.commits import COMMIT_TYPES
+from notification_controller.provider.dispatch import githubdispatch
 from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import Exchange, Outgoing
 from notification_controller.provider.settings import Settings
@@ -20,18 +22,23 @@ Talk = Callable[[Message, Settings, Exchange], Awaitable[None]]
 
 TYPES: Mapping[str, Compose] = {
     "alertmanager": incidents.alertmanager,
+    "azureeventhub": queues.azureeventhub,
     "datadog": incidents.datadog,
     "discord": chat.discord,
     "generic": hooks.generic,
     "generic-hmac": hooks.generic_hmac,
+    "githubdispatch": githubdispatch,
     "googlechat": chat.googlechat,
+    "googlepubsub": queues.googlepubsub,
     "grafana": incidents.grafana,
     "lark": chat.lark,
     "matrix": chat.matrix,
     "msteams": chat.msteams,
     "opsgenie": incidents.opsgenie,
+    "otel": traces.otel,
     "pagerduty": incidents.pagerduty,
     "rocket": chat.rocket,
+    "sentry": traces.sentry,
     "slack": chat.slack,
     "telegram": chat.telegram,
     "webex": chat.webex,
@@ -39,7 +46,7 @@ TYPES: Mapping[str, Compose] = {
 }
 """The types whose requests depend on nothing else."""
 
-TALKS: Mapping[str, Talk] = {**COMMIT_TYPES}
+TALKS: Mapping[str, Talk] = {**COMMIT_TYPES, **COMMENT_TYPES}
 """The types that look before they write."""
 
 ALL_TYPES = TYPES.keys() | TALKS.keys()
