@@ -1,17 +1,19 @@
 """One lane for each Provider: a bounded queue that tries again while the Provider is away.
 
 A Provider that does not answer keeps its own lane waiting and nobody else; what finds a lane full
-pushes out the oldest of it, which is counted. All lanes together hold a bounded number of messages,
-and send a bounded number at once.
+pushes out the oldest of it, which is counted. All lanes together hold a bounded number of messages
+and bytes, and send a bounded number at once. Of both a namespace has its share: what one tenant's
+Providers do not take costs that tenant's messages, and no more of the sending than a quarter.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from fluvial.clock import Clock
 from fluvial.log import Logger
@@ -47,8 +49,12 @@ class LaneTimes:
         burst: messages at once before a lane is slowed down.
         per_second: messages a second after that.
         lane_room: messages in one lane.
+        lane_bytes: text of the messages in one lane.
         room: messages in all lanes.
+        room_bytes: text of the messages in all lanes.
         at_once: messages that are being sent.
+        at_once_each: of those, messages of one namespace.
+        longest_try: seconds that one try may take, whatever the Provider says.
 
     """
 
@@ -58,8 +64,12 @@ class LaneTimes:
     burst: int = 100
     per_second: float = 20.0
     lane_room: int = 1000
+    lane_bytes: int = 8 << 20
     room: int = 20_000
+    room_bytes: int = 64 << 20
     at_once: int = 32
+    at_once_each: int = 8
+    longest_try: float = 300.0
 
 
 Send = Callable[[Job], Awaitable[None]]
@@ -73,6 +83,7 @@ class _Lane:
     waiting: deque[Job] = field(default_factory=deque)
     tokens: float = 0.0
     filled: float = 0.0
+    held: int = 0
 
 
 class Lanes:
@@ -104,14 +115,23 @@ class Lanes:
         self._lanes: dict[ObjectKey, _Lane] = {}
         self._tasks: dict[ObjectKey, asyncio.Task[None]] = {}
         self._sending = asyncio.Semaphore(self._times.at_once)
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self.waiting = 0
+        self._held = 0
 
     def put(self, job: Job) -> None:
         """Take a message; never waits."""
-        if self.waiting >= self._times.room:
+        weight, times = _weight(job), self._times
+        lane = self._lanes.get(job.provider)
+        while (
+            lane is not None
+            and lane.waiting
+            and (len(lane.waiting) >= times.lane_room or lane.held + weight > times.lane_bytes)
+        ):
+            self._push_out(lane, "too many messages wait for the Provider")
+        if not self._make_room(weight):
             self._ended(job, "dropped", "too many messages wait")
             return
-        lane = self._lanes.get(job.provider)
         if lane is None:
             lane = self._lanes[job.provider] = _Lane(
                 tokens=float(self._times.burst), filled=self._clock.monotonic()
@@ -119,13 +139,39 @@ class Lanes:
             self._tasks[job.provider] = asyncio.create_task(
                 self._run(job.provider, lane), name=f"lane {job.provider}"
             )
-        if len(lane.waiting) >= self._times.lane_room:
-            self.waiting -= 1
-            self._ended(
-                lane.waiting.popleft(), "dropped", "too many messages wait for the Provider"
-            )
         lane.waiting.append(job)
+        lane.held += weight
+        self._held += weight
         self.waiting += 1
+
+    def _make_room(self, weight: int) -> bool:
+        """Push out the oldest of whoever has most waiting, until there is room."""
+        while self.waiting >= self._times.room or self._held + weight > self._times.room_bytes:
+            lanes = {key: lane for key, lane in self._lanes.items() if lane.waiting}
+            if not lanes:
+                return False
+            shares: Counter[str] = Counter()
+            for key, lane in lanes.items():
+                shares[key.namespace] += len(lane.waiting) * _OVERHEAD + lane.held
+            most = shares.most_common(1)[0][0]
+            longest = max(
+                (lane for key, lane in lanes.items() if key.namespace == most),
+                key=lambda lane: lane.held,
+            )
+            self._push_out(longest, "too many messages wait")
+        return True
+
+    def _push_out(self, lane: _Lane, why: str) -> None:
+        job = lane.waiting.popleft()
+        self._left(lane, job)
+        self._ended(job, "dropped", why)
+
+    def _left(self, lane: _Lane, job: Job) -> None:
+        """A message does not wait any more."""
+        weight = _weight(job)
+        lane.held -= weight
+        self._held -= weight
+        self.waiting -= 1
 
     async def flush(self, timeout: float) -> None:
         """Wait for what waits, at most ``timeout`` seconds; then drop and count the rest."""
@@ -141,13 +187,15 @@ class Lanes:
             for job in lane.waiting:
                 self._ended(job, "dropped", "the controller ends")
         self._lanes.clear()
-        self.waiting = 0
+        self.waiting = self._held = 0
 
     async def _run(self, key: ObjectKey, lane: _Lane) -> None:
         """Send what is in a lane, in order, until it is empty."""
         try:
             while lane.waiting:
                 await self._pace(lane)
+                if not lane.waiting:  # others needed the room
+                    break
                 job = lane.waiting.popleft()
                 try:
                     await self._deliver(job)
@@ -155,7 +203,7 @@ class Lanes:
                     self._ended(job, "dropped", "the controller ends")
                     raise
                 finally:
-                    self.waiting -= 1
+                    self._left(lane, job)
         finally:
             self._tasks.pop(key, None)
             if not lane.waiting:
@@ -173,8 +221,7 @@ class Lanes:
         began, pause = self._clock.monotonic(), self._times.first_pause
         while True:
             try:
-                async with self._sending:
-                    await self._send(job)
+                await self._try(job)
             except SendFailed as error:
                 wait = max(pause * random.uniform(0.75, 1.25), error.after)  # noqa: S311 - spreads
                 if not error.again or self._late(began, wait):
@@ -187,5 +234,35 @@ class Lanes:
                 self._ended(job, "delivered", "")
                 return
 
+    async def _try(self, job: Job) -> None:
+        """Send a message once.
+
+        Raises:
+            SendFailed: it was not sent, whatever the reason: a lane does not end with a message.
+
+        """
+        namespace, times = job.provider.namespace, self._times
+        share = self._shares.setdefault(namespace, asyncio.Semaphore(times.at_once_each))
+        try:
+            async with share, self._sending, asyncio.timeout(times.longest_try):
+                await self._send(job)
+        except SendFailed:
+            raise
+        except TimeoutError as error:
+            raise SendFailed(f"not sent within {times.longest_try:g}s", again=True) from error
+        except Exception as error:
+            self._log.exception("a message could not be composed", provider=str(job.provider))
+            raise SendFailed("the message could not be composed", again=False) from error
+
     def _late(self, began: float, wait: float) -> bool:
         return self._clock.monotonic() + wait - began > self._times.patience
+
+
+_OVERHEAD = 1024
+
+
+def _weight(job: Job) -> int:
+    """Characters of a message's texts, which may be shared with others."""
+    event = job.message.event
+    facts = sum(len(name) + len(value) for name, value in event.metadata.items())
+    return len(event.message) + facts
