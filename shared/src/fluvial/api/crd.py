@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from fluvial.api import (
+    helm,
     kustomize,
     notification,
     source,
@@ -26,7 +27,7 @@ from fluvial.api import (
 )
 from fluvial.objects import JsonObject
 
-__all__ = ["KINDS", "Column", "CrdKind", "crd", "schema_of"]
+__all__ = ["HELM_RELEASE", "KINDS", "Column", "CrdKind", "crd", "schema_of"]
 
 _FLUX_RELEASE = "v2.9.4"
 """The Flux release whose API is spoken; Flux's tools read it off the CRDs' version label."""
@@ -202,6 +203,20 @@ KINDS: tuple[CrdKind, ...] = (
     ),
 )
 """The kinds that have a controller. A kind's definition ships with its controller."""
+
+HELM_RELEASE = CrdKind(
+    model=helm.HelmRelease,
+    group=helm.GROUP,
+    plural="helmreleases",
+    description="A Helm chart, released to a cluster.",
+    component="helm-controller",
+    short_names=("hr",),
+    categories=("all", "fluxcd", "fluxcd-appliers"),
+    columns=(_AGE, _READY, _STATUS),
+    annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+    version="v2",
+)
+"""To be one of ``KINDS`` once it has a controller."""
 
 
 def crd(kind: CrdKind) -> JsonObject:
