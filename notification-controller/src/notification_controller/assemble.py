@@ -119,6 +119,7 @@ class NotificationController:
             alerts=alert_informer.store,
             providers=provider_informer.store,
             sender=Sender(parts.dialer),
+            cel=expressions.cel,
             identities=CloudIdentities(parts.http, parts.everywhere, clock=parts.clock),
             events=parts.events,
             log=parts.log,

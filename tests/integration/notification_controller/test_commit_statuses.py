@@ -80,13 +80,14 @@ async def world(tmp_path: Path) -> AsyncIterator[ReceiverWorld]:
         yield world
 
 
-async def _set_up(world: ReceiverWorld, address: str, **secret: str) -> None:
+async def _set_up(world: ReceiverWorld, address: str, expression: str = "", **secret: str) -> None:
     data = {
         name: base64.b64encode(value.encode()).decode()
         for name, value in ({"token": TOKEN} | secret).items()
     }
     await world.apply(kinds.SECRET, "team", "git", data=data)
     spec = {"type": "github", "address": f"{address}/org/app", "secretRef": {"name": "git"}}
+    spec |= {"commitStatusExpr": expression} if expression else {}
     await world.apply(kinds.PROVIDER, "team", "git", spec=spec)
     sources = [{"kind": "Kustomization", "name": "*"}]
     await world.apply(
@@ -166,3 +167,17 @@ async def test_the_authority_may_be_in_the_secret(world: ReceiverWorld, tmp_path
 
         await _until(lambda: len(service.there) == 1)
         assert service.there[0]["state"] == "success"
+
+
+@pytest.mark.shows("field:Provider/spec.commitStatusExpr")
+async def test_the_name_of_a_status_is_the_provider_s(world: ReceiverWorld) -> None:
+    expression = (
+        "event.involvedObject.kind + '/' + alert.metadata.name + '/' + provider.spec.type"
+        " + '/' + event.metadata.revision.split(':')[1].substring(0, 4)"
+    )
+    async with Statuses() as service:
+        await _set_up(world, service.url, expression)
+        await _report(world, 1)
+
+        await _until(lambda: len(service.there) == 1)
+        assert service.there[0]["context"] == f"Kustomization/git/github/{COMMIT[:4]}"

@@ -95,3 +95,13 @@ async def test_an_expression_without_end_is_ended(
 async def test_names_of_fields_are_in_messages(cel: CelEvaluator) -> None:
     with pytest.raises(ExpressionFailed, match=r"spec\.filter: .*undeclared reference"):
         await cel.check(Program("spec.filter", "nope"), variables=["req"], namespace="team")
+
+
+async def test_texts(cel: CelEvaluator) -> None:
+    name = Program("spec.name", "req.name + '/' + string(req.count)")
+    data = {"req": {"name": "shop", "count": 2}}
+    assert await cel.text(name, data=data, namespace="team") == "shop/2"
+
+    for text in ("req.count", "req.name == 'shop'", "[req.name]", "req.missing"):
+        with pytest.raises(ExpressionFailed, match="spec.name: "):
+            await cel.text(Program("spec.name", text), data=data, namespace="team")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.notification import Alert, Provider
+from fluvial.cel.evaluator import CelEvaluator
 from fluvial.clock import Clock
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.errors import FluvialError
@@ -20,6 +22,7 @@ from fluvial.runtime.metrics import Metrics
 from notification_controller.alert.lanes import Job, Lanes, LaneTimes
 from notification_controller.alert.matching import Match, match
 from notification_controller.alert.merging import merge
+from notification_controller.alert.naming import status_name
 from notification_controller.alert.rules import is_for
 from notification_controller.event.model import Event, InvolvedObject
 from notification_controller.provider.loading import load
@@ -50,6 +53,7 @@ class Telling:
         providers: the same.
         sender: sends requests.
         identities: log in where a Secret is not itself what is shown to a service.
+        cel: evaluates ``commitStatusExpr``.
         events: about Alerts, in the cluster alone.
         log: says what was not delivered.
         metrics: count messages.
@@ -67,6 +71,7 @@ class Telling:
         providers: Store,
         sender: Sender,
         identities: CloudIdentities,
+        cel: CelEvaluator,
         events: EventRecorder,
         log: Logger,
         metrics: Metrics,
@@ -79,6 +84,7 @@ class Telling:
         self._providers = providers
         self._sender = sender
         self._identities = identities
+        self._cel = cel
         self._events = events
         self._log = log
         self._cross_namespace = cross_namespace
@@ -175,23 +181,34 @@ class Telling:
             raise SendFailed(f"Provider '{job.provider}' does not exist any more", again=False)
         provider = decode(obj, Provider)
         spec = provider.spec
-        for field, name in (
-            (spec.service_account_name, "serviceAccountName"),
-            (spec.commit_status_expr, "commitStatusExpr"),
-        ):
-            if field:
-                raise SendFailed(f"spec.{name} is not supported by this version", again=False)
+        if spec.service_account_name:
+            raise SendFailed(
+                "spec.serviceAccountName is not supported by this version", again=False
+            )
         if spec.type not in ALL_TYPES:
             raise SendFailed(
                 f"the type {spec.type!r} is not supported by this version", again=False
             )
+        message = await self._named(job, spec.commit_status_expr, obj)
         loaded = await load(self._client, provider, self._identities)
         await self._sender.send(
-            functools.partial(tell, job.message, loaded.settings),
+            functools.partial(tell, message, loaded.settings),
             loaded.way,
             timeout=loaded.timeout,
             secrets=loaded.secrets,
         )
+
+    async def _named(self, job: Job, text: str, provider: JsonObject) -> Message:
+        """The message with the name that the Provider gives a status."""
+        alert = self._alerts.get(job.alert)
+        if not text:
+            return job.message
+        if alert is None:
+            raise SendFailed(f"Alert '{job.alert}' does not exist any more", again=False)
+        name = await status_name(
+            self._cel, text, event=job.message.event, alert=alert, provider=provider
+        )
+        return replace(job.message, status_name=name)
 
     def _ended(self, job: Job, outcome: str, why: str) -> None:
         """What became of a message."""

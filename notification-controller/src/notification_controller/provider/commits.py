@@ -226,6 +226,7 @@ def _status(message: Message, *, shows_progress: bool = False) -> _Status | None
         state = "pending"
     obj = event.involved_object
     name = f"{obj.kind}/{obj.name}/{message.provider.split('-', 1)[0]}".lower()
+    name = message.status_name or name
     return _Status(commit, name, state, " ".join(_WORDS.findall(event.reason)).lower())
 
 

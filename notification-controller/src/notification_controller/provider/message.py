@@ -20,6 +20,7 @@ class Message:
         alert: uid of the Alert.
         provider: uid of the Provider.
         alert_name: namespace and name of the Alert.
+        status_name: of the status of a commit, where the Provider says it.
 
     """
 
@@ -27,6 +28,7 @@ class Message:
     alert: str = ""
     provider: str = ""
     alert_name: str = ""
+    status_name: str = ""
 
     @property
     def subject(self) -> str:

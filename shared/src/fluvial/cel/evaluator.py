@@ -105,6 +105,26 @@ class CelEvaluator:
         )
         return [_boolean(program, answer[0]) for answer in answers]
 
+    async def text(self, program: Program, *, data: Mapping[str, Any], namespace: str) -> str:
+        """Evaluate an expression to a text.
+
+        Args:
+            program: the expression.
+            data: its variables.
+            namespace: of the object that has the expression.
+
+        Raises:
+            ExpressionFailed: it cannot be evaluated, or its value is no text.
+
+        """
+        answers = await self._evaluate(
+            [program], data=data, each=[{}], namespace=namespace, with_vars=False
+        )
+        value = answers[0][0]
+        if not isinstance(value, str):
+            raise ExpressionFailed(f"{program.label}: must be a text")
+        return value
+
     async def validate(
         self,
         variables: Sequence[Program],
