@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from fluvial.cel import evaluator
-from fluvial.cel.evaluator import CelEvaluator, ExpressionFailed, Program, cel_pool
+from fluvial.cel.evaluator import (
+    CelEvaluator,
+    EvaluatorBusy,
+    ExpressionFailed,
+    Program,
+    cel_pool,
+)
 from fluvial.cel.language import InvalidExpression, check, evaluate
 from fluvial.log import get_logger
+from fluvial.workers.errors import WorkerBusy, WorkerError, WorkerStartFailed
 
 
 @pytest.fixture
@@ -103,5 +110,25 @@ async def test_texts(cel: CelEvaluator) -> None:
     assert await cel.text(name, data=data, namespace="team") == "shop/2"
 
     for text in ("req.count", "req.name == 'shop'", "[req.name]", "req.missing"):
-        with pytest.raises(ExpressionFailed, match="spec.name: "):
+        with pytest.raises(ExpressionFailed, match=r"spec\.name: "):
             await cel.text(Program("spec.name", text), data=data, namespace="team")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [WorkerBusy("many wait"), WorkerStartFailed("no memory"), WorkerError("Closed", "it ends")],
+)
+async def test_workers_that_cannot_be_had_say_nothing_of_the_expression(
+    error: WorkerError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = cel_pool(size=1, log=get_logger("test"))
+
+    async def call(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pool, "call", call)
+    cel = CelEvaluator(pool)
+    with pytest.raises(EvaluatorBusy):
+        await cel.check(Program("filter", "true"), variables=[], namespace="team")
+    with pytest.raises(EvaluatorBusy):
+        await cel.validate([], [Program("v", "true")], data={}, namespace="team")
