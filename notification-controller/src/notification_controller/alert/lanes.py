@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from fluvial.clock import Clock
+from fluvial.errors import FluvialError
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
 from notification_controller.provider.message import Message
@@ -250,6 +251,8 @@ class Lanes:
             raise
         except TimeoutError as error:
             raise SendFailed(f"not sent within {times.longest_try:g}s", again=True) from error
+        except FluvialError as error:  # such as workers that cannot be had
+            raise SendFailed(str(error), again=True) from error
         except Exception as error:
             self._log.exception("a message could not be composed", provider=str(job.provider))
             raise SendFailed("the message could not be composed", again=False) from error

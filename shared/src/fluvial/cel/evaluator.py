@@ -10,18 +10,23 @@ from fluvial.cel.job import INVALID
 from fluvial.errors import FluvialError
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
-from fluvial.workers.errors import WorkerError, WorkerTimeout
+from fluvial.workers.errors import WorkerBusy, WorkerError, WorkerStartFailed, WorkerTimeout
 from fluvial.workers.pool import WorkerPool
 
-__all__ = ["CelEvaluator", "ExpressionFailed", "Program", "cel_pool"]
+__all__ = ["CelEvaluator", "EvaluatorBusy", "ExpressionFailed", "Program", "cel_pool"]
 
 _TARGET = "fluvial.cel.job:run"
 _MEMORY = 256 << 20
 _SECONDS = 5.0
+_CLOSED = "Closed"  # how a pool says that it is, or is about to be
 
 
 class ExpressionFailed(FluvialError):
     """An expression is invalid, cannot be evaluated over its data, or takes too long."""
+
+
+class EvaluatorBusy(FluvialError):
+    """Nobody could look at an expression, which may be a good one: ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class CelEvaluator:
 
         Raises:
             ExpressionFailed: it is invalid.
+            EvaluatorBusy: nobody could look at it.
 
         """
         job = {"text": program.text, "variables": sorted(variables), "boolean": boolean}
@@ -98,6 +104,7 @@ class CelEvaluator:
 
         Raises:
             ExpressionFailed: one of them cannot be evaluated, or is neither true nor false.
+            EvaluatorBusy: nobody could look at it.
 
         """
         answers = await self._evaluate(
@@ -138,6 +145,7 @@ class CelEvaluator:
         Raises:
             ExpressionFailed: an expression cannot be evaluated, or a condition is neither true
                 nor false.
+            EvaluatorBusy: nobody could look at it.
 
         """
         answers = await self._evaluate(
@@ -173,7 +181,11 @@ class CelEvaluator:
             )
         except WorkerTimeout as error:
             raise ExpressionFailed(f"takes longer than {_SECONDS:g}s") from error
+        except (WorkerBusy, WorkerStartFailed) as error:
+            raise EvaluatorBusy(f"the CEL workers cannot be had: {error.message}") from error
         except WorkerError as error:
+            if error.code == _CLOSED:
+                raise EvaluatorBusy("the controller ends") from error
             prefix = "" if error.code == INVALID else "the CEL worker failed: "
             raise ExpressionFailed(prefix + error.message) from error
 
