@@ -2,7 +2,7 @@
 
 A job may crash, hang, leak or be hostile: it costs its process, which is replaced. A process that
 has served one trust domain (a namespace with its credentials) serves no other, because libraries
-keep trust in global state. Callers queue fairly and in bounded number.
+keep trust in global state. Callers queue in bounded number, and trust domains take turns.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Self
 
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
-from fluvial.workers.errors import WorkerBusy, WorkerDied, WorkerError, WorkerTimeout
+from fluvial.workers.errors import WorkerDied, WorkerError, WorkerTimeout
 from fluvial.workers.limits import FILE_MAPPINGS
 from fluvial.workers.process import Answering, Worker, WorkerSettings
+from fluvial.workers.turns import Turns
 
 __all__ = ["WorkerPool"]
 
@@ -67,11 +68,9 @@ class WorkerPool:
         )
         self._size = size
         self._max_jobs = max_jobs
-        self._max_waiting = max_waiting
         self._keep_spare = keep_spare
         self._log = log
-        self._slots = asyncio.Semaphore(size)
-        self._waiting = 0
+        self._turns = Turns(size, most=max_waiting)
         self._idle: deque[Worker] = deque()
         self._busy: set[Worker] = set()
         self._spare: asyncio.Task[Worker] | None = None
@@ -134,7 +133,7 @@ class WorkerPool:
             WorkerError: the job's own, with its code and message.
             WorkerDied: the process died (with ``retry``: twice).
             WorkerTimeout: out of time (with ``retry_timeout``: twice).
-            WorkerBusy: ``max_waiting`` callers wait already.
+            WorkerBusy: ``max_waiting`` callers wait already, most of them for this domain.
             WorkerStartFailed: no process could be started.
 
         """
@@ -154,7 +153,7 @@ class WorkerPool:
         trust_domain: str,
         answering: Answering | None,
     ) -> JsonObject:
-        async with self._slot():
+        async with self._slot(trust_domain):
             worker = await self._take(trust_domain)
             self._busy.add(worker)
             try:
@@ -164,20 +163,14 @@ class WorkerPool:
                 await self._give_back(worker)
 
     @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _slot(self, trust_domain: str) -> AsyncIterator[None]:
         self._check_open()
-        if self._slots.locked() and self._waiting >= self._max_waiting:
-            raise WorkerBusy(f"{self._waiting} jobs wait for a worker already")
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
+        await self._turns.take(trust_domain)
         try:
             self._check_open()
             yield
         finally:
-            self._slots.release()
+            self._turns.give_back()
 
     def _check_open(self) -> None:
         if not self._open:
