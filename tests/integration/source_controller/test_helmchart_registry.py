@@ -302,6 +302,28 @@ async def test_what_was_stored_unverified_is_fetched_again(
     assert await world.package(obj) == APP
 
 
+async def test_what_is_stored_is_what_was_verified(world: World, fake: FakeRegistry) -> None:
+    """A key was stolen and replaced, and the tag moved to what the new one signed."""
+    stolen, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    evil = fake.put("charts/app", "1.0.0", chart_image(packed(chart(files={"evil": "1"}))))
+    fake.put("charts/app", tag_of(evil), signature(evil, stolen))
+    await world.secret("keys", {"a.pub": public(stolen)})
+    await world.chart(version="1.0.0", verify=COSIGN)
+    await world.until_ready()
+    image = fake.put("charts/app", "1.0.0", chart_image(APP))
+    fake.put("charts/app", tag_of(image), signature(image, new))
+    await world.secret("keys", {"a.pub": public(new)})
+    await world.request("after the change of keys")
+    obj = await world.until_handled("after the change of keys")
+
+    assert condition(obj, "SourceVerified")["status"] == "True"
+    assert await world.package(obj) == APP
+    before = blobs(fake)
+    await world.request("once more")
+    await world.until_handled("once more")
+    assert blobs(fake) - before <= 1, "the signature alone"
+
+
 @pytest.mark.shows(
     "field:HelmChart/spec.verify.matchOIDCIdentity[].issuer",
     "field:HelmChart/spec.verify.matchOIDCIdentity[].subject",

@@ -162,6 +162,7 @@ class _Steps:
             build = await self._build(run, source, Room(folder, run.key.namespace))
             run.clear(common.FETCH_FAILED, reasons.BUILD_FAILED)
             await self._store(run, build)
+        self._remote.stored(run.key, build)
         run.stored(build.summary, reason=build.reason)
         return self._success(run, build)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import replace
+
 import re2
 
 from fluvial.errors import FluvialError
+from fluvial.objects import ObjectKey
 from fluvial.semver import InvalidVersion
 from source_controller.helm.building import Wish
 from source_controller.helm.choosing import with_metadata
@@ -25,6 +29,7 @@ __all__ = ["RemoteBuilder"]
 
 _NAME = re2.compile(r"(?:[-a-z0-9]+/?\.?)+")
 _MAX_NAME = 1024
+_MAX_MADE = 10_000
 _PACKAGE, _SOURCE = "chart.tgz", "source.tgz"
 
 
@@ -57,6 +62,8 @@ class RemoteBuilder:
         self._jobs = jobs
         self._writer = writer
         self._max_file = max_file
+        # Of verified charts: what the artifact was made of, which must be what was verified.
+        self._made: OrderedDict[ObjectKey, tuple[str, str]] = OrderedDict()
 
     async def build(self, run: ChartRun, source: Source, room: Room) -> Build:
         """The chart, or the news that it is stored already.
@@ -77,17 +84,37 @@ class RemoteBuilder:
             raise pull_failed(error) from error
         verified = await self._verify(run, charts, version)
         build = self._planned(run, version)
-        if run.is_current(build.name, build.version):
+        made = (version.address, version.digest)
+        if run.is_current(build.name, build.version) and (
+            spec.verify is None or self._made.get(run.key) == made
+        ):
             build = run.unchanged(build)
         else:
             await run.announce(build, self._writer)
-            build = await self._make(run, charts, version, build, room)
+            made_now = await self._make(run, charts, version, build, room)
+            build = replace(made_now, origin=made if spec.verify is not None else None)
         if verified:
             message = f"verified signature of version {build.version}"
             run.set_true(common.SOURCE_VERIFIED, common.SUCCEEDED, message)
         elif spec.verify is not None:  # the trust policy lets it pass, and that is no verification
             run.clear(common.SOURCE_VERIFIED)
         return build
+
+    def stored(self, key: ObjectKey, build: Build) -> None:
+        """Note what the artifact of an object was made of, once it is in storage.
+
+        Args:
+            key: of the object.
+            build: that was stored; one that was stored already changes nothing.
+
+        """
+        if not build.is_new:
+            return
+        self._made.pop(key, None)
+        if build.origin is not None:
+            self._made[key] = build.origin
+        while len(self._made) > _MAX_MADE:
+            self._made.popitem(last=False)
 
     async def _open(self, run: ChartRun, source: Source, room: Room) -> ChartRepository:
         repository = source.repository

@@ -27,6 +27,7 @@ class Build:
         dependencies: charts that were added to it.
         file: the package, if it was made for this object.
         shared: the package, if several objects have it.
+        origin: address and digest of what was verified and that it is made of.
 
     """
 
@@ -37,6 +38,7 @@ class Build:
     dependencies: int = 0
     file: Path | None = None
     shared: ChartFile | None = None
+    origin: tuple[str, str] | None = None
 
     @property
     def is_new(self) -> bool:
