@@ -113,7 +113,6 @@ _TIMEOUT_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m))+$"
 _PROVIDER_SECONDS = 15.0
 _COMMIT_STATUS = "['github', 'gitlab', 'gitea', 'bitbucketserver', 'bitbucket', 'azuredevops']"
 _AUDIENCE = "notification-controller"
-_VARIABLE = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 
 
 class EventSource(Model, kw_only=True, frozen=True):
@@ -128,7 +127,9 @@ class EventSource(Model, kw_only=True, frozen=True):
         str, Meta(min_length=1, max_length=253), doc("Name of the object, or * for all of them.")
     ]
     namespace: Annotated[
-        str, Meta(max_length=253), doc("Their namespace; that of the Alert by default.")
+        str,
+        Meta(min_length=1, max_length=253),
+        doc("Their namespace; that of the Alert by default."),
     ] = ""
 
 
@@ -258,33 +259,31 @@ class ReceiverResource(Model, kw_only=True, frozen=True):
         doc("Name of the object, or * for all that have the labels."),
     ]
     namespace: Annotated[
-        str, Meta(max_length=253), doc("Their namespace; that of the Receiver by default.")
+        str,
+        Meta(min_length=1, max_length=253),
+        doc("Their namespace; that of the Receiver by default."),
     ] = ""
 
 
 class OIDCVariable(Model, kw_only=True, frozen=True):
     """A value that validations use as vars.<name>."""
 
-    expression: Annotated[
-        str, Meta(min_length=1), doc("CEL expression over claims and the variables before this.")
-    ]
-    name: Annotated[str, Meta(min_length=1, pattern=_VARIABLE), doc("Name of the variable.")]
+    expression: Annotated[str, doc("CEL expression over claims and the variables before this.")]
+    name: Annotated[str, doc("Name of the variable.")]
 
 
 class OIDCValidation(Model, kw_only=True, frozen=True):
     """A condition that a token must meet."""
 
-    expression: Annotated[
-        str, Meta(min_length=1), doc("CEL expression over claims and vars that must be true.")
-    ]
-    message: Annotated[str, Meta(min_length=1), doc("What is logged where it is not.")]
+    expression: Annotated[str, doc("CEL expression over claims and vars that must be true.")]
+    message: Annotated[str, doc("What is logged where it is not.")]
 
 
 class OIDCProvider(Model, kw_only=True, frozen=True):
     """Whose tokens are taken, and which of them."""
 
     audience: Annotated[
-        str, doc("Audience that the tokens must name."), server_default(_AUDIENCE)
+        str, doc("Audience that the tokens must name; notification-controller by default.")
     ] = _AUDIENCE
     issuer_url: Annotated[
         str,
