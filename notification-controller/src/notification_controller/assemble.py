@@ -31,9 +31,10 @@ from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from notification_controller.alert import releasing
+from notification_controller.alert.backlog import Backlog
 from notification_controller.alert.lanes import LaneTimes
 from notification_controller.alert.releasing import Releasing
-from notification_controller.alert.telling import Backlog, Telling
+from notification_controller.alert.telling import Telling
 from notification_controller.event.limiter import EventLimiter
 from notification_controller.event.server import EventServer
 from notification_controller.proof.oidc import Issuers

@@ -108,7 +108,7 @@ async def test_long_messages_count_by_their_length() -> None:
     async def send(_: Job) -> None:
         raise SendFailed("away", again=True)
 
-    async with running(send, seen, lane_bytes=2500, room_bytes=4500) as lanes:
+    async with running(send, seen, lane_bytes=2500, room_bytes=4600) as lanes:
         for _ in range(5):
             lanes.put(job("evil", "one", "x" * 1000))
         assert lanes.waiting == 2

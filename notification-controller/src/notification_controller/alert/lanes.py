@@ -25,6 +25,9 @@ from notification_controller.provider.outgoing import SendFailed
 __all__ = ["Job", "LaneTimes", "Lanes"]
 
 
+_OVERHEAD = 1024  # characters that a message counts for beside its texts
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One message for one Provider.
@@ -122,7 +125,7 @@ class Lanes:
 
     def put(self, job: Job) -> None:
         """Take a message; never waits."""
-        weight, times = _weight(job), self._times
+        weight, times = job.message.event.size, self._times
         lane = self._lanes.get(job.provider)
         while (
             lane is not None
@@ -169,7 +172,7 @@ class Lanes:
 
     def _left(self, lane: _Lane, job: Job) -> None:
         """A message does not wait any more."""
-        weight = _weight(job)
+        weight = job.message.event.size
         lane.held -= weight
         self._held -= weight
         self.waiting -= 1
@@ -259,13 +262,3 @@ class Lanes:
 
     def _late(self, began: float, wait: float) -> bool:
         return self._clock.monotonic() + wait - began > self._times.patience
-
-
-_OVERHEAD = 1024
-
-
-def _weight(job: Job) -> int:
-    """Characters of a message's texts, which may be shared with others."""
-    event = job.message.event
-    facts = sum(len(name) + len(value) for name, value in event.metadata.items())
-    return len(event.message) + facts

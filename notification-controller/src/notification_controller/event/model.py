@@ -73,6 +73,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return self.severity == "error"
 
     @property
+    def size(self) -> int:
+        """Characters of its texts, by which what waits is bounded."""
+        facts = sum(len(name) + len(value) for name, value in self.metadata.items())
+        return len(self.message) + len(self.reason) + facts
+
+    @property
     def is_commit_status(self) -> bool:
         """Whether it is only for the status of a commit."""
         return self.metadata.get(f"{self.involved_object.group}/commit_status") == "update" or (

@@ -1,0 +1,70 @@
+"""Events that wait are bounded in number and in length."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from fluvial.log import get_logger
+from fluvial.runtime.metrics import Metrics
+from notification_controller.alert.backlog import Backlog
+from notification_controller.alert.telling import Telling
+from notification_controller.event.model import Event, InvolvedObject
+
+
+class Told:
+    """Takes the place of ``Telling``."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self.lanes = SimpleNamespace(flush=self._flush)
+
+    async def tell(self, _: Event) -> int:
+        self.told += 1
+        return 0
+
+    async def _flush(self, _: float) -> None:
+        return None
+
+
+def event(text: str, **metadata: Any) -> Event:
+    about = InvolvedObject(kind="K", name="n", namespace="a")
+    return Event(
+        involved_object=about,
+        severity="info",
+        timestamp="",
+        message=text,
+        reason="",
+        metadata=metadata,
+    )
+
+
+async def _run(backlog: Backlog) -> None:
+    backlog.stop()
+    async with asyncio.timeout(10):
+        await backlog.run()
+
+
+async def test_long_events_are_dropped_before_they_fill_the_memory() -> None:
+    told = Told()
+    backlog = Backlog(cast("Telling", told), log=get_logger("test"), metrics=Metrics())
+    long = event("x" * (3 << 20))
+    for _ in range(100):
+        backlog.put(long)
+    for _ in range(100):
+        backlog.put(event("x", facts="y" * (1 << 19)))
+    await _run(backlog)
+
+    assert told.told == 22, "21 of three megabytes, and one of a half"
+
+
+async def test_there_is_room_again_once_they_are_told() -> None:
+    told = Told()
+    backlog = Backlog(cast("Telling", told), log=get_logger("test"), metrics=Metrics())
+    for _ in range(2):
+        for _ in range(30):
+            backlog.put(event("x" * (3 << 20)))
+        await _run(backlog)
+
+    assert told.told == 42
