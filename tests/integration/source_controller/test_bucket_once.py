@@ -11,12 +11,12 @@ from aiohttp import web
 
 from fluvial.api.source_bucket import BucketSpec, BucketSTS
 from fluvial.net.proxy import ProxyServer
+from fluvial.net.tls import Tls
 from harness.source import fast_settings
 from objectstores.fake import FakeStorage
 from objectstores.world import BucketWorld, bucket_world
 from source_controller.bucket.access import BucketAccess
 from source_controller.bucket.sharing import trust_domain
-from source_controller.web.tls import Tls
 
 
 @pytest.fixture

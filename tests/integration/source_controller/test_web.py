@@ -14,12 +14,12 @@ import yarl
 
 from fluvial.net.dialer import Dialer
 from fluvial.net.policy import AddressPolicy
+from fluvial.net.tls import Tls
 from gitservers.certs import TestCA
 from harness.outbound import loopback_dialer
 from harness.webserver import FileHost, raw_server, requiring_certificate
 from source_controller.web.access import Access
 from source_controller.web.client import Download, WebClient, WebError
-from source_controller.web.tls import Tls
 
 LIMIT = 1 << 20
 

@@ -7,10 +7,10 @@ from yarl import URL
 
 from fluvial.api.source_bucket import BucketProvider, BucketSpec
 from fluvial.cloud.model import CONTROLLER, Identity, ServiceAccount
+from fluvial.net.tls import Tls
 from source_controller.bucket.access import BucketAccess
 from source_controller.bucket.lending import check_lent
 from source_controller.source.run import StepFailed
-from source_controller.web.tls import Tls
 
 
 def _check(

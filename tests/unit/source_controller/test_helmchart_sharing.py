@@ -13,6 +13,7 @@ import yarl
 from fluvial.artifact.digest import Digest, digest_file
 from fluvial.artifact.errors import DigestMismatch
 from fluvial.clock import RealClock
+from fluvial.net.tls import Tls
 from source_controller.helm.building import Found, Wish
 from source_controller.helm.client import HelmJobs
 from source_controller.helm.errors import InvalidChart
@@ -20,7 +21,6 @@ from source_controller.helmchart.downloads import Download, Downloads, Room
 from source_controller.helmchart.handing import handed
 from source_controller.helmchart.http import domain_of
 from source_controller.web.access import Access
-from source_controller.web.tls import Tls
 
 HOME = yarl.URL("https://charts.example")
 

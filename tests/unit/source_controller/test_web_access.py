@@ -7,10 +7,10 @@ import zlib
 import pytest
 import yarl
 
+from fluvial.net.tls import InvalidTls, Tls, tls_context, tls_from_secret
 from gitservers.certs import TestCA
 from source_controller.web.access import Access, shown
 from source_controller.web.gunzip import Gunzip
-from source_controller.web.tls import InvalidTls, Tls, tls_context, tls_from_secret
 
 HOME = yarl.URL("https://charts.example/team/")
 TLS = Tls(ca="ca", certificate="cert", key="key")

@@ -6,6 +6,7 @@
     environment  the operator's proxies, from HTTPS_PROXY and its kin
     hosts .... what may be a host at all
     tunnel ... HTTP sessions through such a proxy
+    tls ...... trust and client certificates, as Secrets have them
     gateway .. a proxy on loopback, through which child processes reach the dialer
 
 Only connections to the API servers of clusters are made elsewhere (``fluvial.kube``), and the

@@ -9,13 +9,13 @@ from fluvial.api.meta import LocalObjectReference
 from fluvial.api.source_bucket import BucketSpec
 from fluvial.kube.client import KubeClient
 from fluvial.net.proxy import ProxyServer
+from fluvial.net.tls import InvalidTls, Tls, tls_from_secret
 from fluvial.objects import ObjectKey
 from source_controller.bucket import reasons
 from source_controller.source import reasons as common
 from source_controller.source.proxies import read_proxy
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed, read_secret
-from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["BucketAccess", "check_sts", "read_access", "text_of"]
 

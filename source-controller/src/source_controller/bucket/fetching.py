@@ -14,6 +14,7 @@ from fluvial.artifact.ignore import IGNORE_FILE, Matcher, parse_lines
 from fluvial.artifact.threads import in_thread
 from fluvial.cloud.errors import CloudError, IdentityDisabled, LoginUnreachable
 from fluvial.kube.client import KubeClient
+from fluvial.net.tls import InvalidTls
 from source_controller.bucket import reasons
 from source_controller.bucket.access import BucketAccess, check_sts, read_access
 from source_controller.bucket.download import download, fetch_small
@@ -26,7 +27,6 @@ from source_controller.oci.errors import InvalidCredentials
 from source_controller.source import reasons as common
 from source_controller.source.run import Run, StatusWriter, StepFailed
 from source_controller.source.secrets import auth_failed
-from source_controller.web.tls import InvalidTls
 
 __all__ = ["Fetched", "SourceStep"]
 

@@ -17,6 +17,7 @@ from fluvial.cloud.azure import AzureSecret
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import AccessToken, AwsCredentials, Identity, Way
 from fluvial.net.dialer import Dialer
+from fluvial.net.tls import tls_context
 from source_controller.bucket import lending
 from source_controller.bucket.access import BucketAccess, text_of
 from source_controller.bucket.stores.azure import Authorize, AzureStore
@@ -33,7 +34,6 @@ from source_controller.source import reasons as common
 from source_controller.source.address import parse_address
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed
-from source_controller.web.tls import tls_context
 
 __all__ = ["Stores"]
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pygit2
 
+from fluvial.net.tls import InvalidTls, Tls, tls_context
 from fluvial.objects import JsonObject
 from fluvial.workers import landlock
 from fluvial.workers.errors import WorkerError
@@ -29,7 +30,6 @@ from source_controller.git import remote as remotes
 from source_controller.git.model import Auth, Checkout, CheckoutRequest, Verification, revision_of
 from source_controller.git.relay import Relay
 from source_controller.git.tree import Gitlink, TreeWriter
-from source_controller.web.tls import InvalidTls, Tls, tls_context
 
 __all__ = ["run"]
 

@@ -6,11 +6,11 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from fluvial.net.tls import InvalidTls, Tls, tls_from_secret
 from source_controller.git.model import Auth
 from source_controller.source.address import Address
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed
-from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["SCHEMES", "auth_from_secret"]
 

@@ -14,6 +14,7 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SECRET
 from fluvial.kube.secrets import secret_data
+from fluvial.net.tls import InvalidTls, Tls, tls_from_secret
 from fluvial.objects import ObjectKey
 from source_controller.oci.access import Access
 from source_controller.oci.cloud import cloud_access
@@ -21,7 +22,6 @@ from source_controller.oci.dockerconfig import Credentials, parse_pull_secret
 from source_controller.oci.errors import InvalidCredentials
 from source_controller.oci.reference import Repository
 from source_controller.source.secrets import auth_failed, read_secret
-from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["RegistryAccesses"]
 

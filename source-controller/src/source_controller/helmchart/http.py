@@ -16,6 +16,7 @@ from fluvial.artifact import publishing
 from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
+from fluvial.net.tls import InvalidTls, Tls
 from source_controller.helm.client import HelmJobs
 from source_controller.helm.lookup import Chosen
 from source_controller.helmchart.downloads import ChartFile, Download, Downloads, Room
@@ -24,7 +25,6 @@ from source_controller.helmchart.repositories import PullFailed, RefusedAccess, 
 from source_controller.source.once import Once
 from source_controller.web.access import Access, shown
 from source_controller.web.client import AccessRefused, WebClient, WebError
-from source_controller.web.tls import InvalidTls, Tls
 
 __all__ = ["HttpCharts", "IndexFile", "Indexes", "domain_of"]
 

@@ -18,6 +18,7 @@ from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient
 from fluvial.kube.kinds import HELM_REPOSITORY
+from fluvial.net.tls import InvalidTls
 from fluvial.objects import ObjectKey
 from source_controller.helm.client import HelmJobs
 from source_controller.helm.index import InvalidIndex
@@ -40,7 +41,6 @@ from source_controller.source.once import Once
 from source_controller.source.run import StepFailed
 from source_controller.web.access import Access, shown
 from source_controller.web.client import AccessRefused, WebClient, WebError
-from source_controller.web.tls import InvalidTls
 
 __all__ = ["Asker", "Opener", "Shared"]
 

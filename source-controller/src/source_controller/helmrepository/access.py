@@ -9,11 +9,11 @@ import yarl
 
 from fluvial.api.source import HelmRepositorySpec
 from fluvial.kube.client import KubeClient
+from fluvial.net.tls import InvalidTls, Tls, tls_from_secret
 from fluvial.objects import ObjectKey
 from source_controller.source.address import Address, parse_address
 from source_controller.source.secrets import auth_failed, read_secret
 from source_controller.web.access import Access
-from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["index_url", "read_access"]
 

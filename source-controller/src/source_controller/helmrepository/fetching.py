@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fluvial.api.source import HelmRepository
 from fluvial.kube.client import KubeClient
+from fluvial.net.tls import InvalidTls
 from source_controller.helm.index import InvalidIndex
 from source_controller.helmrepository.access import index_url, read_access
 from source_controller.helmrepository.reasons import FAILED, INDEXATION_FAILED
@@ -16,7 +17,6 @@ from source_controller.source.secrets import auth_failed
 from source_controller.source.shared import SharedFile
 from source_controller.web.access import shown
 from source_controller.web.client import WebError
-from source_controller.web.tls import InvalidTls
 
 __all__ = ["FetchedIndex", "SourceStep"]
 

@@ -25,13 +25,13 @@ from fluvial.artifact.errors import ArtifactNotFound
 from fluvial.artifact.opening import open_file
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import Clock
+from fluvial.net.tls import Tls
 from source_controller.helm.client import HelmJobs
 from source_controller.helm.index import InvalidIndex
 from source_controller.source.once import Once
 from source_controller.source.shared import SharedFile
 from source_controller.web.access import Access
 from source_controller.web.client import WebClient
-from source_controller.web.tls import Tls
 
 __all__ = ["IndexRequest", "Indexes"]
 

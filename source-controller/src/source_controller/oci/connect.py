@@ -12,11 +12,11 @@ from dataclasses import replace
 import aiohttp
 
 from fluvial.artifact.threads import in_thread
+from fluvial.net import tls
 from fluvial.net.dialer import Dialer
+from fluvial.net.tls import Tls
 from source_controller.oci.access import Access
 from source_controller.oci.errors import InvalidCredentials
-from source_controller.web import tls
-from source_controller.web.tls import Tls
 
 __all__ = ["foreign_context", "open_session", "tls_context"]
 

@@ -13,6 +13,7 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SECRET, SERVICE_ACCOUNT
 from fluvial.kube.secrets import secret_data
+from fluvial.net.tls import InvalidTls, Tls, tls_from_secret
 from fluvial.objects import JsonObject, ObjectKey
 from source_controller.oci.access import Access
 from source_controller.oci.cloud import cloud_access
@@ -23,7 +24,6 @@ from source_controller.source import reasons
 from source_controller.source.proxies import read_proxy
 from source_controller.source.run import StepFailed
 from source_controller.source.secrets import auth_failed, read_secret
-from source_controller.web.tls import InvalidTls, Tls, tls_from_secret
 
 __all__ = ["AccessStep"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import yarl
 
-from source_controller.web.tls import Tls
+from fluvial.net.tls import Tls
 
 __all__ = ["Access", "same_origin", "shown"]
 

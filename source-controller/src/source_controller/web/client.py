@@ -24,9 +24,9 @@ import yarl
 from fluvial.artifact.digest import DEFAULT_ALGORITHM, Digest, new_hasher
 from fluvial.artifact.threads import in_thread
 from fluvial.errors import FluvialError
+from fluvial.net.tls import Tls, tls_context
 from source_controller.web.access import Access, same_origin, shown
 from source_controller.web.gunzip import Gunzip
-from source_controller.web.tls import Tls, tls_context
 
 __all__ = ["AccessRefused", "Connector", "Download", "WebClient", "WebError", "plain_connector"]
 
