@@ -106,3 +106,22 @@ async def test_a_new_revision_wakes_only_its_own_kustomization(
     assert runs == ["api"]
     assert await world.get(kinds.KUSTOMIZATION, "web") == web
     assert (await world.get(CONFIG_MAPS, "api"))["data"] == {"a": "2"}
+
+
+async def test_one_that_leads_to_another_namespaces_storage_is_refused(tmp_path: Path) -> None:
+    """Where namespaces are closed to each other; what is stored for its own is no secret to it."""
+    settings = Settings(external_artifacts=True, cross_namespace=False)
+    async with Harness.start(tmp_path, settings=settings) as world:
+        await world.tenant()
+        await hand_out(world, "web", "1")
+        obj = await world.get(kinds.EXTERNAL_ARTIFACT, "web")
+        own = obj["status"]["artifact"]
+        url = own["url"].replace("/team/", "/victim/")
+        assert url != own["url"]
+        await announce(world, "web", {**own, "url": url})
+        await world.kustomization("web", sourceRef=of("web"))
+        failed = await world.failed("ArtifactFailed", "web")
+        assert "another namespace" in ready_of(failed)["message"]
+
+        await announce(world, "web", {**own, "revision": "own"})
+        await world.applied("own", "web")

@@ -289,6 +289,19 @@ async def test_a_forged_status_leads_to_no_other_source(world: GeneratorWorld) -
     assert "another object's" in condition(obj, "Ready")["message"]
 
 
+async def test_an_external_artifact_leads_to_no_other_namespaces_storage(tmp_path: Path) -> None:
+    """Who knows the digest and the address of an artifact does not get it by this."""
+    async with GeneratorWorld.start(tmp_path, settings=strict()) as world:
+        assert isinstance(world, GeneratorWorld)
+        async with Shelf.open(tmp_path / "shelf", world.client) as shelf:
+            theirs = await shelf.store("gitrepository/victim/repo", FILES)
+            await shelf.write("mono", theirs, namespace=NAMESPACE)
+            await world.generator(sources=[SOURCE], artifacts=[WEB])
+            obj = await world.until_failed("SourceFetchFailed", "gen")
+
+    assert "another namespace" in condition(obj, "Ready")["message"]
+
+
 # --- builds -------------------------------------------------------------------------------------
 
 

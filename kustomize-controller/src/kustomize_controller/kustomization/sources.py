@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import Artifact
-from fluvial.artifact.addresses import is_own_address
+from fluvial.artifact.addresses import is_of_another_namespace, is_own_address
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
@@ -123,6 +123,12 @@ class SourceLookup:
                 reasons.ARTIFACT_FAILED,
                 f"Source artifact not found, retrying: {resource.kind} '{key}' has none yet",
                 after=self._patience(kustomization, resource),
+            )
+        if not self._rules.cross_namespace and is_of_another_namespace(artifact.url, key.namespace):
+            raise Failed(
+                reasons.ARTIFACT_FAILED,
+                f"{resource.kind} '{key}' has an artifact of another namespace, and"
+                " cross-namespace references have been blocked",
             )
         return Source(resource.kind, key, artifact)
 

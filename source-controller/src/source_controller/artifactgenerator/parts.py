@@ -71,6 +71,7 @@ class Generators:
             cross_namespace: sources in other namespaces may be named.
 
         """
+        self._lookup.cross_namespace = cross_namespace
         return artifact_generator(
             self._tools,
             lookup=self._lookup,

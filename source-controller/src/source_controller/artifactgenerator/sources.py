@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.meta import Artifact
 from fluvial.api.source_extensions import ArtifactGenerator, GeneratorSource
-from fluvial.artifact.addresses import is_own_address
+from fluvial.artifact.addresses import is_of_another_namespace, is_own_address
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
@@ -82,13 +82,22 @@ class SourceLookup:
         client: under the controller's own identity.
         informers: where informers come from.
         namespace: the only one that is watched; ``""`` for all.
+        cross_namespace: artifacts of other namespaces may be used.
 
     """
 
-    def __init__(self, client: KubeClient, informers: InformerFactory, *, namespace: str) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        informers: InformerFactory,
+        *,
+        namespace: str,
+        cross_namespace: bool = True,
+    ) -> None:
         self._client = client
         self._informers = informers
         self._namespace = namespace
+        self.cross_namespace = cross_namespace
         self._on_change: OnChange | None = None
         self._watched: dict[str, Informer] = {}
 
@@ -148,6 +157,11 @@ class SourceLookup:
             raise _failed(
                 f"get sources failed: {source.kind} '{key}' has an artifact that is another"
                 " object's: its address does not name this one"
+            )
+        if not self.cross_namespace and is_of_another_namespace(artifact.url, key.namespace):
+            raise _failed(
+                f"get sources failed: {source.kind} '{key}' has an artifact of another namespace,"
+                " and cross-namespace references have been blocked"
             )
         return ObservedSource(source.kind, key, artifact)
 
