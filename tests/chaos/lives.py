@@ -155,7 +155,7 @@ async def live_killed(world: World, life: Life, lived: Lived, *, nth: int, when:
 
 
 async def live_dying(world: World, life: Life, lived: Lived) -> tuple[list[str], dict[str, int]]:
-    """One life in which the controller is killed after every fourth write.
+    """One life in which the controller is killed after every few writes.
 
     Returns:
         What was not as in ``lived``, a line each, and the kills in each phase.

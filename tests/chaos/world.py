@@ -20,7 +20,8 @@ from fluvial_cli.gitserver import GitServer
 
 __all__ = ["Kill", "World"]
 
-_WRITES_OF_A_LIFE = 4
+_WRITES_OF_A_LIFE = {"source-controller": 2}  # it says nothing of what is done at once
+_USUAL_WRITES = 4
 _MOST_DEATHS = 12
 
 
@@ -112,15 +113,16 @@ class World(Cases):
         act: Callable[[], Awaitable[None]],
         until: Callable[[], Awaitable[object]],
     ) -> int:
-        """Do ``act`` and kill a controller after every fourth write until ``until`` returns.
+        """Do ``act`` and kill a controller after every few writes until ``until`` returns.
 
-        Fewer are no life: up to three say what it is about to do, the last that it is done.
+        Fewer are no life: the first ones say what it is about to do, the last that it is done.
 
         Returns:
             How often it was killed.
 
         """
-        hold = await self.control.hold(controller, nth=_WRITES_OF_A_LIFE, when="after")
+        writes = _WRITES_OF_A_LIFE.get(controller, _USUAL_WRITES)
+        hold = await self.control.hold(controller, nth=writes, when="after")
         await act()
         for killed in range(_MOST_DEATHS):
             if not await self._held_first(hold, until):
@@ -129,7 +131,7 @@ class World(Cases):
             os.kill(self.environment.processes.pids()[controller], signal.SIGKILL)
             await self.control.gone(hold)
             await self.control.forget(hold)
-            hold = await self.control.hold(controller, nth=_WRITES_OF_A_LIFE, when="after")
+            hold = await self.control.hold(controller, nth=writes, when="after")
             await self._restart(controller)
         raise AssertionError(f"{controller} makes no progress in short lives")
 
