@@ -185,7 +185,7 @@ async def test_a_suspended_provider_tells_nobody(world: ReceiverWorld, service: 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"type": "nats"}, "the type 'nats' is not supported"),
+        ({"type": "nats", "address": "http://127.0.0.1"}, "must be nats://"),
         (
             {"type": "googlepubsub", "serviceAccountName": "x"},
             "serviceAccountName is not supported",

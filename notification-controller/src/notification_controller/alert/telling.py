@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,16 +26,14 @@ from notification_controller.alert.rules import is_for
 from notification_controller.event.model import Event, InvolvedObject
 from notification_controller.provider.loading import load
 from notification_controller.provider.message import Message
+from notification_controller.provider.nats import nats
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Sender
-from notification_controller.provider.types import ALL_TYPES, tell
+from notification_controller.provider.types import ALL_TYPES, NATS, tell
 from notification_controller.receiver.waking import RESOURCES
 
-__all__ = ["Backlog", "Telling"]
+__all__ = ["Telling"]
 
-_AT_ONCE = 16
-_MAX_PENDING = 10_000
-_FLUSH_SECONDS = 10.0
 
 DISPATCH_FAILED = "NotificationDispatchFailed"
 INVALID_CONFIG = "InvalidConfig"
@@ -191,9 +188,18 @@ class Telling:
             )
         message = await self._named(job, spec.commit_status_expr, obj)
         loaded = await load(self._client, provider, self._identities)
+        settings, way = loaded.settings, loaded.way
+        if spec.type == NATS:
+            await self._sender.publish(
+                functools.partial(nats, message, settings, tls=way.tls),
+                way,
+                timeout=loaded.timeout,
+                secrets=loaded.secrets,
+            )
+            return
         await self._sender.send(
-            functools.partial(tell, message, loaded.settings),
-            loaded.way,
+            functools.partial(tell, message, settings),
+            way,
             timeout=loaded.timeout,
             secrets=loaded.secrets,
         )
@@ -236,56 +242,3 @@ class Telling:
 
     def _warn(self, alert: JsonObject, reason: str, message: str) -> None:
         self._events.event(alert, type="Warning", reason=reason, message=message)
-
-
-class Backlog:
-    """Events that were taken and are not in lanes yet: bounded, handled by a few tasks.
-
-    Args:
-        telling: tells them.
-        log: says what was dropped.
-
-    """
-
-    name = "events"
-
-    def __init__(self, telling: Telling, *, log: Logger, metrics: Metrics) -> None:
-        self._telling = telling
-        self._log = log
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(_MAX_PENDING)
-        self._stopped = asyncio.Event()
-        self._dropped = metrics.counter(
-            "fluvial_received_events_dropped_total", "Events that found no room to wait."
-        )
-
-    def put(self, event: Event) -> None:
-        """Take an event; never waits."""
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
-            self._dropped.inc()
-            self._log.error("event dropped", reason="too many events wait")
-
-    def stop(self) -> None:
-        """Finish what waits, then end."""
-        self._stopped.set()
-
-    async def run(self) -> None:
-        """Tell events until ``stop`` was called; what Providers do not take soon is dropped then."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._work(), name="tell events") for _ in range(_AT_ONCE)]
-            await self._stopped.wait()
-            await self._queue.join()
-            await self._telling.lanes.flush(_FLUSH_SECONDS)
-            for task in tasks:
-                task.cancel()
-
-    async def _work(self) -> None:
-        while True:
-            event = await self._queue.get()
-            try:
-                await self._telling.tell(event)
-            except Exception as error:  # noqa: BLE001 - the next event is told all the same
-                self._log.exception("an event was not told", error=str(error))
-            finally:
-                self._queue.task_done()

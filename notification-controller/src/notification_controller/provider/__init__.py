@@ -8,6 +8,7 @@
     chat, dispatch, hooks, incidents, queues, traces ... types as functions from message and settings to requests
     repositories, hosts ...... where a repository is, and how its API is asked
     commits, comments ........ types that look before they write
+    nats ..................... the one that does not speak HTTP
     login .................... from what a Secret holds to a token
 
 Most types are pure functions, so what they send is a table in a test; those that look first are

@@ -108,6 +108,8 @@ def _settings(provider: Provider, secret: Mapping[str, bytes], *, now: datetime)
         token=texts["token"],
         password=texts["password"],
         headers=_headers(_text(secret, "headers")),
+        creds=_text(secret, "creds"),
+        nkey=_text(secret, "nkey"),
         now=now,
     )
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from fluvial.net.dialer import Dialer
-from fluvial.net.errors import net_error
+from fluvial.net.dialer import Dialer, Stream
+from fluvial.net.errors import NetError, net_error
 from fluvial.net.proxy import ProxyServer
+from notification_controller.provider.nats import Connect
 from notification_controller.provider.outgoing import Exchange, Outgoing, Reply, SendFailed
 
 __all__ = ["Sender", "Way", "masked"]
@@ -83,6 +84,41 @@ class Sender:
                 await talk(exchange)
         except TimeoutError as error:
             raise SendFailed(f"no answer within {timeout:g}s", again=True) from error
+
+    async def publish(
+        self,
+        talk: Callable[[Connect], Awaitable[None]],
+        way: Way,
+        *,
+        timeout: float,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        """Talk to a service that does not speak HTTP.
+
+        Args:
+            talk: is given what connects.
+            way: proxy; TLS is up to ``talk``.
+            timeout: seconds for all of it.
+            secrets: what no error may repeat.
+
+        Raises:
+            SendFailed: there is no connection, or ``talk`` says so.
+
+        """
+
+        async def connect(host: str, port: int) -> Stream:
+            try:
+                return await self._dialer.connect(host, port, proxy=way.proxy)
+            except NetError as error:
+                raise SendFailed(str(error), again=True) from error
+
+        try:
+            async with asyncio.timeout(timeout):
+                await talk(connect)
+        except TimeoutError as error:
+            raise SendFailed(f"no answer within {timeout:g}s", again=True) from error
+        except SendFailed as error:
+            raise SendFailed(masked(str(error), secrets), again=error.again) from error
 
 
 async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Sequence[str]) -> Reply:

@@ -25,6 +25,8 @@ class Settings:
         address: of the Secret, else of the spec.
         headers: that the Secret adds to requests.
         app: id of the GitHub App that the token is of, or ``""``.
+        creds: credentials of NATS.
+        nkey: seed of a key of NATS.
         hidden: what else no message may repeat.
         now: when requests are composed.
 
@@ -38,6 +40,8 @@ class Settings:
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     app: str = ""
+    creds: str = field(default="", repr=False)
+    nkey: str = field(default="", repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
     now: datetime = _EPOCH
 
@@ -74,7 +78,15 @@ class Settings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
-        found = [self.token, self.password, self.address, *self.headers.values(), *self.hidden]
+        found = [
+            self.token,
+            self.password,
+            self.creds,
+            self.nkey,
+            self.address,
+            *self.headers.values(),
+            *self.hidden,
+        ]
         if ":" in self.token:
             found.append(self.token.partition(":")[2])
         with contextlib.suppress(ValueError):

@@ -12,7 +12,7 @@ from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import Exchange, Outgoing
 from notification_controller.provider.settings import Settings
 
-__all__ = ["ALL_TYPES", "TALKS", "TYPES", "Compose", "Talk", "tell"]
+__all__ = ["ALL_TYPES", "NATS", "TALKS", "TYPES", "Compose", "Talk", "tell"]
 
 Compose = Callable[[Message, Settings], Sequence[Outgoing]]
 """Raises SendFailed where the Provider lacks something."""
@@ -49,12 +49,15 @@ TYPES: Mapping[str, Compose] = {
 TALKS: Mapping[str, Talk] = {**COMMIT_TYPES, **COMMENT_TYPES}
 """The types that look before they write."""
 
-ALL_TYPES = TYPES.keys() | TALKS.keys()
+NATS = "nats"
+"""The type that is told by a connection of its own, see ``nats``."""
+
+ALL_TYPES = TYPES.keys() | TALKS.keys() | {NATS}
 """The types of this version; the others of the API are refused by name."""
 
 
 async def tell(message: Message, to: Settings, exchange: Exchange) -> None:
-    """Tell a message by the type of a Provider, which is one of ``ALL_TYPES``.
+    """Tell a message by the type of a Provider, which is one of ``TYPES`` or ``TALKS``.
 
     Raises:
         SendFailed: the Provider lacks something, or the service does not take it.
