@@ -150,6 +150,40 @@ async def test_a_forged_inventory_deletes_nobodys_object(
     assert await world.external("web") is None
 
 
+async def test_a_forged_inventory_deletes_nobodys_file(world: GeneratorWorld, shelf: Shelf) -> None:
+    await shelf.put("mono", FILES)
+    await world.generator("first", sources=[SOURCE], artifacts=[WEB])
+    first = await world.until_ready("first")
+    api = {"name": "api", "copy": [{"from": "@repo/api/**", "to": "@artifact/"}]}
+    await world.generator("second", sources=[SOURCE], artifacts=[api])
+    await world.until_ready("second")
+    (theirs,) = first["status"]["inventory"]
+    stored = await world.made_files("web")
+    forged = [{**theirs, "digest": f"sha256:{'0' * 64}"}]
+    await world.client.patch(
+        world.resource,
+        ObjectKey(NAMESPACE, "second"),
+        {"status": {"inventory": forged}},
+        patch_type="merge",
+        field_manager="test",
+        subresource="status",
+    )
+    await world.request("look", "second")
+    await world.until_handled("look", "second")
+
+    assert await world.made_files("web") == stored
+
+
+async def test_who_is_refused_leaves_no_file(world: GeneratorWorld, shelf: Shelf) -> None:
+    """Each new revision would leave one more, which nobody would ever collect."""
+    await shelf.put("mono", FILES)
+    await shelf.put("web", {"mine": "1"})
+    await world.generator(sources=[SOURCE], artifacts=[WEB])
+    await world.until_failed("ReconciliationFailed", "gen")
+
+    assert not list(world.storage_path.glob("externalartifact/*/web/*"))
+
+
 # --- specs --------------------------------------------------------------------------------------
 
 

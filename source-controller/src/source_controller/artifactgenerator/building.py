@@ -109,8 +109,10 @@ class BuildStep:
             for request, digest in zip(requests, inputs, strict=True):
                 key = ObjectKey(run.key.namespace, request.output.name)
                 async with self._outputs.lock(key):
+                    live = existing.get(key.name) or await self._outputs.read(key)
+                    self._outputs.check(run.obj, key, live)
                     artifact = await self._artifact(making, request.output, digest)
-                    await self._hand_out(making, request, artifact)
+                    await self._hand_out(making, request, artifact, live)
                 inventory.append(_reference(run.key.namespace, request.output.name, artifact))
         return inventory
 
@@ -238,11 +240,12 @@ class BuildStep:
                 return str(said["lastUpdateTime"])
         return format_time(self._tools.clock.now())
 
-    async def _hand_out(self, making: _Making, request: Request, artifact: Artifact) -> None:
+    async def _hand_out(
+        self, making: _Making, request: Request, artifact: Artifact, live: JsonObject | None
+    ) -> None:
         run = making.run
         name = request.output.name
         desired = desired_for(run.obj, name, captured=request.labels, artifact=artifact)
-        live = making.existing.get(name) or await self._outputs.read(desired.key)
         written = await self._outputs.write(run.obj, desired, live)
         old = making.inventory.get(name)
         if written and (old is None or old.digest != artifact.digest):

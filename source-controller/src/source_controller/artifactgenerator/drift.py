@@ -66,11 +66,11 @@ class DriftCheck:
         if spec_drift:
             return spec_drift
         inventory = run.inventory
+        if inventory.keys() != existing.keys():  # first: what is forged is another one's file
+            return "ExternalArtifactsChanged"
         for reference in inventory.values():
             if not await self.is_stored(reference):
                 return "ArtifactMissing"
-        if inventory.keys() != existing.keys():
-            return "ExternalArtifactsChanged"
         pace = Pace()
         for name, reference in inventory.items():
             await pace.breathe()

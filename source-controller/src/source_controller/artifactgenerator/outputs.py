@@ -113,16 +113,31 @@ class Outputs:
         finally:
             self._writing.discard(desired.key)
 
+    def check(self, generator: ArtifactGenerator, key: ObjectKey, live: JsonObject | None) -> None:
+        """See to it that one is the generator's own, or nobody's, before its files are touched.
+
+        Args:
+            generator: that wants it.
+            key: of the ExternalArtifact.
+            live: as it was read; ``None`` if it is not there.
+
+        Raises:
+            StepFailed: ``ReconciliationFailed``: it is somebody else's.
+
+        """
+        if live is not None and not belongs_to(live, generator):
+            owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
+            self._refused.setdefault(key, set()).add(owner)
+            raise _failed(
+                key, "it exists, and is not of this generator: delete it or change the name"
+            )
+
     def _claim(
         self, generator: ArtifactGenerator, desired: Desired, live: JsonObject | None
     ) -> None:
         """Remember whose it is to be, unless it is somebody else's."""
+        self.check(generator, desired.key, live)
         owner = ObjectKey(generator.metadata.namespace, generator.metadata.name)
-        if live is not None and not belongs_to(live, generator):
-            self._refused.setdefault(desired.key, set()).add(owner)
-            raise _failed(
-                desired.key, "it exists, and is not of this generator: delete it or change the name"
-            )
         self._no_longer_refused(desired.key, owner)
         self._wanted[desired.key] = (owner, desired)
         self._ours[desired.key] = set()
