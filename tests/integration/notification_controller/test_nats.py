@@ -20,9 +20,11 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fluvial.kube import kinds
 from fluvial.net.tls import Tls, tls_context
 from gitservers.certs import TestCA
 from harness.outbound import loopback_dialer
+from harness.receivers import ReceiverWorld
 from harness.talks import about
 from notification_controller.provider.hooks import event_json
 from notification_controller.provider.nats import nats
@@ -292,3 +294,31 @@ async def test_an_event_over_tls(tmp_path: Path, scheme: str) -> None:
 def _tls(folder: Path, ca: TestCA) -> str:
     ca.server_context(folder)
     return f'tls {{ cert_file: "{folder}/server.pem", key_file: "{folder}/server.pem" }}'
+
+
+@real
+async def test_from_an_event_to_a_subject(tmp_path: Path) -> None:
+    key = Key("U")
+    users = f"[{{nkey: {key.public}}}, {WATCHER}]"
+    async with (
+        running(tmp_path, f"authorization {{ users: {users} }}") as address,
+        watching(address, **{"user": "watcher", "pass": "w"}) as message,
+        ReceiverWorld.start(tmp_path) as world,
+    ):
+        data = {"nkey": base64.b64encode(key.seed.encode()).decode()}
+        await world.apply(kinds.SECRET, "team", "nats", data=data)
+        spec = {
+            "type": "nats",
+            "address": f"nats://{address}",
+            "channel": "ops.shop",
+            "secretRef": {"name": "nats"},
+        }
+        await world.apply(kinds.PROVIDER, "team", "nats", spec=spec)
+        sources = [{"kind": "GitRepository", "name": "*"}]
+        alert = {"providerRef": {"name": "nats"}, "eventSources": sources}
+        await world.apply(kinds.ALERT, "team", "nats", spec=alert)
+        await world.controller.wait_followed()
+        assert await world.report(1) == 202
+
+        subject, body = await message()
+        assert (subject, orjson.loads(body)["message"]) == ("ops.shop", "message 1")
