@@ -29,6 +29,13 @@ _KEPT_SECONDS = 600.0
 _AGAIN_SECONDS = 30.0
 _MAX_ISSUERS = 256
 _MAX_TOKEN = 64 << 10
+_MAX_KEYS = 100
+_MAX_MEMBER = 1400  # characters: RSA of 8192 bits
+_MEMBERS = {
+    "RSA": ("kty", "alg", "n", "e"),
+    "EC": ("kty", "alg", "crv", "x", "y"),
+    "OKP": ("kty", "alg", "crv", "x"),
+}
 _LEEWAY_SECONDS = 10.0
 
 
@@ -133,14 +140,7 @@ class Issuers:
             document = (await self._http.ask(Question("GET", URL(keys_url), what))).json()
         except (CloudError, ValueError) as error:
             raise Refused(f"the issuer's keys cannot be fetched: {error}") from error
-        found = {}
-        for entry in document.get("keys") or ():
-            try:
-                key = jwt.PyJWK.from_dict(entry)
-            except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError):
-                continue  # a key of a kind that is not taken
-            found[str(entry.get("kid", ""))] = key
-        return found
+        return _keys_of(document)
 
     async def _discover(self, issuer: Issuer) -> str:
         url = URL(issuer.url.rstrip("/") + "/.well-known/openid-configuration")
@@ -151,6 +151,28 @@ class Issuers:
         if not isinstance(keys_url, str):
             raise Refused("the configuration of the issuer names no keys")
         return keys_url
+
+
+def _keys_of(document: Mapping[str, Any]) -> dict[str, jwt.PyJWK]:
+    """The public keys of an issuer, which anybody may be, by their ids.
+
+    Whatever is not of a public key is left out before the library sees it: from a private key it
+    would compute what is missing, which takes hours for long numbers, and nothing else could run.
+    """
+    listed = document.get("keys")
+    found: dict[str, jwt.PyJWK] = {}
+    for entry in listed[:_MAX_KEYS] if isinstance(listed, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        names = _MEMBERS.get(str(entry.get("kty")), ())
+        members = {name: entry[name] for name in names if name in entry}
+        if not all(isinstance(it, str) and len(it) <= _MAX_MEMBER for it in members.values()):
+            continue
+        try:
+            found[str(entry.get("kid", ""))] = jwt.PyJWK.from_dict(members)
+        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError):
+            continue  # a key of a kind that is not taken
+    return found
 
 
 def unverified_issuer(token: str) -> str:
