@@ -56,3 +56,15 @@ async def test_a_signature_is_of_the_key(rsa_pem: str) -> None:
     token = await sign_jwt({"iss": "7"}, rsa_pem, what="the key", headers={"kid": "k"})
 
     assert verified_claims(token, rsa_pem) == {"iss": "7"}
+
+
+def test_a_key_that_takes_long_to_check_is_not_looked_at(rsa_pem: str) -> None:
+    """Certificates around a key may be long, the key itself may not."""
+    around = "-----BEGIN CERTIFICATE-----\n" + "A" * 20_000 + "\n-----END CERTIFICATE-----\n"
+    assert load_rsa_key(rsa_pem + around, what="it").key_size >= 2048
+    assert load_rsa_key(around + rsa_pem, what="it").key_size >= 2048
+    body = "A" * 8193
+    long = f"-----BEGIN RSA PRIVATE KEY-----\n{body}\n-----END RSA PRIVATE KEY-----\n"
+    for pem in (long, f"PRIVATE KEY-----\n-----END\n{long}", rsa_pem + long):
+        with pytest.raises(InvalidIdentity, match="larger than any key"):
+            load_rsa_key(pem, what="it")
