@@ -106,10 +106,11 @@ async def test_who_is_refused_too_often_has_to_wait(world: ReceiverWorld) -> Non
     await world.secret()
     await world.git("app")
     url = await world.receiver()
-    answers = [await world.call(world.url + "/hook/guess") for _ in range(52)]
+    for address in (world.url + "/hook/guess", url):
+        answers = [await world.call(address) for _ in range(52)]
 
-    assert 429 in answers
-    assert await world.call(url, PUSH, **_signed()) == 200, "the limit is for strangers"
+        assert 429 in answers
+        assert await world.call(url, PUSH, **_signed()) == 200, "the limit is for strangers"
 
 
 # --- what calls do ------------------------------------------------------------------------------------

@@ -75,6 +75,19 @@ async def test_a_killed_process_holds_nothing(ours: VolumeLock, tmp_path: Path) 
     assert read_holder(tmp_path / "data") == "ours"
 
 
+async def test_who_gave_the_lock_up_writes_no_more(ours: VolumeLock, tmp_path: Path) -> None:
+    """A thread that is late must not write beside the next process."""
+    await ours.acquire(0)
+    ours.confirm()
+    ours.release()
+
+    with pytest.raises(StorageUnusable, match="given up"):
+        ours.confirm()
+    await ours.acquire(0)
+    ours.confirm()
+    ours.release()
+
+
 async def test_what_was_released_can_be_taken(ours: VolumeLock, tmp_path: Path) -> None:
     await ours.acquire(0)
     second = lock(tmp_path / "data", "second")

@@ -390,3 +390,9 @@ def test_datadog() -> None:
     assert (found["alert_type"], found["source_type_name"]) == ("error", "fluxcd")
     assert "revision:main@sha1:abc" in found["tags"]
     assert all(tag == tag.lower() for tag in found["tags"])
+
+
+def test_user_and_password_are_masked_as_they_are_sent() -> None:
+    shown = masked("no such user cm9ib3Q6cGFzcw== here", settings("grafana").secrets)
+
+    assert shown == "no such user *** here"

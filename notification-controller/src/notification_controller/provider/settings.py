@@ -87,6 +87,8 @@ class Settings:
             *self.headers.values(),
             *self.hidden,
         ]
+        if self.username and self.password:
+            found.append(_basic(self.username, self.password).removeprefix("Basic "))
         if ":" in self.token:
             found.append(self.token.partition(":")[2])
         with contextlib.suppress(ValueError):

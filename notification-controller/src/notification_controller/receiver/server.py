@@ -99,12 +99,8 @@ class ReceiverServer:
             return 413
         path, caller = request.raw_path, request.remote or ""
         found = self.store.by_index(BY_PATH, path)
-        known = path if found else ""
-        if self.refusals.too_many(caller, known):
-            return 429
         if not found:
-            self.refusals.add(caller, "")
-            return 404
+            return self._refuse(caller, "", 404)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 body = await request.read()
@@ -116,8 +112,13 @@ class ReceiverServer:
         # Two Receivers of one token may have one path; each is asked whether the call is its own.
         answers = [await self._call(obj, path, call) for obj in found]
         status = min(answers, key=_BEST.index)
-        if status in _COUNTED:
-            self.refusals.add(caller, known)
+        return self._refuse(caller, path, status) if status in _COUNTED else status
+
+    def _refuse(self, caller: str, path: str, status: int) -> int:
+        """Count a refusal. Nobody who proves himself comes here, whoever shares his address."""
+        if self.refusals.too_many(caller, path):
+            return 429
+        self.refusals.add(caller, path)
         return status
 
     async def _call(self, obj: JsonObject, path: str, call: Call) -> int:

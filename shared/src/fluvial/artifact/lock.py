@@ -48,6 +48,7 @@ class VolumeLock:
         self._log = log
         self._descriptor = -1
         self._wanted = False
+        self._released = False
 
     async def acquire(self, timeout: float) -> None:
         """Take the lock, waiting for a process that is about to end.
@@ -61,7 +62,7 @@ class VolumeLock:
 
         """
         deadline = self._clock.monotonic() + timeout
-        told, self._wanted = False, True
+        told, self._wanted, self._released = False, True, False
         while not await in_thread(lambda _: self._try()):
             holder = read_holder(self._base)
             if self._clock.monotonic() >= deadline:
@@ -80,6 +81,7 @@ class VolumeLock:
 
     def release(self) -> None:
         """Give the lock up; the file stays, for its name is what is locked."""
+        self._released = self._released or self._wanted
         self._wanted = False
         self._close()
 
@@ -90,9 +92,12 @@ class VolumeLock:
         of it, and the fences of its workers, are about the one before.
 
         Raises:
-            StorageUnusable: it is not.
+            StorageUnusable: it is not, or the lock was given up: what is still being written then is
+                late.
 
         """
+        if self._released:
+            raise StorageUnusable(f"the storage folder {self._base} was given up")
         if self._wanted and not self._is_in_place():
             raise StorageUnusable(f"the storage folder {self._base} was emptied or replaced")
 

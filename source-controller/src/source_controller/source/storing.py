@@ -10,8 +10,8 @@ from typing import Any
 from fluvial.api.meta import Artifact
 from fluvial.artifact import tar
 from fluvial.artifact.errors import (
+    ArtifactError,
     ArtifactNotFound,
-    ArtifactTooLarge,
     DigestMismatch,
     InvalidDigest,
     StorageUnusable,
@@ -240,7 +240,7 @@ class ArtifactStep:
     ) -> None:
         try:
             artifact = await make()
-        except (OSError, ArtifactTooLarge, StorageUnusable) as error:
+        except (OSError, ArtifactError) as error:
             raise StepFailed(
                 reasons.STORAGE_OPERATION_FAILED,
                 reasons.ARCHIVE_OPERATION_FAILED,
