@@ -16,17 +16,28 @@ jsonschema = pytest.importorskip("jsonschema")
 
 _KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 
+_NOT_IN_THE_CORPUS = {"ArtifactGenerator"}
 _ACCEPTED = {
+    "Alert": 8,
     "Bucket": 16,
+    "ExternalArtifact": 1,
     "GitRepository": 19,
     "HelmChart": 7,
     "HelmRepository": 8,
     "Kustomization": 266,
     "OCIRepository": 18,
+    "Provider": 11,
+    "Receiver": 25,
 }
-# One repository has an scp-like address, which Flux does not take either.
+# One repository has an scp-like address, one tells of a kind of another project: Flux's own
+# definitions do not take these either.
 _REFUSED = {
+    "Alert": [
+        "invalid Alert alertmanager: spec.eventSources[0].kind: Invalid enum value 'FluxInstance'"
+    ]
+    * 2,
     "Bucket": [],
+    "ExternalArtifact": [],
     "GitRepository": [
         "invalid GitRepository flux-system/home-kubernetes: spec.url: Expected `str` matching regex '^(http|https|ssh)://.*$'"
     ],
@@ -34,6 +45,8 @@ _REFUSED = {
     "HelmRepository": [],
     "Kustomization": [],
     "OCIRepository": [],
+    "Provider": [],
+    "Receiver": [],
 }
 
 
@@ -42,11 +55,11 @@ def _objects(kind: str) -> Iterator[dict[str, Any]]:
     text = corpus.require("flux-crs", f"{kind}.yaml").read_text(encoding="utf-8")
     for part in re.split(r"^---\n(?=# source:)", text, flags=re.MULTILINE):
         obj = yaml.load(part, yaml.CSafeLoader) if part.strip() else None
-        if obj and obj["apiVersion"].endswith("/v1"):
+        if obj and obj["apiVersion"].endswith(f"/{_KINDS[kind].version}"):
             yield obj
 
 
-@pytest.mark.parametrize("kind", sorted(_KINDS))
+@pytest.mark.parametrize("kind", sorted(_KINDS.keys() - _NOT_IN_THE_CORPUS))
 def test_objects_are_accepted_unless_parts_are_missing_and_schemas_agree(kind: str) -> None:
     schema = crd.crd(_KINDS[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     validator = jsonschema.Draft202012Validator(schema)
