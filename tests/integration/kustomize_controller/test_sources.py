@@ -49,6 +49,34 @@ async def test_a_watched_source_without_an_artifact_is_not_looked_at_again_and_a
         await world.applied(revision)
 
 
+async def test_an_artifact_that_was_made_again_wakes(
+    world: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a restored cluster the watch of sources may see the end only, which looks as before."""
+    revision = await world.source({"a.yaml": configmap()})
+    await world.kustomization()
+    await world.applied(revision)
+    looked = asyncio.Event()
+    find = SourceLookup.find
+
+    async def noticed(self: SourceLookup, kustomization: Kustomization, *, fresh: bool) -> Source:
+        looked.set()
+        return await find(self, kustomization, fresh=fresh)
+
+    monkeypatch.setattr(SourceLookup, "find", noticed)
+    await world.client.patch(
+        kinds.GIT_REPOSITORY,
+        ObjectKey("team", "src"),
+        {"status": {"artifact": {"lastUpdateTime": "2026-11-23T10:00:00Z"}}},
+        patch_type="merge",
+        field_manager="test",
+        subresource="status",
+    )
+
+    async with asyncio.timeout(20):
+        await looked.wait()
+
+
 async def test_a_source_without_an_artifact_is_waited_for(world: Harness) -> None:
     await world.announce(None)
     await world.kustomization()

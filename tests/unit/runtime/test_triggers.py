@@ -73,6 +73,12 @@ def test_a_request_is_a_new_value(
     assert trig.reconcile_requested(obj(annotations=before), obj(annotations=after)) is passes
 
 
+def _made_again(revision: str) -> dict[str, Any]:
+    """As after a restore from a backup, and the same commit once more."""
+    status = artifact(revision)
+    return {"artifact": {**status["artifact"], "lastUpdateTime": "2026-11-23T10:00:00Z"}}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "passes"),
     [
@@ -81,6 +87,7 @@ def test_a_request_is_a_new_value(
         pytest.param(artifact("main@1"), artifact("main@1", "sha256:2"), True, id="digest"),
         pytest.param(artifact("main@1"), {**artifact("main@1"), **READY}, False, id="same"),
         pytest.param(artifact("main@1"), {}, False, id="lost"),
+        pytest.param(artifact("main@1"), _made_again("main@1"), True, id="made again"),
     ],
 )
 def test_artifact_changes(before: dict[str, Any], after: dict[str, Any], *, passes: bool) -> None:

@@ -193,9 +193,15 @@ def sources_of(obj: JsonObject) -> Iterable[str]:
     return (source_id(str(ref.get("kind", "")), ObjectKey(namespace, str(ref.get("name", "")))),)
 
 
-def _revision(obj: JsonObject | None) -> tuple[str, str] | None:
+def _revision(obj: JsonObject | None) -> tuple[str, ...] | None:
+    """Which artifact it is, the revision first.
+
+    The time counts too: of a cluster that was restored from a backup and has gone on since, a watch
+    that was away may see the end only, which looks as before.
+    """
     artifact = ((obj or {}).get("status") or {}).get("artifact")
-    return (artifact.get("revision", ""), artifact.get("digest", "")) if artifact else None
+    names = ("revision", "digest", "lastUpdateTime")
+    return tuple(str(artifact.get(name, "")) for name in names) if artifact else None
 
 
 def _artifact_of(resource: Resource, obj: JsonObject) -> Artifact | None:

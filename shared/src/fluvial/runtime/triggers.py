@@ -81,7 +81,8 @@ def artifact_revision_changed(old: JsonObject | None, new: JsonObject | None) ->
     """A source has an artifact of another revision or content. Creation, disappearance pass.
 
     The digest counts as well as the revision: other ignore rules make other content of the same
-    commit, and the rule is that events drive.
+    commit, and the rule is that events drive. So does the time: of a cluster that was restored from
+    a backup and has gone on since, a watch that was away may see the end only, which looks as before.
     """
     if old is None or new is None:
         return True
@@ -160,9 +161,10 @@ def _keys(mapper: Mapper, old: JsonObject | None, new: JsonObject | None) -> dic
     return {key: None for obj in (old, new) if obj is not None for key in mapper(obj)}
 
 
-def _artifact(obj: JsonObject) -> tuple[Any, Any] | None:
+def _artifact(obj: JsonObject) -> tuple[Any, ...] | None:
     artifact = (obj.get("status") or {}).get("artifact")
-    return (artifact.get("revision"), artifact.get("digest")) if artifact else None
+    names = ("revision", "digest", "lastUpdateTime")
+    return tuple(artifact.get(name) for name in names) if artifact else None
 
 
 def _is_ready(obj: JsonObject) -> bool:
