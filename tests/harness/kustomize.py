@@ -38,6 +38,7 @@ from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial_cli import dev
 from harness.audit import unjustified
+from harness.rights import until_allowed
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
 
@@ -48,6 +49,7 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=Tru
 _MANAGER = "test"
 _AGENT = "kustomize-controller"
 _TIMEOUT = 20.0
+_ROLES = frozenset({"admin", "edit", "view", "cluster-admin"})
 _NAMESPACES = ("team", "other", "made")
 
 
@@ -184,7 +186,10 @@ class Harness:
         }
         bindings = Resource(rbac, "v1", "rolebindings", "RoleBinding", namespaced=True)
         await self.apply(binding, bindings)
-        return f"system:serviceaccount:{namespace}:{account}"
+        user = f"system:serviceaccount:{namespace}:{account}"
+        if role in _ROLES:
+            await until_allowed(self.client.impersonate(user), namespace)
+        return user
 
     async def source(
         self,

@@ -31,6 +31,7 @@ from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.resource import Resource
 from fluvial.kube.retry import RetryPolicy
 from fluvial.objects import JsonObject, ObjectKey
+from harness.rights import until_allowed
 
 __all__ = [
     "BINDINGS",
@@ -396,5 +397,6 @@ async def _tenant(admin: HttpKubeClient, namespace: str) -> KubeClient:
 async def new_world(admin: HttpKubeClient, kind: str) -> World:
     namespace = f"apply-{secrets.token_hex(4)}"
     tenant = await _tenant(admin, namespace)
+    await until_allowed(tenant, namespace)
     owner = Owner(GROUP, "Kustomization", "flux-system", f"app-{namespace}")
     return World(admin, Spy(tenant), RestMapper(admin, RealClock()), namespace, owner, kind)
