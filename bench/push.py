@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from bench.stats import Table
@@ -63,7 +64,7 @@ async def measure_pushes(
             environment.client,
             _DEPLOYMENTS,
             ObjectKey(_NAMESPACE, "frontend"),
-            until=lambda obj, image=image: _image_of(obj) == image,  # type: ignore[misc]
+            until=partial(_has_image, image),
         )
         changed = time.perf_counter()
         table.add("commit, push and webhook", (pushed - started) * 1e3)
@@ -71,8 +72,8 @@ async def measure_pushes(
     sys.stdout.write(table.text() + "\n")
 
 
-def _image_of(obj: JsonObject) -> str:
-    return str(obj["spec"]["template"]["spec"]["containers"][0]["image"])
+def _has_image(image: str, obj: JsonObject) -> bool:
+    return bool(obj["spec"]["template"]["spec"]["containers"][0]["image"] == image)
 
 
 async def _receiver(environment: dev.Environment, repository: DemoRepository) -> None:

@@ -107,7 +107,7 @@ def _no_json(payload: Payload) -> Payload:
 
 def _fenced(payload: Payload) -> Payload:
     folder = Path(payload["folder"])
-    done = landlock.fence(read=landlock.library_paths(), write=[folder])
+    done = landlock.fence(read=landlock.paths_of_libraries(), write=[folder])
     (folder / "mine").write_text("x")
     outcomes = {}
     for name, path in payload["others"].items():
@@ -126,7 +126,7 @@ def _fenced(payload: Payload) -> Payload:
 
 def _ported(payload: Payload) -> Payload:
     """Where a job may still connect after naming one port."""
-    landlock.fence(read=landlock.library_paths(), write=[], ports=[payload["allowed"]])
+    landlock.fence(read=landlock.paths_of_libraries(), write=[], ports=[payload["allowed"]])
     outcomes = {}
     for name in ("allowed", "other"):
         try:

@@ -58,7 +58,7 @@ def _evaluate(payload: JsonObject, more: JsonObject) -> list[Any]:
 def _fence() -> None:
     """No file but the libraries, no connection, from the first job on."""
     if not _fenced:
-        landlock.fence(read=landlock.library_paths(), write=[], ports=())
+        landlock.fence(read=landlock.paths_of_libraries(), write=[], ports=())
         _fenced.append(True)
 
 

@@ -7,7 +7,6 @@ is refused. Every connection goes through the dialer; the environment counts for
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from fluvial.cloud.errors import CloudError, InvalidIdentity, LoginRefused, Logi
 from fluvial.cloud.model import DIRECT, Way
 from fluvial.net.dialer import Dialer
 from fluvial.net.errors import net_error
+from fluvial.net.tls import InvalidTls, Tls, tls_context
 
 __all__ = ["Answer", "CloudHttp", "Question", "exchange", "system_trust"]
 
@@ -272,23 +272,7 @@ def system_trust(ca: str) -> ssl.SSLContext:
         InvalidIdentity: the PEM holds no certificate.
 
     """
-    if not ca:
-        return _shared_trust()
-    context = _new_context()
     try:
-        context.load_verify_locations(cadata=ca)
-    except (ssl.SSLError, ValueError):
-        raise InvalidIdentity("'ca.crt' holds no certificate that can be used") from None
-    return context
-
-
-@functools.cache
-def _shared_trust() -> ssl.SSLContext:
-    """The same for everybody who brings no trust of his own; never changed after it is made."""
-    return _new_context()
-
-
-def _new_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+        return tls_context(Tls(ca=ca))
+    except InvalidTls as error:
+        raise InvalidIdentity(str(error)) from None

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["fence", "landlock_version", "library_paths"]
+__all__ = ["fence", "landlock_version", "paths_of_libraries"]
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
@@ -46,7 +46,7 @@ def landlock_version() -> int:
     return max(0, _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG))
 
 
-def library_paths() -> tuple[Path, ...]:
+def paths_of_libraries() -> tuple[Path, ...]:
     """What a Python process needs to read for imports, name resolution and TLS."""
     interpreter = [sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry)]
     names = (*interpreter, *_SYSTEM, *_NAME_RESOLUTION, *_TRUST, *_DEVICES)

@@ -161,7 +161,7 @@ def _fence(folder: Path, readable: Path) -> None:
     if _fenced:
         return
     os.umask(0o077)
-    landlock.fence(read=[*landlock.library_paths(), readable], write=[folder])
+    landlock.fence(read=[*landlock.paths_of_libraries(), readable], write=[folder])
     _fenced.append(folder)
 
 

@@ -77,7 +77,7 @@ def _prepare(request: CheckoutRequest) -> None:
     os.umask(0o077)
     relay = Relay()
     landlock.fence(
-        read=landlock.library_paths(),
+        read=landlock.paths_of_libraries(),
         write=[Path(request.work).parent],
         ports=[relay.port, urlsplit(request.gateway).port or 0],
     )

@@ -86,7 +86,7 @@ def _fence(folder: Path) -> None:
     if _fenced:
         return
     os.umask(0o077)
-    landlock.fence(read=landlock.library_paths(), write=[folder])
+    landlock.fence(read=landlock.paths_of_libraries(), write=[folder])
     _fenced.append(folder)
 
 

@@ -93,7 +93,7 @@ def _start() -> tuple[Facade, Engine]:
     memory = ProcessMemory()
     facade = Facade()
     silence = os.open(os.devnull, os.O_WRONLY)
-    landlock.fence(read=landlock.library_paths(), write=(), ports=(facade.port,))
+    landlock.fence(read=landlock.paths_of_libraries(), write=(), ports=(facade.port,))
     try:
         engine = Engine(facade.url, memory)
     except EngineFailed as error:
