@@ -20,6 +20,12 @@ FROM packages AS kustomize-controller-packages
 COPY kustomize-controller kustomize-controller
 RUN /venv/bin/pip install --no-deps --no-build-isolation ./kustomize-controller
 
+FROM packages AS helm-controller-packages
+COPY requirements/helm.txt requirements/helm.txt
+RUN /venv/bin/pip install --only-binary :all: --require-hashes -r requirements/helm.txt
+COPY helm-controller helm-controller
+RUN /venv/bin/pip install --no-deps --no-build-isolation ./helm-controller
+
 FROM packages AS notification-controller-packages
 COPY notification-controller notification-controller
 RUN /venv/bin/pip install --no-deps --no-build-isolation ./notification-controller
@@ -36,6 +42,10 @@ ENTRYPOINT ["source-controller"]
 FROM base AS kustomize-controller
 COPY --from=kustomize-controller-packages /venv /venv
 ENTRYPOINT ["kustomize-controller"]
+
+FROM base AS helm-controller
+COPY --from=helm-controller-packages /venv /venv
+ENTRYPOINT ["helm-controller"]
 
 FROM base AS notification-controller
 COPY --from=notification-controller-packages /venv /venv

@@ -26,11 +26,12 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Helm's engine for the tests that use it: a Go library, 75 MB to fetch and 244 MB on disk. Its
-# wheels are for glibc 2.28 and newer and for macOS on arm64; elsewhere these tests are skipped.
+# Helm's engine, for helm-controller and for tests: a Go library, 75 MB to fetch and 244 MB on disk.
+# Its wheels are for glibc 2.28 and newer and for macOS on arm64; elsewhere nothing is rendered, and
+# the tests that need it are skipped.
 $(VENV)/.helm: $(VENV)/.run requirements/helm.txt
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/helm.txt; then touch $@; \
-	  else echo 'helm-python-sdk could not be installed: tests of Helm are skipped' >&2; [ "$${FLUVIAL_REQUIRE_HELM:-}" != 1 ]; fi
+	  else echo 'helm-python-sdk could not be installed: Helm charts cannot be rendered, tests of Helm are skipped' >&2; [ "$${FLUVIAL_REQUIRE_HELM:-}" != 1 ]; fi
 
 # Servers of object storage for tests, beside what runs: they need other versions of the same packages.
 $(VENV)/.storage: requirements/storage.txt | $(VENV)/.run
@@ -88,7 +89,7 @@ demo: $(VENV)/.run ## The main job in a minute: commit, apply, prune, refuse, re
 	$(BIN)/fluvial demo
 
 .PHONY: dev
-dev: $(VENV)/.run ## A cluster with the controllers, until Ctrl-C
+dev: $(VENV)/.run $(VENV)/.helm ## A cluster with the controllers, until Ctrl-C
 	$(BIN)/fluvial dev
 
 .PHONY: bench

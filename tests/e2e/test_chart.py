@@ -132,10 +132,10 @@ async def _life(plane: Plane, folder: Path) -> None:
 
 
 async def _refused_values(helm: HelmSdk) -> None:
-    """A value that nothing reads is refused, such as one of a controller that is not there yet."""
-    values = {"helmController": {"enabled": True}}
+    """A value that nothing reads is refused, such as one of a controller that there is not."""
+    values = {"imageController": {"enabled": True}}
     answer = await helm.call("install", chart=str(CHART), name="fluvial", values=values)
-    assert "helmController" in answer["message"], answer
+    assert "imageController" in answer["message"], answer
 
 
 async def _may(client: KubeClient, account: str, verb: str, resource: str) -> bool:
