@@ -6,6 +6,7 @@
     metadata .... the only way to the machine's metadata services
     accounts .... service accounts and their tokens
     jwt, sigv4 .. assertions and signatures
+    certificates, unlocking ... keys with certificates, the encrypted ones in a process of their own
     aws, azure, gcp ... one cloud each
     tokens ...... the cache
     identities .. all of it behind one face: ``CloudIdentities``

@@ -6,7 +6,6 @@ https://learn.microsoft.com/entra/identity-platform/certificate-credentials.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 import secrets
@@ -16,10 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import pkcs12
 from yarl import URL
 
 from fluvial.clock import Clock
@@ -27,10 +23,11 @@ from fluvial.cloud.accounts import Account, Accounts
 from fluvial.cloud.errors import InvalidIdentity, NoIdentity
 from fluvial.cloud.files import read_file, read_token_file
 from fluvial.cloud.http import Answer, CloudHttp, Question
-from fluvial.cloud.jwt import load_rsa_key, sign_jwt, timestamp
+from fluvial.cloud.jwt import sign_jwt, timestamp
 from fluvial.cloud.metadata import Metadata
 from fluvial.cloud.model import AccessToken, Way
 from fluvial.cloud.settings import AzureSettings
+from fluvial.cloud.unlocking import Unlocking
 
 __all__ = ["AUDIENCE", "AzureLogin", "AzureSecret", "token_of"]
 
@@ -43,7 +40,6 @@ _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,200}[A-Za-z0-9])?")
 _ASSERTION_SECONDS = 600
-_MAX_CERTIFICATE = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,7 @@ class AzureLogin:
         self._metadata = metadata
         self._accounts = accounts
         self._clock = clock
+        self._unlocking = Unlocking()
 
     async def controller(self, *, scope: str, way: Way) -> AccessToken:
         """The controller's own, by the first that is set up: application, workload, machine.
@@ -225,7 +222,7 @@ class AzureLogin:
         return token_of(await self._http.ask(question, way=way), asked)
 
     async def _signed(self, secret: AzureSecret, endpoint: str) -> str:
-        key, chain = await asyncio.to_thread(_certificate, secret)
+        own = await self._unlocking.open(secret.certificate, secret.certificate_password)
         now = timestamp(self._clock.now())
         claims = {
             "aud": endpoint,
@@ -235,15 +232,15 @@ class AzureLogin:
             "nbf": now,
             "exp": now + _ASSERTION_SECONDS,
         }
-        digest = base64.urlsafe_b64encode(chain[0].fingerprint(hashes.SHA256()))
+        digest = base64.urlsafe_b64encode(own.chain[0].fingerprint(hashes.SHA256()))
         headers: dict[str, Any] = {"x5t#S256": digest.rstrip(b"=").decode()}
         if secret.send_chain:
             headers["x5c"] = [
                 base64.b64encode(item.public_bytes(serialization.Encoding.DER)).decode()
-                for item in chain
+                for item in own.chain
             ]
         return await sign_jwt(
-            claims, key, what="the key of the certificate", headers=headers, algorithm="PS256"
+            claims, own.key, what="the key of the certificate", headers=headers, algorithm="PS256"
         )
 
 
@@ -284,35 +281,3 @@ def _endpoint(authority: str, tenant: str) -> str:
     if not _TENANT.fullmatch(tenant):
         raise InvalidIdentity("the tenant id is neither an id nor a domain")
     return f"{base.rstrip('/')}/{tenant}/oauth2/v2.0/token"
-
-
-def _certificate(secret: AzureSecret) -> tuple[str, list[x509.Certificate]]:
-    """Key (PEM) and certificates, the key's own first."""
-    data, what = secret.certificate, "the client certificate"
-    if not data:
-        raise InvalidIdentity("an application needs a client secret or a client certificate")
-    if len(data) > _MAX_CERTIFICATE:
-        raise InvalidIdentity(f"{what} is too large")
-    password = secret.certificate_password
-    try:
-        if b"-----BEGIN " in data:
-            key = load_rsa_key(data.decode(), what=what, password=password)
-            chain = x509.load_pem_x509_certificates(data)
-        else:
-            found, first, others = pkcs12.load_key_and_certificates(
-                data, password.encode() if password else None
-            )
-            if not isinstance(found, RSAPrivateKey) or first is None:
-                raise InvalidIdentity(f"{what} must hold an RSA key and its certificate")
-            key, chain = found, [first, *others]
-    except ValueError:
-        raise InvalidIdentity(f"{what} or its password cannot be used") from None
-    own = [item for item in chain if item.public_key() == key.public_key()]
-    if not own:
-        raise InvalidIdentity(f"{what} does not belong to its key")
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return pem.decode(), [own[0], *(item for item in chain if item is not own[0])]
