@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from fluvial.apply import HealthWaiter, WaiterTiming, WaitRequest, WaitResult
 from fluvial.clock import RealClock
+from fluvial.kube import kinds
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
-from fluvial.objects import JsonObject, ObjectRef
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 from integration.apply.apply_world import Spy, World
 
 
@@ -62,13 +63,15 @@ WATCH_ONLY = WaiterTiming(first_poll=1000, longest_poll=1000, tick=1000, debounc
 
 
 @asynccontextmanager
-async def _waiter(world: World) -> AsyncIterator[tuple[HealthWaiter, asyncio.Queue[str]]]:
+async def _waiter(
+    world: World, *, timing: WaiterTiming = WATCH_ONLY
+) -> AsyncIterator[tuple[HealthWaiter, asyncio.Queue[str]]]:
     """A waiter that looks again only when a watch says so."""
     ended: asyncio.Queue[str] = asyncio.Queue()
     clock = RealClock()
     async with InformerFactory(world.admin, clock, get_logger("test")) as informers:
         waiter = HealthWaiter(
-            done=ended.put_nowait, clock=clock, informers=informers, timing=WATCH_ONLY
+            done=ended.put_nowait, clock=clock, informers=informers, timing=timing
         )
         task = asyncio.create_task(waiter.run(), name="waiter")
         try:
@@ -156,3 +159,21 @@ async def test_read_that_is_forbidden_is_unknown_and_says_why(world: World) -> N
 
     assert f"ConfigMap/{world.namespace}/a status: 'Unknown': " in outcome.message
     assert "cannot get resource" in outcome.message
+
+
+async def test_no_watch_is_left_of_a_definition_that_went(world: World) -> None:
+    """Even if nobody waits for anything any more."""
+    refs = await _widget(world)
+
+    async with _waiter(world, timing=replace(WATCH_ONLY, tick=0.05)) as (waiter, ended):
+        waiter.start(_request(world, refs, seconds=20))
+        while len(world.spy.calls) < 2:
+            await asyncio.sleep(0.01)
+        await _set_condition(world, "Ready", "True")
+        await _result(waiter, ended)
+        watches = waiter._wakeups._watches
+        assert "Widget" in {resource.kind for resource in watches}
+        await world.admin.delete(kinds.CRD, ObjectKey("", f"widgets.{world.namespace}.example.org"))
+        async with asyncio.timeout(20):
+            while "Widget" in {resource.kind for resource in watches}:
+                await asyncio.sleep(0.01)

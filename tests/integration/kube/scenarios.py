@@ -37,6 +37,7 @@ CRDS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False
 )
 QUICK = ReflectorTiming(backoff=0.05, backoff_cap=0.2)
+BY_DEFINITION = ReflectorTiming(backoff=0.2, backoff_cap=0.2, absence_cap=1000.0)
 SECONDS = 20.0
 
 
@@ -223,7 +224,7 @@ class ApiServerScenarios:
         group = f"g{uuid4().hex[:8]}.example.test"
         resource = Resource(group, "v1", "things", "Thing", namespaced=False)
         mapper = RestMapper(admin)
-        factory = InformerFactory(admin, RealClock(), get_logger("t"), timing=QUICK)
+        factory = InformerFactory(admin, RealClock(), get_logger("t"), timing=BY_DEFINITION)
         informer = factory.informer(resource)
         gvk = GroupVersionKind(group, "v1", "Thing")
         name = f"things.{group}"
@@ -243,9 +244,14 @@ class ApiServerScenarios:
             await admin.delete(CRDS, ObjectKey("", name))
             await until(lambda: len(informer.store) == 0)
 
-        async with asyncio.timeout(SECONDS):
-            while await mapper.has_kind_fresh(group, "Thing"):
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(SECONDS):
+                while await mapper.has_kind_fresh(group, "Thing"):
+                    await asyncio.sleep(0.05)
+            await until(lambda: isinstance(informer.error, NotFound))
+            lists = informer.lists
+            await admin.create(CRDS, crd(group), field_manager="m")
+            await until(lambda: informer.lists > lists and informer.error is None)
+            await admin.delete(CRDS, ObjectKey("", name))
         assert found == resource
 
     async def mapped(self, mapper: RestMapper, gvk: GroupVersionKind) -> Resource:

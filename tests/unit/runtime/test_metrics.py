@@ -70,6 +70,17 @@ async def test_the_endpoint_serves_the_text_format() -> None:
     assert "_created" not in text
 
 
+def test_kinds_that_are_waited_for_are_shown_until_they_are_served() -> None:
+    metrics = Metrics()
+    metrics.awaits_kind("things.example.test", 2)
+    waiting = metrics.render().decode()
+    metrics.awaits_kind("things.example.test", 0)
+
+    line = 'fluvial_informers_waiting_for_kind{resource="things.example.test"}'
+    assert f"{line} 2.0" in waiting
+    assert line not in metrics.render().decode()
+
+
 async def test_probes() -> None:
     probes = Probes()
     reasons = {"caches": "", "server": ""}

@@ -173,6 +173,7 @@ class HealthWaiter:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_time(), name="health-timer")
+                group.create_task(self._sweep(), name="health-sweeper")
                 for number in range(self._concurrency):
                     group.create_task(self._read_all(), name=f"health-reader-{number}")
         finally:
@@ -204,6 +205,12 @@ class HealthWaiter:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    async def _sweep(self) -> None:
+        """End watches that nobody uses, whether anybody waits just now or not."""
+        while True:
+            await self._clock.sleep(self._timing.tick)
+            self._wakeups.sweep()
 
     def _fire(self, timer: _Timer) -> None:
         wait, member = timer.wait, timer.member
@@ -238,7 +245,6 @@ class HealthWaiter:
             member = pending[wait.rotation % len(pending)]
             member.reading = True
             self._ready.put_nowait((wait, member, bool(member.pods)))
-        self._wakeups.sweep()
         due = self._clock.monotonic() + self._timing.tick
         self._push(_Timer(due, next(self._numbers), wait, tick=True))
 

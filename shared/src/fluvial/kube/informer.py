@@ -4,6 +4,9 @@ Controllers get theirs from one ``InformerFactory``, which shares an informer be
 ask for the same objects and stops it when the last has released it. Subscribers are plain
 functions that map an object to keys: they run on the event loop between two watch events, must
 be quick, and what they raise is logged and stops nothing.
+
+While an informer's kind is not served, the factory watches the names of definitions, and tells
+the informer to try again when its own comes.
 """
 
 from __future__ import annotations
@@ -15,19 +18,23 @@ from typing import Self
 
 from fluvial.clock import Clock
 from fluvial.errors import FluvialError
+from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import Forbidden
 from fluvial.kube.reflector import Reflector, ReflectorTiming, Selection, Transform
 from fluvial.kube.resource import Resource
 from fluvial.kube.store import Change, IndexFunction, Store
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
 
-__all__ = ["ErrorHook", "Informer", "InformerFactory", "NotSynced", "Subscriber"]
+__all__ = ["AbsenceHook", "ErrorHook", "Informer", "InformerFactory", "NotSynced", "Subscriber"]
 
 Subscriber = Callable[[JsonObject | None, JsonObject | None], None]
 """Called with the object before and after; one of them may be ``None``."""
 ErrorHook = Callable[[Resource, Exception], None]
 """Told each failed list or watch and each subscriber's exception. For metrics."""
+AbsenceHook = Callable[[Resource, int], None]
+"""Told how many informers wait for a resource to be served, whenever that changes."""
 
 
 class NotSynced(FluvialError):
@@ -45,6 +52,7 @@ class Informer:
         clock: Clock,
         log: Logger,
         on_error: ErrorHook | None,
+        on_absence: Callable[[Informer, bool], None],
         transform: Transform | None,
         timing: ReflectorTiming | None,
         verify: bool,
@@ -66,6 +74,7 @@ class Informer:
             transform=transform,
             timing=timing,
             on_list=self._listed,
+            on_absence=lambda absent: on_absence(self, absent),
         )
 
     @property
@@ -178,6 +187,7 @@ class InformerFactory:
         log: Logger,
         *,
         on_error: ErrorHook | None = None,
+        on_absence: AbsenceHook | None = None,
         timing: ReflectorTiming | None = None,
         verify: bool = False,
     ) -> None:
@@ -188,6 +198,7 @@ class InformerFactory:
             clock: the time.
             log: told failures.
             on_error: told failures, for metrics.
+            on_absence: told which kinds are waited for, for metrics.
             timing: delays and limits of the watches.
             verify: find out who changes stored objects in place (slow: tests only).
 
@@ -196,8 +207,11 @@ class InformerFactory:
         self._clock = clock
         self._log = log
         self._on_error = on_error
+        self._on_absence = on_absence
         self._timing = timing
         self._verify = verify
+        self._absent: list[Informer] = []
+        self._definitions: Informer | None = None
         self._informers: dict[tuple[Selection, Transform | None], Informer] = {}
         self._uses: dict[Informer, int] = {}
         self._tasks: dict[Informer, asyncio.Task[None]] = {}
@@ -255,16 +269,7 @@ class InformerFactory:
         informer = self._informers.get((selection, transform))
         fresh = informer is None
         if informer is None:
-            informer = Informer(
-                self._client,
-                selection,
-                clock=self._clock,
-                log=self._log,
-                on_error=self._on_error,
-                transform=transform,
-                timing=self._timing,
-                verify=self._verify,
-            )
+            informer = self._make(selection, transform, self._on_error, self._absence)
         for name, function in (indexes or {}).items():
             informer.store.add_index(name, function)
         if fresh:
@@ -282,15 +287,8 @@ class InformerFactory:
             return
         self._uses.pop(informer, None)
         self._informers = {key: each for key, each in self._informers.items() if each != informer}
-        task = self._tasks.pop(informer, None)
-        if task is not None:
-            task.cancel()
-
-    def retry_now(self, group: str) -> None:
-        """A CustomResourceDefinition of the group appeared: informers that failed try at once."""
-        for informer in self._uses:
-            if informer.resource.group == group:
-                informer.retry_now()
+        self._end(informer)
+        self._absence(informer, absent=False)
 
     async def wait_synced(self, timeout: float = 60.0) -> None:
         """Wait for the first list of every informer that there is now.
@@ -303,7 +301,76 @@ class InformerFactory:
         for informer in tuple(self._uses):
             await informer.wait_synced(max(0.0, deadline - self._clock.monotonic()))
 
+    def _make(
+        self,
+        selection: Selection,
+        transform: Transform | None,
+        on_error: ErrorHook | None,
+        on_absence: Callable[[Informer, bool], None],
+    ) -> Informer:
+        return Informer(
+            self._client,
+            selection,
+            clock=self._clock,
+            log=self._log,
+            on_error=on_error,
+            on_absence=on_absence,
+            transform=transform,
+            timing=self._timing,
+            verify=self._verify,
+        )
+
     def _start(self, informer: Informer) -> None:
         if self._group is not None:
             name = f"informer-{informer.resource.group_resource}"
             self._tasks[informer] = self._group.create_task(informer.run(), name=name)
+
+    def _end(self, informer: Informer) -> None:
+        task = self._tasks.pop(informer, None)
+        if task is not None:
+            task.cancel()
+
+    # -- kinds that are not served ---------------------------------------------------------------
+
+    def _absence(self, informer: Informer, absent: bool) -> None:  # noqa: FBT001 - the state itself
+        """An informer's kind is not served, or is again, or nobody wants to know any more."""
+        if absent == (informer in self._absent):
+            return
+        if absent:
+            self._absent.append(informer)
+        else:
+            self._absent.remove(informer)
+        if self._on_absence is not None:
+            resource = informer.resource
+            waiting = sum(each.resource == resource for each in self._absent)
+            self._on_absence(resource, waiting)
+        defined = any(each.resource.group for each in self._absent)  # the core group's are built in
+        if defined and self._definitions is None:
+            self._watch_definitions()
+        elif not defined and self._definitions is not None:
+            self._end(self._definitions)
+            self._definitions = None
+
+    def _watch_definitions(self) -> None:
+        selection = Selection(kinds.CRD, metadata_only=True)
+        made = self._make(selection, _name_only, self._definitions_failed, lambda *_: None)
+        made.subscribe(self._defined)
+        self._definitions = made
+        self._start(made)
+
+    def _defined(self, _old: JsonObject | None, new: JsonObject | None) -> None:
+        name = (new or {}).get("metadata", {}).get("name")
+        for informer in self._absent:
+            if informer.resource.group_resource == name:
+                informer.retry_now()
+
+    def _definitions_failed(self, _resource: Resource, error: Exception) -> None:
+        """Who may not watch definitions does without: absent kinds are tried again in time."""
+        if isinstance(error, Forbidden) and self._definitions is not None:
+            self._end(self._definitions)
+
+
+def _name_only(obj: JsonObject) -> JsonObject:
+    metadata = obj["metadata"]
+    kept = {name: metadata.get(name) for name in ("name", "uid", "resourceVersion")}
+    return {"metadata": kept}

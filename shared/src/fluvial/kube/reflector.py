@@ -7,15 +7,16 @@ the version and reach nobody. A failure, whatever it is, is reported, waited out
 what is in the store stays meanwhile, because "not allowed" and "not served" are not "deleted".
 
     list pages -> replace with diff -> synced -> watch ----> server ends it in time: watch on
-         ^                                        |--------> early, or silence: look, watch on
-         |                                        |--------> network, 5xx: back off, look, watch on
+         ^                                        |--------> early, or silence: list
+         |                                        |--------> network, 5xx: back off, list
          +---- Gone, 4xx, relist asked, bug <-----+
-         +---- history began anew <---------------+
+         +---- an event of another history <------+
 
-*Look*: a cluster that was emptied, or restored from a backup, counts its versions from further
-back. A watch from a version that is still to come is accepted and says nothing, so whoever goes on
-watching after a break asks for one object first, and lists all if the server is behind (KEP-5504:
-resource versions of one resource compare as integers).
+After a break nothing but a list will do. A cluster that was emptied, or restored from a backup,
+counts its versions from further back, and may have come past ours by the time that it answers: a
+watch from our version would then begin in the middle of another history, and the store would keep
+objects of a future that never came. A version of that history may even equal one of ours, so such
+a list is compared by content.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ from typing import Any
 
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient, WatchEvent
-from fluvial.kube.errors import ApiError, Gone, ServerError, TooManyRequests, Unreachable
+from fluvial.kube.errors import (
+    ApiError,
+    Gone,
+    NotFound,
+    ServerError,
+    TooManyRequests,
+    Unreachable,
+)
 from fluvial.kube.resource import Resource
 from fluvial.kube.store import Change, Store
 from fluvial.log import Logger
@@ -66,6 +74,7 @@ class ReflectorTiming:
         backoff_cap: the longest delay.
         backoff_reset: a round that lasted this long starts the delays anew.
         server_timeout: bounds of the random time after which the server ends a watch.
+        absence_cap: the longest delay while the kind is not served.
         inactivity: silence after which a watch is taken for dead. On an idle watch kube-apiserver
             sends a bookmark after at most two minutes, then every minute (measured, v1.37).
 
@@ -76,6 +85,7 @@ class ReflectorTiming:
     backoff_reset: float = 120.0
     server_timeout: tuple[int, int] = (300, 600)
     inactivity: float = 150.0
+    absence_cap: float = 60.0
 
 
 class Reflector:
@@ -92,6 +102,7 @@ class Reflector:
         clock: Clock,
         log: Logger,
         on_list: Callable[[], Awaitable[None]],
+        on_absence: Callable[[bool], None] = lambda _absent: None,
         transform: Transform | None = None,
         timing: ReflectorTiming | None = None,
     ) -> None:
@@ -106,6 +117,7 @@ class Reflector:
             clock: the time.
             log: told failures.
             on_list: awaited after a complete list is in the store and was told.
+            on_absence: told when the kind is not served any more, and when it is again.
             transform: applied to each object before it is stored.
             timing: delays and limits.
 
@@ -118,6 +130,7 @@ class Reflector:
         self._clock = clock
         self._log = log
         self._on_list = on_list
+        self._on_absence = on_absence
         self._transform = transform
         self._timing = timing or ReflectorTiming()
         self._version = ""
@@ -126,6 +139,8 @@ class Reflector:
         self._watchdog: asyncio.Timeout | None = None
         self._wake = asyncio.Event()
         self._listing = False
+        self._failures = 0
+        self._absent = False
         self.lists = 0
         self.error: Exception | None = None
 
@@ -144,13 +159,12 @@ class Reflector:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
-        failures = 0
         while True:
             started = self._clock.monotonic()
             listed = False
             try:
-                if self._in_doubt and self._version and not self._relist:
-                    await self._look()
+                if self._in_doubt and self._version:
+                    self._doubt()
                 while not self._version or self._relist:
                     await self._list()
                     listed = True
@@ -164,15 +178,15 @@ class Reflector:
             except Exception as error:  # noqa: BLE001 - a loop that ends here would be blind for ever
                 failure = error
             else:
-                failures = 0
+                self._failures = 0
                 continue
             if self._clock.monotonic() - started >= self._timing.backoff_reset:
-                failures = 0
-            failures += 1
-            self._report(failure, failures)
-            await self._pause(failures, failure)
+                self._failures = 0
+            self._failures += 1
+            self._report(failure)
+            await self._pause(failure)
 
-    def _report(self, failure: Exception, failures: int) -> None:
+    def _report(self, failure: Exception) -> None:
         self.error = failure
         self._in_doubt = True
         if not isinstance(failure, _TRANSIENT):
@@ -180,20 +194,35 @@ class Reflector:
         fields: dict[str, Any] = {
             "resource": self._selection.resource.group_resource,
             "namespace": self._selection.namespace,
-            "failures": failures,
+            "failures": self._failures,
             "error": str(failure),
         }
-        if isinstance(failure, _TRANSIENT):
+        if isinstance(failure, NotFound) and failure.is_resource:
+            self._set_absent(True)
+        elif isinstance(failure, _TRANSIENT):
             self._log.info("cannot list or watch, will try again", **fields)
         elif isinstance(failure, ApiError):
-            self._log.error("not allowed to list or watch, or not served; will try again", **fields)
+            self._log.error("not allowed to list or watch; will try again", **fields)
         else:
             self._log.error("unexpected failure of a watch", exc_info=failure, **fields)
         self._on_error(failure)
 
-    async def _pause(self, failures: int, failure: Exception) -> None:
+    def _set_absent(self, absent: bool) -> None:  # noqa: FBT001 - the state itself
+        if absent == self._absent:
+            return
+        self._absent = absent
+        self._log.info(
+            "a kind is not served: will wait for it" if absent else "a kind is served again",
+            resource=self._selection.resource.group_resource,
+            namespace=self._selection.namespace,
+        )
+        self._on_absence(absent)
+
+    async def _pause(self, failure: Exception) -> None:
+        """Wait ever longer; whoever ends the wait early has news, which begins the delays anew."""
         timing = self._timing
-        delay = min(timing.backoff_cap, timing.backoff * float(2 ** min(failures - 1, 16)))
+        cap = timing.absence_cap if self._absent else timing.backoff_cap
+        delay = min(cap, timing.backoff * float(2 ** min(self._failures - 1, 16)))
         if isinstance(failure, ApiError) and failure.retry_after is not None:
             delay = max(delay, min(failure.retry_after * 1.25, _LONGEST_PAUSE))
         delay *= random.uniform(0.8, 1.2)  # noqa: S311 - jitter
@@ -201,13 +230,14 @@ class Reflector:
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._wake.wait()
+                self._failures = 0
 
     async def _list(self) -> None:
         self._relist = False
         self._listing = True
         try:
             objects, version = await self._read_all()
-            for number, change in enumerate(self._store.replace(objects), start=1):
+            for number, change in enumerate(self._store.replace(objects, by_content=self._in_doubt), start=1):
                 self._on_change(change)
                 if number % _PAGE == 0:
                     await asyncio.sleep(0)
@@ -216,29 +246,15 @@ class Reflector:
         self._version = version
         self._in_doubt = False
         self.error = None
+        self._set_absent(False)
         self.lists += 1
         await self._on_list()
 
-    async def _look(self) -> None:
-        """Forget the version if the server's history has not come so far."""
-        selection = self._selection
-        page = await self._client.list_page(
-            selection.resource,
-            namespace=selection.namespace,
-            label_selector=selection.label_selector,
-            field_selector=selection.field_selector,
-            metadata_only=True,
-            limit=1,
-        )
-        self._in_doubt = False
-        if _is_older(page.resource_version, self._version):
-            self._log.info(
-                "the history of the server began anew, will list",
-                resource=selection.resource.group_resource,
-                namespace=selection.namespace,
-            )
-            self.error = Gone("the history of the server began anew")
-            self._version = ""
+    def _doubt(self) -> None:
+        """Trust neither the version nor the store: see above."""
+        self._version = ""
+        if self.error is None:
+            self.error = Unreachable("the watch broke off, and the list is not there yet")
 
     async def _read_all(self) -> tuple[list[JsonObject], str]:
         selection = self._selection

@@ -285,7 +285,12 @@ class Manager:
             )
         self.everywhere = client
         self.client = self.guard(client)
-        self.informers = InformerFactory(client, self.clock, self._log)
+        self.informers = InformerFactory(
+            client,
+            self.clock,
+            self._log,
+            on_absence=lambda kind, waiting: self.metrics.awaits_kind(kind.group_resource, waiting),
+        )
         self.events = EventRecorder(
             client,
             controller=self.name,

@@ -136,6 +136,11 @@ class Metrics:
             "Requests to API servers, by answer.",
             ("code", "method", "host"),
         )
+        self.absent = self.gauge(
+            "fluvial_informers_waiting_for_kind",
+            "Informers whose kind the server does not serve, by resource.",
+            ("resource",),
+        )
         self.leader = self.gauge(
             "leader_election_master_status", "1 while this process holds the lease.", ("name",)
         )
@@ -195,6 +200,19 @@ class Metrics:
     def requested(self, code: str, method: str, host: str) -> None:
         """Count one request; a client's ``on_request``."""
         self.requests.labels(code, method, host).inc()
+
+    def awaits_kind(self, resource: str, waiting: int) -> None:
+        """Say how many informers wait for a resource to be served; none drops its series.
+
+        Args:
+            resource: as in ``things.example.org``.
+            waiting: number of informers.
+
+        """
+        if waiting:
+            self.absent.labels(resource).set(waiting)
+        else:
+            self.absent.remove_by_labels({"resource": resource})
 
     def render(self) -> bytes:
         """The text format, version 0.0.4; takes a while, so call it in a thread."""
