@@ -12,7 +12,7 @@ from fluvial.api.meta import Model
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
 
-_BY_NAME = {kind.model.__name__: crd.crd(kind) for kind in crd.KINDS}
+_BY_NAME = {kind.model.__name__: crd.crd(kind) for kind in (*crd.KINDS, crd.HELM_RELEASE)}
 _EVERY = pytest.mark.parametrize("definition", _BY_NAME.values(), ids=_BY_NAME.keys())
 
 
@@ -29,6 +29,8 @@ def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def test_schema_is_structural(definition: dict[str, Any]) -> None:
     root = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for schema in _schemas(root):
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            continue  # of any type
         assert schema["type"] in {"object", "array", "string", "integer", "boolean"}
         assert not {"$ref", "title", "anyOf", "nullable"} & schema.keys()
         assert not ("properties" in schema and "additionalProperties" in schema)
@@ -78,6 +80,13 @@ def test_a_new_object_is_in_progress_until_its_first_reconcile(definition: dict[
             ["Age", "Ready", "Status"],
         ),
         (
+            "HelmRelease",
+            kinds.HELM_RELEASE,
+            ["hr"],
+            ["all", "fluxcd", "fluxcd-appliers"],
+            ["Age", "Ready", "Status"],
+        ),
+        (
             "ExternalArtifact",
             kinds.EXTERNAL_ARTIFACT,
             ["ea"],
@@ -92,7 +101,7 @@ def test_a_new_object_is_in_progress_until_its_first_reconcile(definition: dict[
             ["Age", "Ready", "Status"],
         ),
     ],
-    ids=["GitRepository", "Kustomization", "ExternalArtifact", "ArtifactGenerator"],
+    ids=["GitRepository", "Kustomization", "HelmRelease", "ExternalArtifact", "ArtifactGenerator"],
 )
 def test_names_and_columns(
     kind: str,

@@ -15,11 +15,11 @@ _KEYWORDS = ("default", "maxLength", "minLength", "minimum", "pattern")
 
 
 def _type_of(schema: dict[str, Any]) -> str:
-    if schema["type"] == "array":
+    if schema.get("type") == "array":
         return f"list of {_type_of(schema['items'])}"
     if "additionalProperties" in schema:
         return f"map of {_type_of(schema['additionalProperties'])}"
-    return str(schema["type"])
+    return str(schema.get("type", "any"))
 
 
 def _facts(schema: dict[str, Any]) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def _facts(schema: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, field in schema["properties"].items():
         element = field.get("items", field)
+        element = element.get("additionalProperties", element)
         fact: dict[str, Any] = {"type": _type_of(field)}
         fact |= {key: element[key] for key in _KEYWORDS if key in element}
         if "enum" in element:
@@ -39,7 +40,9 @@ def _facts(schema: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-@pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.model.__name__)
+@pytest.mark.parametrize(
+    "kind", [*crd.KINDS, crd.HELM_RELEASE], ids=lambda kind: kind.model.__name__
+)
 def test_fields_are_those_of_flux(kind: crd.CrdKind) -> None:
     schema = crd.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     ours = _facts(schema)
