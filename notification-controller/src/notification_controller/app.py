@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from fluvial.cloud.http import CloudHttp
 from fluvial.log import get_logger, setup_logging
-from fluvial.runtime.flags import FlagSet
+from fluvial.net.policy import Network, parse_networks
+from fluvial.runtime.flags import FlagError, FlagSet
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
     IDENTITY_GATE,
@@ -54,6 +55,7 @@ class Options:
         receiver_addr: where webhooks are taken.
         events_addr: where events are taken.
         event_interval: seconds for which an event that comes again is not told again.
+        trusted_proxies: networks of proxies that say who called a webhook.
 
     """
 
@@ -61,6 +63,7 @@ class Options:
     receiver_addr: str
     events_addr: str
     event_interval: float
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -78,6 +81,10 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags.duration(
         "rate-limit-interval", 300.0, "For how long an event that comes again is not told again."
     )
+    flags.strings(
+        "trusted-proxies",
+        text="Networks of proxies in front of --receiverAddr whose X-Forwarded-For says who calls.",
+    )
     parsed = flags.parse(arguments)
     options = Options(
         common=_common(
@@ -86,6 +93,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         receiver_addr=parsed["receiverAddr"],
         events_addr=parsed["events-addr"],
         event_interval=parsed["rate-limit-interval"],
+        trusted_proxies=_networks(parsed["trusted-proxies"]),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -129,9 +137,17 @@ def settings_of(options: Options) -> Settings:
         namespace=common.watch_namespace,
         config_selector=common.watch_configs_label_selector if watches_configs else "",
         event_interval=options.event_interval,
+        trusted_proxies=options.trusted_proxies,
     )
 
 
 def _common(options: CommonOptions) -> CommonOptions:
     """Its own events are for the cluster alone: they are about telling others."""
     return replace(options, events_addr="")
+
+
+def _networks(entries: tuple[str, ...]) -> tuple[Network, ...]:
+    try:
+        return parse_networks(",".join(entries))
+    except ValueError as error:
+        raise FlagError(f"--trusted-proxies: {error}") from error

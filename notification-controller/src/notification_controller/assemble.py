@@ -22,6 +22,7 @@ from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
+from fluvial.net.policy import Network
 from fluvial.objects import ObjectKey
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
@@ -40,6 +41,7 @@ from notification_controller.event.server import EventServer
 from notification_controller.proof.oidc import Issuers
 from notification_controller.provider.sender import Sender
 from notification_controller.receiver import triggers
+from notification_controller.receiver.callers import Callers
 from notification_controller.receiver.memory import Deliveries, Refusals
 from notification_controller.receiver.reconciler import ReceiverReconciler
 from notification_controller.receiver.server import ReceiverServer
@@ -64,6 +66,7 @@ class Settings:
         config_selector: of the Secrets whose changes wake; ``""`` for none.
         event_interval: seconds for which an event that comes again is not told again.
         lanes: how Providers are tried.
+        trusted_proxies: networks of proxies that say who called a webhook.
 
     """
 
@@ -74,6 +77,7 @@ class Settings:
     config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
     event_interval: float = 300.0
     lanes: LaneTimes = field(default_factory=LaneTimes)
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ class NotificationController:
             events=parts.events,
             cel=cel,
             clock=parts.clock,
+            receivers=own.store,
         )
         controller = self._controller(kinds.RECEIVER, reconciler.reconcile)
         triggers.connect(
@@ -185,6 +190,7 @@ class NotificationController:
             deliveries=Deliveries(parts.clock),
             refusals=Refusals(parts.clock),
             log=parts.log,
+            callers=Callers(settings.trusted_proxies),
         )
         return controller.controller, server
 

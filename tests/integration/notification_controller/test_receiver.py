@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import io
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from fluvial.kube import kinds
+from fluvial.net.policy import parse_networks
 from fluvial.objects import ObjectKey
 from harness.receivers import TOKEN, ReceiverWorld, ready_of
 from notification_controller.assemble import Settings
@@ -111,6 +113,50 @@ async def test_who_is_refused_too_often_has_to_wait(world: ReceiverWorld) -> Non
 
         assert 429 in answers
         assert await world.call(url, PUSH, **_signed()) == 200, "the limit is for strangers"
+
+
+async def test_callers_behind_a_trusted_proxy_are_told_apart(tmp_path: Path) -> None:
+    settings = Settings(trusted_proxies=parse_networks("127.0.0.0/8"))
+    async with ReceiverWorld.start(tmp_path, settings=settings) as world:
+        url = world.url + "/hook/guess"
+        spoofed = [f"198.51.100.{number}, 203.0.113.9" for number in range(52)]
+        answers = [await world.call(url, X_Forwarded_For=told) for told in spoofed]
+
+        assert 429 in answers, "what a caller invents does not count"
+        assert await world.call(url, X_Forwarded_For="203.0.113.10") == 404
+
+
+async def test_callers_who_are_no_proxies_share_what_they_invent(world: ReceiverWorld) -> None:
+    answers = [
+        await world.call(world.url + "/hook/guess", X_Forwarded_For=f"198.51.100.{number}")
+        for number in range(52)
+    ]
+
+    assert 429 in answers
+
+
+# --- two Receivers with one path ----------------------------------------------------------------------
+
+
+async def test_a_path_is_that_of_the_receiver_that_has_it(world: ReceiverWorld) -> None:
+    """``token`` + ``hook`` + ``team`` is also ``tokenh`` + ``ook`` + ``team``."""
+    await world.secret()
+    await world.git("app")
+    await world.git("spy")
+    data = {"token": base64.b64encode(b"tokenh").decode()}
+    await world.apply(kinds.SECRET, "team", "other", data=data)
+    url = await world.receiver(events=["push"])
+    resources = [{"kind": "GitRepository", "name": "spy"}]
+    await world.make("ook", type="generic", secretRef={"name": "other"}, resources=resources)
+    refused = await world.until(lambda obj: ready_of(obj).get("status") == "False", "ook")
+
+    assert ready_of(refused)["reason"] == "ValidationFailed"
+    assert "choose another name or token" in ready_of(refused)["message"]
+    assert "webhookPath" not in refused["status"]
+    assert await world.call(url, PUSH) == 400, "no other Receiver answers for a call without proof"
+    assert await world.call(url, PUSH, **_signed()) == 200
+    assert await world.woken()
+    assert await world.woken("spy") == ""
 
 
 # --- what calls do ------------------------------------------------------------------------------------

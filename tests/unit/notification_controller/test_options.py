@@ -17,6 +17,8 @@ from notification_controller.app import read_options, settings_of
         "--token-cache-max-size=1",
         "--feature-gates=ObjectLevelWorkloadIdentity=true",
         "--receiverAddr=nowhere",
+        "--trusted-proxies=ingress",
+        "--trusted-proxies=10.0.0.1/8",
     ],
 )
 def test_what_would_do_nothing_is_refused(flag: str) -> None:
@@ -35,6 +37,7 @@ def test_flags_become_settings() -> None:
         "--receiverAddr=:8888",
         "--events-addr=:7777",
         "--rate-limit-interval=1m",
+        "--trusted-proxies=10.0.0.0/8,fd00::/8",
     ]
     options = read_options(flags, {"RUNTIME_NAMESPACE": "flux-system"})
     settings = settings_of(options)
@@ -43,6 +46,7 @@ def test_flags_become_settings() -> None:
     assert options.events_addr == ":7777"
     assert options.common.events_addr == "", "it does not tell itself"
     assert settings.event_interval == 60.0
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
     assert settings.concurrency == 7
     assert not settings.cross_namespace
     assert settings.namespace == "flux-system"
@@ -55,3 +59,4 @@ def test_watching_secrets_can_be_switched_off() -> None:
 
     assert settings_of(options).config_selector == ""
     assert read_options([], {}).receiver_addr == ":9292"
+    assert read_options([], {}).trusted_proxies == ()

@@ -15,13 +15,15 @@ from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.secrets import secret_data
+from fluvial.kube.store import Store
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled
 from fluvial.runtime.patcher import StatusPatcher
 from notification_controller.receiver import reasons
-from notification_controller.receiver.path import webhook_path
+from notification_controller.receiver.path import holder_of, webhook_path
+from notification_controller.receiver.triggers import BY_PATH
 
 __all__ = ["ReceiverReconciler"]
 
@@ -30,20 +32,26 @@ _OIDC = "generic-oidc"
 
 @dataclass(frozen=True, slots=True)
 class ReceiverReconciler:
-    """Reconciles Receivers; ``reconcile`` is what the controller calls."""
+    """Reconciles Receivers; ``reconcile`` is what the controller calls.
+
+    Attributes:
+        receivers: all, with the index by path.
+
+    """
 
     client: KubeClient
     patcher: StatusPatcher
     events: EventRecorder
     cel: CelEvaluator
     clock: Clock
+    receivers: Store
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One run.
 
         Raises:
             Stalled: the spec is invalid.
-            Failed: the token cannot be read; tried again under backoff.
+            Failed: the token cannot be read, or the path is another's; tried again under backoff.
             Ignored: the object is gone.
 
         """
@@ -80,7 +88,8 @@ class _Run:
         try:
             _check(self._receiver)
             await self._compile()
-            token = await self._token()
+            path = webhook_path(await self._token(), key_of(self._live))
+            self._claim(path)
         except Stalled as error:
             self._stall(error)
             await self._end("Warning", error.reason, str(error))
@@ -90,7 +99,7 @@ class _Run:
             self._ready("False", error.reason, str(error))
             await self._end("Warning", error.reason, str(error))
             raise
-        self._path = webhook_path(token, key_of(self._live))
+        self._path = path
         message = f"Receiver initialized for path: {self._path}"
         was = conditions.get_condition(self._conditions, conditions.READY)
         is_new = was is None or was.status != "True" or was.message != message
@@ -132,6 +141,25 @@ class _Run:
                 reasons.TOKEN_NOT_FOUND, f"Secret '{key}' has no key 'token', or an empty one"
             )
         return token
+
+    def _claim(self, path: str) -> None:
+        """Refuse a path that another Receiver has published.
+
+        It would get the other's calls, and its filters could ask what is in them. Whose the other
+        is is not said: it may be another tenant's.
+        """
+        uid = self._live["metadata"]["uid"]
+        published = self._tools.receivers.by_index(BY_PATH, path)
+        others = [obj for obj in published if obj["metadata"]["uid"] != uid]
+        if not others:
+            return
+        if self._path == path and holder_of([self._live, *others])["metadata"]["uid"] == uid:
+            return
+        raise Failed(
+            reasons.VALIDATION_FAILED,
+            "another Receiver has the path that comes of this token, name and namespace:"
+            " choose another name or token",
+        )
 
     def _ready(self, status: str, reason: str, message: str) -> None:
         self._conditions = conditions.delete_condition(self._conditions, conditions.STALLED)

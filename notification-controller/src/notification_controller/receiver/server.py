@@ -6,7 +6,7 @@ Every answer is empty. What was wrong with a call is in the log, never in the an
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from aiohttp import web
@@ -28,8 +28,9 @@ from fluvial.runtime.metrics import Metrics
 from notification_controller.proof.call import Call, Proof, Refused
 from notification_controller.proof.oidc import Issuers
 from notification_controller.proof.types import Prover, prove
+from notification_controller.receiver.callers import Callers
 from notification_controller.receiver.memory import Deliveries, Refusals
-from notification_controller.receiver.path import PREFIX, webhook_path
+from notification_controller.receiver.path import PREFIX, holder_of, webhook_path
 from notification_controller.receiver.triggers import BY_PATH
 from notification_controller.receiver.waking import Waking, WakingFailed
 
@@ -52,6 +53,7 @@ class ReceiverServer:
         cel: evaluates conditions.
         deliveries: that were dealt with.
         refusals: to callers.
+        callers: tells who calls.
 
     """
 
@@ -63,6 +65,7 @@ class ReceiverServer:
     deliveries: Deliveries
     refusals: Refusals
     log: Logger
+    callers: Callers = field(default_factory=Callers)
 
     def app(self, metrics: Metrics, clock: Clock) -> web.Application:
         """The application, with Flux's metrics of it."""
@@ -97,7 +100,8 @@ class ReceiverServer:
     async def _answer(self, request: web.Request) -> int:
         if (request.content_length or 0) > _MAX_BODY:
             return 413
-        path, caller = request.raw_path, request.remote or ""
+        path = request.raw_path
+        caller = self.callers.of(request.remote or "", request.headers)
         found = self.store.by_index(BY_PATH, path)
         if not found:
             return self._refuse(caller, "", 404)
@@ -109,20 +113,19 @@ class ReceiverServer:
         except TimeoutError:
             return 408
         call = Call(CIMultiDict(request.headers), body)
-        # Two Receivers of one token may have one path; each is asked whether the call is its own.
-        answers = [await self._call(obj, path, call) for obj in found]
-        status = min(answers, key=_BEST.index)
+        status = await self._call(holder_of(found), path, call, caller)
         return self._refuse(caller, path, status) if status in _COUNTED else status
 
     def _refuse(self, caller: str, path: str, status: int) -> int:
         """Count a refusal. Nobody who proves himself comes here, whoever shares his address."""
-        if self.refusals.too_many(caller, path):
+        share = self.callers.share(caller)
+        if self.refusals.too_many(share, path):
             return 429
-        self.refusals.add(caller, path)
+        self.refusals.add(share, path)
         return status
 
-    async def _call(self, obj: JsonObject, path: str, call: Call) -> int:
-        log = self.log.bind(receiver=str(key_of(obj)))
+    async def _call(self, obj: JsonObject, path: str, call: Call, caller: str) -> int:
+        log = self.log.bind(receiver=str(key_of(obj)), caller=caller)
         try:
             receiver = decode(obj, Receiver)
         except InvalidObject:
@@ -176,7 +179,6 @@ class ReceiverServer:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_BEST = (200, 500, 503, 400, 404)
 _COUNTED = frozenset({400, 404})
 
 
