@@ -17,6 +17,9 @@ counts its versions from further back, and may have come past ours by the time t
 watch from our version would then begin in the middle of another history, and the store would keep
 objects of a future that never came. A version of that history may even equal one of ours, so such
 a list is compared by content.
+
+A kind that is not served (any more) is no fault to shout about: it is told once, tried again ever
+more slowly, and at once after ``relist``, which whoever sees its definition come calls.
 """
 
 from __future__ import annotations
@@ -237,7 +240,8 @@ class Reflector:
         self._listing = True
         try:
             objects, version = await self._read_all()
-            for number, change in enumerate(self._store.replace(objects, by_content=self._in_doubt), start=1):
+            changes = self._store.replace(objects, by_content=self._in_doubt)
+            for number, change in enumerate(changes, start=1):
                 self._on_change(change)
                 if number % _PAGE == 0:
                     await asyncio.sleep(0)
@@ -301,13 +305,14 @@ class Reflector:
             ):
                 await self._follow(events, self._watchdog)
         except TimeoutError:
-            return  # silence, or ``relist``; the version is still good
+            self._in_doubt = not self._relist  # or it was silence
+            return
         finally:
             self._watchdog = None
         lasted = self._clock.monotonic() - started
         if lasted < _SHORTEST_WATCH and self._version == version and not self._relist:
             raise Unreachable("the server ended the watch at once and without an event")
-        self._in_doubt = lasted < agreed
+        self._in_doubt = lasted < agreed and not self._relist
 
     async def _follow(self, events: AsyncIterator[WatchEvent], watchdog: asyncio.Timeout) -> None:
         loop = asyncio.get_running_loop()

@@ -76,7 +76,7 @@ class _Index:
 
 
 class Store:
-    """Key → object. Objects are compared by uid and resourceVersion, never by content."""
+    """Key → object. Objects are compared by uid and resourceVersion; by content where asked."""
 
     def __init__(
         self, indexes: Mapping[str, IndexFunction] | None = None, *, verify: bool = False
@@ -160,13 +160,26 @@ class Store:
         self._drop(key)
         return [Change(known, None)]
 
-    def replace(self, objects: Iterable[JsonObject]) -> Changes:
-        """Take a complete list as the truth; the changes from what was there, deletions last."""
+    def replace(self, objects: Iterable[JsonObject], *, by_content: bool = False) -> Changes:
+        """Take a complete list as the truth; the changes from what was there, deletions last.
+
+        Args:
+            objects: all there are.
+            by_content: an object in the version that is there may differ nevertheless: the server
+                was restored from a backup, and has come to that version once more.
+
+        """
         changes: Changes = []
         listed: set[ObjectKey] = set()
         for obj in objects:
-            listed.add(key_of(obj))
-            changes += self.put(obj)
+            key = key_of(obj)
+            listed.add(key)
+            old = self._objects.get(key)
+            if by_content and old is not None and _version(old) == _version(obj) and old != obj:
+                self._set(key, obj)
+                changes.append(Change(old, obj))
+            else:
+                changes += self.put(obj)
         for key in [key for key in self._objects if key not in listed]:
             changes += self.drop(key)
         return changes
