@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from devcluster import errors, naming, scaling, strategies
+from devcluster import errors, naming, podlogs, scaling, strategies
 from devcluster.auth.issuing import TOKEN_REQUEST, Issuer
 from devcluster.auth.reviews import Reviews
 from devcluster.calls import Call, Reply, Stream
@@ -67,7 +67,7 @@ class Api:
         if kind is None:
             return None
         if info.subresource and info.subresource not in kind.subresources:
-            return None
+            return kind if podlogs.is_log(kind, info.subresource) else None
         return kind
 
     def _is_custom(self, group: str) -> bool:
@@ -124,6 +124,8 @@ class Api:
     def _get(self, call: Call, target: Target) -> Reply:
         if target.subresource == "scale":
             return self._scale(call, target)
+        if target.subresource == "log":
+            return self._log(call, target)
         row = self._reader.get(
             target.kind,
             namespace=target.namespace,
@@ -131,6 +133,10 @@ class Api:
             revision=call.query.get("resourceVersion", ""),
         )
         return Reply(200, self._view(call, target.kind).one(row))
+
+    def _log(self, call: Call, target: Target) -> Reply:
+        row = self._reader.get(target.kind, namespace=target.namespace, name=target.name)
+        return Reply(200, podlogs.log_of(row.decode(), call.query), "text/plain")
 
     def _list(self, call: Call, target: Target) -> Reply:
         view = self._view(call, target.kind)
@@ -312,7 +318,7 @@ def _check_route(info: RequestInfo, kind: Kind) -> None:
         text = f"Name parameter invalid: \"{info.name}\": may not contain '%'"
         raise errors.bad_request(text)
     if info.subresource:
-        if info.verb not in kind.subresources[info.subresource].verbs:
+        if info.verb not in _verbs(kind, info.subresource):
             raise errors.method_not_allowed()
         return
     if info.name and not kind.stored:
@@ -321,6 +327,12 @@ def _check_route(info: RequestInfo, kind: Kind) -> None:
         raise errors.method_not_allowed()
     if info.verb not in (_ON_OBJECT if info.name else _ON_COLLECTION):
         raise errors.method_not_allowed()
+
+
+def _verbs(kind: Kind, subresource: str) -> tuple[str, ...]:
+    if podlogs.is_log(kind, subresource):
+        return ("get",)
+    return tuple(kind.subresources[subresource].verbs)
 
 
 def _check_scope(info: RequestInfo, kind: Kind) -> None:

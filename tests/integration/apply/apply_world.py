@@ -223,6 +223,14 @@ class Spy:
             method, path, body=body, accept=accept, idempotent=idempotent
         )
 
+    async def pod_log(
+        self, key: ObjectKey, *, container: str = "", tail_lines: int, limit_bytes: int
+    ) -> str:
+        await self._note("log", key.name)
+        return await self.client.pod_log(
+            key, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
+        )
+
     def impersonate(self, user: str, groups: tuple[str, ...] = ()) -> KubeClient:
         return self.client.impersonate(user, groups)
 

@@ -17,6 +17,7 @@ from fluvial.helm.lifecycle import Lifecycle
 from fluvial.helm.making import new_release
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.release import Release
+from fluvial.helm.steps import ActionLog
 from fluvial.helm.waiting import HealthWaits
 from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
@@ -76,14 +77,15 @@ class Actions:
     world: HelmWorld
     target: Target
     waits: HealthWaits
+    log: ActionLog | None = None
 
     @property
     def lifecycle(self) -> Lifecycle:
-        return Lifecycle(self.target, self.world.storage, self.waits)
+        return Lifecycle(self.target, self.world.storage, self.waits, log=self.log)
 
     @property
     def ending(self) -> Ending:
-        return Ending(self.target, self.world.storage)
+        return Ending(self.target, self.world.storage, log=self.log)
 
     async def make(
         self, files: Files, version: int, before: Release | None = None, *, values: int = 0

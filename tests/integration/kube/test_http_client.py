@@ -446,3 +446,19 @@ async def test_a_path_prefix_of_the_server_is_kept(server: Scripted) -> None:
         await client.get(CONFIG_MAPS, ObjectKey("ns", "a:b"))
 
     assert server.asked[0][1] == "/k8s/clusters/c-1/api/v1/namespaces/ns/configmaps/a:b"
+
+
+async def test_a_log_is_cut_and_asked_for_once(server: Scripted, client: HttpKubeClient) -> None:
+    """A server that does not keep to the limit costs no memory, one that fails no time."""
+    server.will(web.Response(body=b"one\ntw\xff" + b"o" * 5_000_000), refusal(500, message="s3"))
+
+    text = await client.pod_log(KEY, container="a b", tail_lines=3, limit_bytes=7)
+    assert text == "one\ntw\ufffd"
+    path = "/api/v1/namespaces/ns/pods/name/log?container=a%20b&tailLines=3&limitBytes=7"
+    assert server.asked == [("GET", path)]
+
+    with pytest.raises(ServerError):
+        await client.pod_log(KEY, tail_lines=3, limit_bytes=7)
+    assert len(server.asked) == 2
+    with pytest.raises(UnsafeName):
+        await client.pod_log(ObjectKey("ns", "../x"), tail_lines=3, limit_bytes=7)

@@ -19,6 +19,7 @@ from fluvial.apply.managers import take_over
 from fluvial.apply.model import Target
 from fluvial.helm.errors import ManifestError, ObjectsFailed, OwnershipError, WaitFailed
 from fluvial.helm.ownership import RELEASE_NAME, RELEASE_NAMESPACE, is_kept, marked, not_owned
+from fluvial.helm.steps import ActionLog
 from fluvial.kube.client import Propagation
 from fluvial.kube.discovery import NoMatch
 from fluvial.kube.errors import ApiError, Conflict, NotFound
@@ -62,13 +63,22 @@ class ReleaseObjects:
         target: where and as whom.
         name: of the release.
         namespace: of the release, which objects without one are put into.
+        log: told what is done with each object.
 
     """
 
-    def __init__(self, target: Target, *, name: str, namespace: str) -> None:
+    def __init__(
+        self, target: Target, *, name: str, namespace: str, log: ActionLog | None = None
+    ) -> None:
         self._target = target
         self._name = name
         self._namespace = namespace
+        self._log = log
+
+    def note(self, step: str) -> None:
+        """Take note of a step, if anybody keeps a log."""
+        if self._log is not None:
+            self._log.add(step)
 
     async def locate_known(self, objects: Iterable[JsonObject]) -> list[Located]:
         """Find out where objects of a former revision are, without those whose kind is gone.
@@ -181,6 +191,7 @@ class ReleaseObjects:
                         raise
                     await self._target.clock.sleep(_FIRST_DELAY * 2**attempt)
                 else:
+                    self.note(f"applied {one.ref}")
                     return
 
         for _, group in groupby(located, key=lambda one: one.ref.kind):
@@ -244,6 +255,7 @@ class ReleaseObjects:
                     one.resource, one.key, uid=uid_of(live), propagation=propagation
                 )
                 deleted.append(Deleted(one, uid_of(live)))
+                self.note(f"deleted {one.ref}")
             except NotFound:
                 continue
             except ApiError as error:
@@ -275,6 +287,8 @@ class ReleaseObjects:
             )
             left = [one for one, is_there in zip(left, there, strict=True) if is_there]
             if not left:
+                if deleted:
+                    self.note(f"{len(deleted)} deleted objects are gone")
                 return
             if clock.monotonic() + delay > deadline:
                 names = ", ".join(str(one.located.ref) for one in left)

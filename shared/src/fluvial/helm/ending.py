@@ -17,6 +17,7 @@ from fluvial.helm.options import TestOptions, UninstallOptions
 from fluvial.helm.ownership import survives_uninstall
 from fluvial.helm.release import Release, Status
 from fluvial.helm.running import Running
+from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
 
 __all__ = ["Ending"]
@@ -28,12 +29,16 @@ class Ending:
     Args:
         target: where and as whom.
         storage: the records; told as it writes.
+        log: told of each step.
 
     """
 
-    def __init__(self, target: Target, storage: ReleaseStorage) -> None:
+    def __init__(
+        self, target: Target, storage: ReleaseStorage, *, log: ActionLog | None = None
+    ) -> None:
         self._target = target
         self._storage = storage
+        self._log = log
 
     async def unlock(self, name: str) -> Release | None:
         """Mark a revision as failed that was left pending; ``None`` if there is none.
@@ -66,7 +71,7 @@ class Ending:
         """
         release = await self._storage.last(name)
         running = self._running(release)
-        hooks = Hooks(self._target, self._objects(release), options.timeout)
+        hooks = Hooks(self._target, self._objects(release), options.timeout, self._log)
         try:
             await hooks.run(
                 running,
@@ -120,7 +125,7 @@ class Ending:
     async def _delete(self, running: Running, options: UninstallOptions) -> None:
         release = running.release
         objects = self._objects(release)
-        hooks = Hooks(self._target, objects, options.timeout)
+        hooks = Hooks(self._target, objects, options.timeout, self._log)
         await running.record()
         if options.hooks:
             await hooks.run(running, "pre-delete")
@@ -135,7 +140,9 @@ class Ending:
             await hooks.run(running, "post-delete")
 
     def _objects(self, release: Release) -> ReleaseObjects:
-        return ReleaseObjects(self._target, name=release.name, namespace=release.namespace)
+        return ReleaseObjects(
+            self._target, name=release.name, namespace=release.namespace, log=self._log
+        )
 
     def _running(self, release: Release) -> Running:
-        return Running(release, storage=self._storage, clock=self._target.clock)
+        return Running(release, storage=self._storage, clock=self._target.clock, log=self._log)

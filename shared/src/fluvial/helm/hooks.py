@@ -16,8 +16,10 @@ from fluvial.errors import FluvialError
 from fluvial.helm.cluster import Located, ReleaseObjects
 from fluvial.helm.errors import HelmError, HookFailed
 from fluvial.helm.manifest import objects_of
+from fluvial.helm.output import outputs_of
 from fluvial.helm.release import Hook, HookPhase
 from fluvial.helm.running import Running
+from fluvial.helm.steps import ActionLog
 from fluvial.helm.waiting import wait_for_hook
 from fluvial.kube.errors import ApiError
 
@@ -41,12 +43,14 @@ class Hooks:
         target: where and as whom.
         objects: of the release.
         timeout: seconds for each hook to end, and for each to be gone.
+        log: told what is done, and given what hooks have written.
 
     """
 
     target: Target
     objects: ReleaseObjects
     timeout: float
+    log: ActionLog | None = None
 
     async def run(
         self, running: Running, event: str, *, selected: Callable[[Hook], bool] = _any
@@ -71,6 +75,7 @@ class Hooks:
         for number, index in enumerate(indexes):
             await self._run_one(running, event, index=index, before=indexes[:number])
         for index in reversed(indexes):
+            await self._keep_output(running.hook(index), _SUCCEEDED, event)
             await self._clean_up(running.hook(index), _SUCCEEDED, event)
 
     async def _run_one(
@@ -81,6 +86,7 @@ class Hooks:
         located = await self._located(hook, event)
         running.hook_started(index)
         await running.record()
+        self._note(f"running {_name(event, hook)}, up to {self.timeout:g}s")
         try:
             await self.objects.apply(located, strict=True)
         except HelmError as error:
@@ -90,9 +96,27 @@ class Hooks:
             await wait_for_hook(self.target, self.objects, located, timeout=self.timeout)
         except HelmError as error:
             running.hook_ended(index, HookPhase.FAILED)
+            await self._keep_output(hook, _FAILED, event)
             await self._after_failure(running, index=index, before=before, event=event)
             raise _failed(event, hook, error) from error
         running.hook_ended(index, HookPhase.SUCCEEDED)
+        self._note(f"{_name(event, hook)} succeeded")
+
+    def _note(self, text: str) -> None:
+        if self.log is not None:
+            self.log.add(text)
+
+    async def _keep_output(self, hook: Hook, policy: str, event: str) -> None:
+        """Keep what a hook has written where it has the policy; of a failed test in any case."""
+        of_test = event == "test" and policy == _FAILED
+        if self.log is None or not (of_test or policy in hook.output_log_policies):
+            return
+        try:
+            located = await self._located(hook, event)
+        except FluvialError:
+            return
+        for output in await outputs_of(self.target, _name(event, hook), located):
+            self.log.keep(output)
 
     async def _after_failure(
         self, running: Running, *, index: int, before: Sequence[int], event: str
@@ -126,4 +150,8 @@ class Hooks:
 
 
 def _failed(event: str, hook: Hook, error: Exception) -> HookFailed:
-    return HookFailed(f"{event} hook {hook.path} failed: {error}")
+    return HookFailed(f"{_name(event, hook)} failed: {error}")
+
+
+def _name(event: str, hook: Hook) -> str:
+    return f"{event} hook {hook.path}"

@@ -24,6 +24,7 @@ from fluvial.helm.manifest import objects_of
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.release import Release, Status
 from fluvial.helm.running import Running
+from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
 from fluvial.helm.waiting import Waits
 from fluvial.kube.errors import AlreadyExists, NotFound
@@ -46,13 +47,22 @@ class Lifecycle:
         target: where and as whom objects are written.
         storage: the records; told as it writes.
         waits: how objects are waited for.
+        log: told of each step, for events of failure.
 
     """
 
-    def __init__(self, target: Target, storage: ReleaseStorage, waits: Waits) -> None:
+    def __init__(
+        self,
+        target: Target,
+        storage: ReleaseStorage,
+        waits: Waits,
+        *,
+        log: ActionLog | None = None,
+    ) -> None:
         self._target = target
         self._storage = storage
         self._waits = waits
+        self._log = log
 
     async def current(self, name: str) -> Release:
         """The revision that an upgrade starts from: the deployed one, else the newest.
@@ -111,7 +121,7 @@ class Lifecycle:
             await self._storage.update(superseded)
         running = self._running(release)
         await running.create()
-        run = _Run(self._target, objects, self._waits, options)
+        run = self._run(objects, options)
         try:
             await run.hooks(running, "pre-install")
             await objects.apply(objects.marked(located), strict=options.strict, migrate=existing)
@@ -151,7 +161,7 @@ class Lifecycle:
         created = [one for one in added if one.ref not in existing]
         running = self._running(release)
         await running.create(limit=options.history_limit)
-        run = _Run(self._target, objects, self._waits, options)
+        run = self._run(objects, options)
         try:
             await run.hooks(running, "pre-upgrade")
             migrate = existing if current.server_side else existing | known
@@ -197,7 +207,7 @@ class Lifecycle:
         created = [one for one in added if one.ref not in existing]
         running = self._running(release)
         await running.create(limit=options.history_limit)
-        run = _Run(self._target, objects, self._waits, options)
+        run = self._run(objects, options)
         try:
             await run.hooks(running, "pre-rollback")
             await run.replace(before, after, migrate=existing | known)
@@ -222,10 +232,15 @@ class Lifecycle:
             return
 
     def _objects(self, release: Release) -> ReleaseObjects:
-        return ReleaseObjects(self._target, name=release.name, namespace=release.namespace)
+        return ReleaseObjects(
+            self._target, name=release.name, namespace=release.namespace, log=self._log
+        )
 
     def _running(self, release: Release) -> Running:
-        return Running(release, storage=self._storage, clock=self._target.clock)
+        return Running(release, storage=self._storage, clock=self._target.clock, log=self._log)
+
+    def _run(self, objects: ReleaseObjects, options: ApplyOptions) -> _Run:
+        return _Run(self._target, objects, self._waits, options, self._log)
 
     async def _name_is_free(self, release: Release, options: ApplyOptions) -> Release | None:
         """The record whose name is used again, if there is one."""
@@ -281,16 +296,22 @@ class _Run:
     """The part of an action that touches objects."""
 
     def __init__(
-        self, target: Target, objects: ReleaseObjects, waits: Waits, options: ApplyOptions
+        self,
+        target: Target,
+        objects: ReleaseObjects,
+        waits: Waits,
+        options: ApplyOptions,
+        log: ActionLog | None,
     ) -> None:
         self._target = target
         self._objects = objects
         self._waits = waits
         self._options = options
+        self._log = log
 
     async def hooks(self, running: Running, event: str) -> None:
         if self._options.hooks:
-            hooks = Hooks(self._target, self._objects, self._options.timeout)
+            hooks = Hooks(self._target, self._objects, self._options.timeout, self._log)
             await hooks.run(running, event)
 
     async def replace(
@@ -311,7 +332,10 @@ class _Run:
             for one in located
             if self._options.wait_for_jobs or (one.ref.group, one.ref.kind) != ("batch", "Job")
         ]
-        await self._waits.until_ready(self._target, awaited, timeout=self._options.timeout)
+        timeout = self._options.timeout
+        self._objects.note(f"waiting for {len(awaited)} objects to be ready, up to {timeout:g}s")
+        await self._waits.until_ready(self._target, awaited, timeout=timeout)
+        self._objects.note(f"{len(awaited)} objects are ready")
 
     async def clean_up(self, created: Sequence[Located]) -> list[str]:
         """Delete what the action has created, if it is to; returns what went wrong."""

@@ -7,6 +7,7 @@ import msgspec
 from fluvial.clock import Clock
 from fluvial.helm import gotime
 from fluvial.helm.release import Hook, HookPhase, HookRun, Release, Status
+from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
 
 __all__ = ["Running"]
@@ -19,13 +20,22 @@ class Running:
         release: as it is to begin with.
         storage: where it is written.
         clock: for the times of hooks.
+        log: told what is written.
 
     """
 
-    def __init__(self, release: Release, *, storage: ReleaseStorage, clock: Clock) -> None:
+    def __init__(
+        self,
+        release: Release,
+        *,
+        storage: ReleaseStorage,
+        clock: Clock,
+        log: ActionLog | None = None,
+    ) -> None:
         self.release = release
         self._storage = storage
         self._clock = clock
+        self._log = log
 
     def set_status(self, status: Status, description: str) -> None:
         """Change the state, without writing it."""
@@ -34,10 +44,16 @@ class Running:
     async def create(self, *, limit: int = 0) -> None:
         """Write the revision for the first time, which is the lock; raises as the storage does."""
         await self._storage.create(self.release, limit=limit)
+        self._note()
 
     async def record(self) -> None:
         """Write the revision as it is now."""
         await self._storage.update(self.release)
+        self._note()
+
+    def _note(self) -> None:
+        if self._log is not None:
+            self._log.add(f"stored release {self.release} as {self.release.info.status}")
 
     def hook(self, index: int) -> Hook:
         """A hook as it is now."""

@@ -186,6 +186,26 @@ class KubeClient(Protocol):
         """
         ...
 
+    async def pod_log(
+        self, key: ObjectKey, *, container: str = "", tail_lines: int, limit_bytes: int
+    ) -> str:
+        """The end of what a container has written; asked for once, since nobody depends on it.
+
+        What is written in it is known to nobody, and may be secret.
+
+        Args:
+            key: of the pod.
+            container: its name; ``""`` for the only one, or the one that the server takes.
+            tail_lines: lines from the end.
+            limit_bytes: bytes of those at most, whatever the server sends.
+
+        Raises:
+            NotFound: there is no such pod.
+            ApiError: the log cannot be had: no node, no kubelet, not started, not allowed.
+
+        """
+        ...
+
     def impersonate(self, user: str, groups: tuple[str, ...] = ()) -> KubeClient:
         """A view that shares this client's connections and acts as ``user``."""
         ...

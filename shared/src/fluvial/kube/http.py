@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +21,7 @@ from fluvial.kube.client import ListPage, PatchType, Propagation, WatchEvent
 from fluvial.kube.connection import Connection
 from fluvial.kube.decode import complete, decode_list, decode_object, encode_object, iter_lines
 from fluvial.kube.errors import ApiError, Gone, error_from_status
+from fluvial.kube.kinds import POD
 from fluvial.kube.resource import Resource
 from fluvial.kube.retry import RateLimiter, RetryPolicy
 from fluvial.kube.transport import (
@@ -384,6 +386,26 @@ class HttpKubeClient:
             secret=True,  # nobody knows what is in it
         )
         return decode_object((await self._transport.send(call)).body)
+
+    async def pod_log(
+        self, key: ObjectKey, *, container: str = "", tail_lines: int, limit_bytes: int
+    ) -> str:
+        query = {
+            "container": container,
+            "tailLines": str(tail_lines),
+            "limitBytes": str(limit_bytes),
+        }
+        call = replace(
+            self._call(
+                "GET",
+                object_path(POD, key, "log") + query_string(query),
+                accept="application/json, */*",  # refusals come as a Status
+                idempotent=False,
+                secret=True,
+            ),
+            cut_at=limit_bytes,
+        )
+        return (await self._transport.send(call)).body.decode(errors="replace")
 
     async def use_server_side_limits(self) -> bool:
         """Drop our own request limit if the server has priority and fairness; True if it has.

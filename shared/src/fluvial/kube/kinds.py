@@ -20,6 +20,7 @@ __all__ = [
     "LEASE",
     "NAMESPACE",
     "OCI_REPOSITORY",
+    "POD",
     "PROVIDER",
     "RECEIVER",
     "SECRET",
@@ -60,6 +61,7 @@ RECEIVER = Resource(
 CONFIG_MAP = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 EVENT = Resource("", "v1", "events", "Event", namespaced=True)
 NAMESPACE = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+POD = Resource("", "v1", "pods", "Pod", namespaced=True)
 SECRET = Resource("", "v1", "secrets", "Secret", namespaced=True)
 SERVICE_ACCOUNT = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)

@@ -56,7 +56,15 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as the client means it; ``path`` is encoded and has its query."""
+    """One request as the client means it; ``path`` is encoded and has its query.
+
+    Attributes:
+        idempotent: whether it may be repeated after it may have been processed.
+        secret: whether nothing of the answer may be quoted.
+        cut_at: bytes of a text after which the rest is not read; 0 for an answer that counts
+            only as a whole.
+
+    """
 
     method: str
     path: str
@@ -64,6 +72,7 @@ class Call:
     body: bytes | None = None
     idempotent: bool = True
     secret: bool = False
+    cut_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +153,7 @@ class Transport:
         async def attempt() -> Reply:
             with self._translated():
                 async with await self._ask(session, call, self._timeout) as response:
-                    body = await self._body(response)
+                    body = await self._body(response, cut_at=call.cut_at)
             self._check(response, call, body)
             return Reply(response.status, response.headers, body)
 
@@ -289,7 +298,9 @@ class Transport:
         except CredentialsError as error:
             raise Unauthorized(str(error), status=401, reason="Unauthorized") from error
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, *, cut_at: int = 0) -> bytes:
+        if cut_at and response.status < 300:
+            return await _beginning(response, cut_at)
         chunks: list[bytes] = []
         size = 0
         limit = _MAX_BODY if response.status < 300 else _MAX_ERROR_BODY
@@ -345,6 +356,17 @@ class Transport:
         error.may_have_happened = sent and not permanent
         error.permanent = permanent
         return error
+
+
+async def _beginning(response: aiohttp.ClientResponse, size: int) -> bytes:
+    """The first bytes of an answer; the connection is given up where there are more."""
+    found = bytearray()
+    async for chunk in response.content.iter_any():
+        found += chunk
+        if len(found) > size:
+            response.close()
+            break
+    return bytes(found[:size])
 
 
 def _status_of(body: bytes, call: Call, *, quote: bool) -> dict[str, Any]:

@@ -195,6 +195,14 @@ class GuardedClient:
             method, path, body=body, accept=accept, idempotent=idempotent
         )
 
+    async def pod_log(
+        self, key: ObjectKey, *, container: str = "", tail_lines: int, limit_bytes: int
+    ) -> str:
+        """Read a log."""
+        return await self._client.pod_log(
+            key, container=container, tail_lines=tail_lines, limit_bytes=limit_bytes
+        )
+
     def impersonate(self, user: str, groups: tuple[str, ...] = ()) -> GuardedClient:
         """A guarded view that acts as ``user``."""
         return GuardedClient(self._client.impersonate(user, groups), self._check)
