@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fluvial.build import yaml
 from fluvial.helm import kinds, manifest, ownership
@@ -46,6 +50,30 @@ async def test_large_sets_are_sorted_in_the_same_way() -> None:
         if result is not None:
             assert await manifest.sort_file_set(files) == manifest.sort_files(files)
     assert await manifest.sort_file_set(large) == manifest.sort_files(large)
+
+
+@given(st.text(alphabet="-a \t\n\r\x85", max_size=60))
+def test_a_stream_is_cut_where_a_line_begins_with_dashes(text: str) -> None:
+    spaces = " \t\n\v\f\r\u0085\u00a0"
+    parts = re.split(r"^---[ \t]*", text.lstrip(spaces), flags=re.MULTILINE)
+
+    assert manifest.split(text) == [one.lstrip(spaces) for one in parts if one.strip(spaces)]
+
+
+async def test_a_stream_of_many_documents_lets_others_run_while_it_is_cut() -> None:
+    """A megabyte of empty documents is nothing to parse, and still some work."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(count(), name="others")
+    assert await manifest.objects_of("# nothing\n---\n" * 10_000) == []
+    others.cancel()
+    assert turns > 5
 
 
 _FILES = {
