@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from fluvial.apply import ApplyOptions
-from fluvial.artifact.fetcher import Fetcher
+from fluvial.artifact.fetcher import Fetcher, open_fetcher
 from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
 from fluvial.build.kustomize import KubectlEngine
 from fluvial.build.view import remove_leftovers
+from fluvial.clock import Clock
 from fluvial.kube.tenants import TenantRules
 from fluvial.log import get_logger, setup_logging
+from fluvial.net.dialer import Dialer
 from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
 from fluvial.runtime.manager import Manager
@@ -38,7 +40,7 @@ _MIB = 2**20
 _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
 
 # Flags that would do nothing yet: no token is cached before workload identity is there.
-_OMITTED = ("token-cache-max-size", "token-cache-max-duration", "allow-outbound")
+_OMITTED = ("token-cache-max-size", "token-cache-max-duration")
 
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(settable=False),
@@ -115,15 +117,16 @@ async def main(options: Options) -> int:
     log = get_logger(NAME)
     with ExitStack() as stack:
         work = work_folder(options.cache_path, stack)
-        async with Manager(
-            options.common, name=NAME, version=VERSION, log=log, grace=_GRACE
-        ) as manager:
+        async with (
+            Manager(options.common, name=NAME, version=VERSION, log=log, grace=_GRACE) as manager,
+            _fetcher(options, work, await manager.dialer(), manager.clock) as fetcher,
+        ):
             parts = Parts(
                 client=manager.client,
                 informers=manager.informers,
                 events=manager.events,
                 metrics=manager.metrics,
-                renderer=_renderer(options, manager, work),
+                renderer=_renderer(options, fetcher, manager.clock, work),
                 clock=manager.clock,
                 log=log,
                 guard=manager.guard,
@@ -179,22 +182,27 @@ def work_folder(cache_path: str, stack: ExitStack) -> Path:
     return work
 
 
-def _renderer(options: Options, manager: Manager, work: Path) -> Renderer:
-    fetcher = Fetcher(
+def _fetcher(
+    options: Options, work: Path, dialer: Dialer, clock: Clock
+) -> AbstractAsyncContextManager[Fetcher]:
+    return open_fetcher(
         work / "artifacts",
+        dialer=dialer,
         max_cache_bytes=options.cache_max_bytes,
         max_artifact_bytes=options.artifact_max_bytes,
-        http=manager.http,
         retries=options.common.http_retry,
-        clock=manager.clock,
+        clock=clock,
         host_override=options.artifact_host,
     )
+
+
+def _renderer(options: Options, fetcher: Fetcher, clock: Clock, work: Path) -> Renderer:
     home, builds = work / "home", work / "builds"
     for folder in (home, builds):
         folder.mkdir(mode=0o700, exist_ok=True)
     return Renderer(
         fetcher,
-        Builder(KubectlEngine(home), BuildCache(), manager.clock, work_dir=builds),
+        Builder(KubectlEngine(home), BuildCache(), clock, work_dir=builds),
         strict_substitution=options.common.gates["StrictPostBuildSubstitutions"],
         requeue_dependency=options.common.requeue_dependency,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fluvial.apply import ApplyOptions, HealthWaiter
+from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.clock import Clock
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
@@ -17,24 +18,25 @@ from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.tenants import TenantRules, Tenants
 from fluvial.log import Logger
-from fluvial.objects import ObjectKey
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime import wiring
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
+from fluvial.runtime.dependencies import DependencyCheck, DependencyRules
 from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.memory import Memories
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
-from kustomize_controller.kustomization import triggers
 from kustomize_controller.kustomization.applying import ApplyStep
-from kustomize_controller.kustomization.dependencies import DependencyCheck
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
-from kustomize_controller.kustomization.memory import Memories
+from kustomize_controller.kustomization.memory import Memory
 from kustomize_controller.kustomization.reconciler import KustomizationReconciler
+from kustomize_controller.kustomization.references import INDEXES, has_tried
 from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import FIELD_MANAGER, StatusWriter
-from kustomize_controller.kustomization.sources import SourceLookup, SourceRules
 
 __all__ = ["KustomizeController", "Parts", "Settings"]
 
@@ -120,7 +122,7 @@ class KustomizeController:
             kinds.KUSTOMIZATION,
             namespace=settings.namespace,
             label_selector=settings.label_selector,
-            indexes=triggers.INDEXES,
+            indexes=INDEXES,
         )
         self._everyone = (
             parts.informers.informer(kinds.KUSTOMIZATION, namespace=settings.namespace)
@@ -151,7 +153,7 @@ class KustomizeController:
             metrics=parts.metrics,
             clock=parts.clock,
         )
-        triggers.connect(
+        wiring.connect(
             self._own,
             self._everyone,
             parts.informers,
@@ -159,7 +161,11 @@ class KustomizeController:
             config_selector=settings.config_selector,
             spread=settings.spread,
         )
-        self._own.subscribe(self._sources.watch_kind_of)
+        self._own.subscribe(self._watch_source)
+
+    def _watch_source(self, _old: JsonObject | None, new: JsonObject | None) -> None:
+        ref = ((new or {}).get("spec") or {}).get("sourceRef") or {}
+        self._sources.watch_kind(str(ref.get("kind")))
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
@@ -201,7 +207,8 @@ class KustomizeController:
             client=parts.client,
             store=self._own.store,
             memories=Memories(
-                lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key)
+                Memory,
+                on_forget=lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key),
             ),
             patcher=patcher,
             writer=writer,
@@ -209,8 +216,8 @@ class KustomizeController:
             dependencies=DependencyCheck(
                 parts.client,
                 self._everyone.store,
-                requeue_dependency=settings.requeue_dependency,
-                cross_namespace=settings.cross_namespace,
+                kinds.KUSTOMIZATION,
+                DependencyRules(settings.requeue_dependency, settings.cross_namespace),
             ),
             tenants=self._tenants,
             renderer=parts.renderer,
@@ -240,5 +247,5 @@ class KustomizeController:
                 external_artifacts=settings.external_artifacts,
                 requeue_dependency=settings.requeue_dependency,
             ),
-            on_change=triggers.wake_by_source(self._own, self.queue),
+            on_change=wiring.wake_by_source(self._own, self.queue, tried=has_tried),
         )

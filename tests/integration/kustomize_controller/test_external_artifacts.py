@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fluvial.api.kustomize import Kustomization
+from fluvial.artifact.sources import Source, SourceLookup, SourceName
 from fluvial.kube import kinds
 from fluvial.objects import JsonObject, ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
 from kustomize_controller.assemble import Settings
-from kustomize_controller.kustomization.sources import Source, SourceLookup
 
 _ORIGIN = "org.opencontainers.image.revision"
 
@@ -87,9 +86,9 @@ async def test_a_new_revision_wakes_only_its_own_kustomization(
     runs: list[str] = []
     find = SourceLookup.find
 
-    async def counted(self: SourceLookup, kustomization: Kustomization, *, fresh: bool) -> Source:
-        runs.append(kustomization.metadata.name)
-        return await find(self, kustomization, fresh=fresh)
+    async def counted(self: SourceLookup, source: SourceName, *, fresh: bool) -> Source:
+        runs.append(source.owner.name)
+        return await find(self, source, fresh=fresh)
 
     for name in ("web", "api"):
         await hand_out(world, name, "1", origin="main@sha1:1")

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fluvial.api.kustomize import Kustomization
+from fluvial.artifact.sources import Source, SourceLookup, SourceName
 from fluvial.kube import kinds
 from fluvial.objects import ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
 from kustomize_controller.assemble import Settings
-from kustomize_controller.kustomization.sources import Source, SourceLookup
 
 
 @pytest.mark.shows("Kustomization/Ready/ArtifactFailed")
@@ -32,9 +31,9 @@ async def test_a_watched_source_without_an_artifact_is_not_looked_at_again_and_a
     looks: list[bool] = []
     find = SourceLookup.find
 
-    async def counted(self: SourceLookup, kustomization: Kustomization, *, fresh: bool) -> Source:
+    async def counted(self: SourceLookup, source: SourceName, *, fresh: bool) -> Source:
         looks.append(fresh)
-        return await find(self, kustomization, fresh=fresh)
+        return await find(self, source, fresh=fresh)
 
     monkeypatch.setattr(SourceLookup, "find", counted)
     async with Harness.start(tmp_path, settings=Settings(requeue_dependency=0.001)) as world:
@@ -59,9 +58,9 @@ async def test_an_artifact_that_was_made_again_wakes(
     looked = asyncio.Event()
     find = SourceLookup.find
 
-    async def noticed(self: SourceLookup, kustomization: Kustomization, *, fresh: bool) -> Source:
+    async def noticed(self: SourceLookup, source: SourceName, *, fresh: bool) -> Source:
         looked.set()
-        return await find(self, kustomization, fresh=fresh)
+        return await find(self, source, fresh=fresh)
 
     monkeypatch.setattr(SourceLookup, "find", noticed)
     await world.client.patch(

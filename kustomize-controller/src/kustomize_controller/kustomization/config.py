@@ -20,9 +20,10 @@ from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Failed
+from fluvial.runtime.wiring import config_id
 from kustomize_controller.kustomization import reasons
 
-__all__ = ["Config", "config_id", "configs_of", "read_config"]
+__all__ = ["Config", "configs_of", "read_config"]
 
 _RESOURCES: dict[str, Resource] = {"ConfigMap": kinds.CONFIG_MAP, "Secret": kinds.SECRET}
 
@@ -65,11 +66,6 @@ async def read_config(client: KubeClient, kustomization: Kustomization) -> Confi
         except SubstitutionError as error:
             raise Failed(reasons.BUILD_FAILED, f"postBuild.substituteFrom: {error}") from error
     return Config(collect_variables(sources, post_build.substitute), versions.hexdigest())
-
-
-def config_id(kind: str, key: ObjectKey) -> str:
-    """The value under which Kustomizations are indexed by what they read."""
-    return f"{kind}/{key}"
 
 
 def configs_of(obj: JsonObject) -> Iterable[str]:

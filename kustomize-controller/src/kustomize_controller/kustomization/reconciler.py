@@ -13,6 +13,7 @@ from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
 from fluvial.apply import suspect_changed
+from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
@@ -24,19 +25,20 @@ from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
+from fluvial.runtime.dependencies import DependencyCheck
+from fluvial.runtime.memory import Memories
 from fluvial.runtime.outcome import Ignored, Result
 from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
-from kustomize_controller.kustomization.dependencies import DependencyCheck
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
-from kustomize_controller.kustomization.memory import Memories
+from kustomize_controller.kustomization.memory import Memory
+from kustomize_controller.kustomization.references import dependency_keys, lags_behind, source_name
 from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import Run, StatusWriter
-from kustomize_controller.kustomization.sources import SourceLookup
 from kustomize_controller.kustomization.unsupported import refuse_unsupported
 
 __all__ = ["KustomizationReconciler"]
@@ -48,7 +50,7 @@ class KustomizationReconciler:
 
     client: KubeClient
     store: Store
-    memories: Memories
+    memories: Memories[Memory]
     patcher: StatusPatcher
     writer: StatusWriter
     sources: SourceLookup
@@ -147,8 +149,13 @@ class KustomizationReconciler:
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
-        run.source = await self.sources.find(run.spec_of, fresh=run.fresh)
-        await self.dependencies.check(run.spec_of, run.source, fresh=run.fresh)
+        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh)
+        await self.dependencies.check(
+            run.key,
+            dependency_keys(run.spec_of),
+            fresh=run.fresh,
+            objection=lags_behind(run.source),
+        )
         run.config = await read_config(self.client, run.spec_of)
         if not run.fresh:
             if self.health.is_pending(run):

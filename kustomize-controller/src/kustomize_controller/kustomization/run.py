@@ -10,6 +10,7 @@ from typing import Any
 from fluvial.api.codec import encode
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
 from fluvial.apply import Inventory, Owner
+from fluvial.artifact.sources import Source
 from fluvial.clock import Clock
 from fluvial.kube.tenants import Actor
 from fluvial.objects import JsonObject, ObjectKey
@@ -18,7 +19,6 @@ from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.config import Config
 from kustomize_controller.kustomization.memory import Memory
-from kustomize_controller.kustomization.sources import Source
 
 __all__ = ["FIELD_MANAGER", "Run", "StatusWriter"]
 

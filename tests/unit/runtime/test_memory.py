@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fluvial.objects import JsonObject, ObjectKey
-from kustomize_controller.kustomization.memory import Memories
+from fluvial.runtime.memory import Memories, ObjectMemory
 
 KEY = ObjectKey("team", "app")
 
@@ -29,7 +29,7 @@ def obj(version: int, uid: str = "u") -> JsonObject:
 def test_what_is_known_is_known_of_one_object_in_one_history(
     cached: JsonObject, *, is_kept: bool, newest: JsonObject
 ) -> None:
-    memories = Memories(lambda key: None)
+    memories = Memories(ObjectMemory, on_forget=lambda _: None)
     before = memories.of(KEY, obj(7))
     before.latest = obj(9)
 

@@ -1,17 +1,17 @@
-"""Which artifact a Kustomization is built from.
+"""Which artifact an object is made from: a Kustomization, or a HelmRelease.
 
-Sources are read from informers, which also wake the Kustomizations that name them. An informer
-for a kind starts when the first Kustomization names that kind, so that a cluster without, say,
-Buckets is not asked for them.
+Sources are read from informers, which also wake the objects that name them. An informer for a kind
+starts when the first object names that kind, so that a cluster without, say, Buckets is not asked
+for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from fluvial.api.codec import InvalidObject, decode
-from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import Artifact
 from fluvial.artifact.addresses import is_of_another_namespace, is_own_address
 from fluvial.kube import kinds
@@ -22,9 +22,11 @@ from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
-from kustomize_controller.kustomization import reasons
 
-__all__ = ["Source", "SourceLookup", "SourceRules", "source_id"]
+__all__ = ["Source", "SourceLookup", "SourceName", "SourceRules", "source_id"]
+
+_ACCESS_DENIED: Final = "AccessDenied"
+_ARTIFACT_FAILED: Final = "ArtifactFailed"
 
 _KINDS: dict[str, Resource] = {
     resource.kind: resource
@@ -33,6 +35,7 @@ _KINDS: dict[str, Resource] = {
         kinds.OCI_REPOSITORY,
         kinds.BUCKET,
         kinds.EXTERNAL_ARTIFACT,
+        kinds.HELM_CHART,
     )
 }
 _ORIGIN_REVISION = "org.opencontainers.image.revision"
@@ -47,13 +50,35 @@ class SourceRules:
         external_artifacts: the ExternalArtifact gate is on.
         requeue_dependency: seconds until the next look at a source without an artifact that is
             not watched. One that is watched wakes whoever waits for it; looking again in vain, N
-            Kustomizations of new sources would keep the controller busy with nothing else.
+            objects of new sources would keep the controller busy with nothing else.
+        not_ready: reason for a source without an artifact.
+        strict: a source must also be reconciled at its generation and not be stalled.
 
     """
 
     cross_namespace: bool = True
     external_artifacts: bool = False
     requeue_dependency: float = 30.0
+    not_ready: str = _ARTIFACT_FAILED
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceName:
+    """What an object says of its source.
+
+    Attributes:
+        owner: the object.
+        kind: of the source.
+        key: of the source.
+        patience: seconds until a source that is watched and has no artifact is looked at again.
+
+    """
+
+    owner: ObjectKey
+    kind: str
+    key: ObjectKey
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,70 +117,70 @@ class SourceLookup:
         self._on_change = on_change
         self._watched: dict[str, Informer] = {}
 
-    async def find(self, kustomization: Kustomization, *, fresh: bool) -> Source:
+    async def find(self, name: SourceName, *, fresh: bool) -> Source:
         """The source with its artifact.
 
         Args:
-            kustomization: whose source.
+            name: whose source, and which.
             fresh: ask the API server, not the cache.
 
         Raises:
             Stalled: AccessDenied, for a namespace or a kind that is not allowed.
             Failed: ArtifactFailed, the source does not exist or cannot be read.
-            Waiting: ArtifactFailed, the source has no artifact yet.
+            Waiting: the rules' reason, the source has no artifact yet.
 
         """
-        ref = kustomization.spec.source_ref
-        key = ObjectKey(ref.namespace or kustomization.metadata.namespace, ref.name)
-        self._check_allowed(kustomization, key)
-        resource = _KINDS[ref.kind]
+        self._check_allowed(name)
+        key, resource = name.key, _KINDS[name.kind]
         try:
             obj = await self._read(resource, key, fresh=fresh)
         except NotFound as error:
-            raise Failed(reasons.ARTIFACT_FAILED, _missing(resource, key, error)) from error
+            raise Failed(_ARTIFACT_FAILED, _missing(resource, key, error)) from error
         except (ApiError, UnsafeName) as error:
             raise Failed(
-                reasons.ARTIFACT_FAILED, f"unable to read {resource.kind} '{key}': {error}"
+                _ARTIFACT_FAILED, f"unable to read {resource.kind} '{key}': {error}"
             ) from error
         artifact = _artifact_of(resource, obj)
-        if artifact is None:
+        problem = _problem(resource, obj) if self._rules.strict else ""
+        if artifact is None or problem:
             raise Waiting(
-                reasons.ARTIFACT_FAILED,
-                f"Source artifact not found, retrying: {resource.kind} '{key}' has none yet",
-                after=self._patience(kustomization, resource),
+                self._rules.not_ready,
+                f"Source is not ready, retrying: {resource.kind} '{key}' {problem}"
+                if problem
+                else f"Source artifact not found, retrying: {resource.kind} '{key}' has none yet",
+                after=self._patience(name, resource),
             )
         if not self._rules.cross_namespace and is_of_another_namespace(artifact.url, key.namespace):
             raise Failed(
-                reasons.ARTIFACT_FAILED,
+                _ARTIFACT_FAILED,
                 f"{resource.kind} '{key}' has an artifact of another namespace, and"
                 " cross-namespace references have been blocked",
             )
         return Source(resource.kind, key, artifact)
 
-    def _patience(self, kustomization: Kustomization, resource: Resource) -> float:
+    def _patience(self, name: SourceName, resource: Resource) -> float:
         """Seconds until a source without an artifact is looked at again though nothing was heard."""
         poll = self._rules.requeue_dependency
-        return max(poll, kustomization.spec.retry_seconds) if self._watch(resource).synced else poll
+        return max(poll, name.patience) if self._watch(resource).synced else poll
 
-    def watch_kind_of(self, _old: JsonObject | None, new: JsonObject | None) -> None:
-        """Watch the kind of source that a Kustomization names (an informer's subscriber)."""
-        ref = ((new or {}).get("spec") or {}).get("sourceRef") or {}
-        resource = _KINDS.get(str(ref.get("kind")))
+    def watch_kind(self, kind: str) -> None:
+        """Watch a kind of source, which an object names."""
+        resource = _KINDS.get(kind)
         if resource is not None:
             self._watch(resource)
 
-    def _check_allowed(self, kustomization: Kustomization, key: ObjectKey) -> None:
-        own = kustomization.metadata.namespace
-        kind = kustomization.spec.source_ref.kind
-        if key.namespace != own and not self._rules.cross_namespace:
+    def _check_allowed(self, name: SourceName) -> None:
+        if name.key.namespace != name.owner.namespace and not self._rules.cross_namespace:
             raise Stalled(
-                reasons.ACCESS_DENIED,
-                f"can't access '{kind}/{key}', cross-namespace references have been blocked",
+                _ACCESS_DENIED,
+                f"can't access '{name.kind}/{name.key}',"
+                " cross-namespace references have been blocked",
             )
-        if kind == "ExternalArtifact" and not self._rules.external_artifacts:
+        if name.kind == "ExternalArtifact" and not self._rules.external_artifacts:
             raise Stalled(
-                reasons.ACCESS_DENIED,
-                f"can't access '{kind}/{key}', the ExternalArtifact feature gate is disabled",
+                _ACCESS_DENIED,
+                f"can't access '{name.kind}/{name.key}',"
+                " the ExternalArtifact feature gate is disabled",
             )
 
     async def _read(self, resource: Resource, key: ObjectKey, *, fresh: bool) -> JsonObject:
@@ -176,21 +201,35 @@ class SourceLookup:
         if new is None:
             return
         revision = _revision(new)
-        if revision is not None and _revision(old) != revision:
+        if revision is None:
+            return
+        # Of a source that has just become ready nobody could use the artifact before.
+        freed = self._rules.strict and old is not None and _was_freed(old, new)
+        if freed or _revision(old) != revision:
             first_sight = revision[0] if old is None else ""
             self._on_change(source_id(str(new.get("kind", "")), key_of(new)), first_sight)
 
 
 def source_id(kind: str, key: ObjectKey) -> str:
-    """The value under which Kustomizations are indexed by their source."""
+    """The value under which objects are indexed by their source."""
     return f"{kind}/{key}"
 
 
-def sources_of(obj: JsonObject) -> Iterable[str]:
-    """Index function: the one source of a Kustomization."""
-    ref = (obj.get("spec") or {}).get("sourceRef") or {}
-    namespace = ref.get("namespace") or key_of(obj).namespace
-    return (source_id(str(ref.get("kind", "")), ObjectKey(namespace, str(ref.get("name", "")))),)
+def _problem(resource: Resource, obj: JsonObject) -> str:
+    """Why a source that has an artifact is not to be used, or ``""``."""
+    if resource is kinds.EXTERNAL_ARTIFACT:
+        return ""
+    status = obj.get("status") or {}
+    if status.get("observedGeneration") != obj["metadata"].get("generation"):
+        return "has not been reconciled yet"
+    listed: list[JsonObject] = status.get("conditions") or []
+    stalled = next((one for one in listed if one.get("type") == "Stalled"), {})
+    return "is stalled" if stalled.get("status") == "True" else ""
+
+
+def _was_freed(old: JsonObject, new: JsonObject) -> bool:
+    resource = _KINDS.get(str(new.get("kind", "")))
+    return resource is not None and bool(_problem(resource, old)) and not _problem(resource, new)
 
 
 def _revision(obj: JsonObject | None) -> tuple[str, ...] | None:
@@ -211,14 +250,12 @@ def _artifact_of(resource: Resource, obj: JsonObject) -> Artifact | None:
     try:
         artifact = decode(raw, Artifact)
     except InvalidObject as error:
-        raise Failed(
-            reasons.ARTIFACT_FAILED, f"{resource.kind} '{key_of(obj)}' has an {error}"
-        ) from error
+        raise Failed(_ARTIFACT_FAILED, f"{resource.kind} '{key_of(obj)}' has an {error}") from error
     if resource is not kinds.EXTERNAL_ARTIFACT and not is_own_address(
         artifact.url, resource.kind, key_of(obj)
     ):
         raise Failed(
-            reasons.ARTIFACT_FAILED,
+            _ARTIFACT_FAILED,
             f"{resource.kind} '{key_of(obj)}' has an artifact that is another object's: its address"
             " does not name this one",
         )

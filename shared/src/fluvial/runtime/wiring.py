@@ -1,13 +1,19 @@
-"""What wakes a Kustomization: itself, its source, what it depends on, what it reads."""
+"""What wakes an object that is made from a source: itself, its source, its dependencies, its inputs.
+
+A kind says by ``INDEXES`` of its own which sources, dependencies, ConfigMaps and Secrets its objects
+name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from fluvial.durations import parse_duration
 from fluvial.kube import kinds
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.objects import JsonObject, ObjectKey, key_of
+from fluvial.runtime.dependencies import progress_of
 from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (
     any_of,
@@ -16,17 +22,17 @@ from fluvial.runtime.triggers import (
     reconcile_requested,
     watch_with,
 )
-from kustomize_controller.kustomization.config import config_id, configs_of
-from kustomize_controller.kustomization.dependencies import dependencies_of, progress_of
-from kustomize_controller.kustomization.sources import sources_of
 
-__all__ = ["BY_CONFIG", "BY_DEPENDENCY", "BY_SOURCE", "INDEXES", "connect", "wake_by_source"]
+__all__ = ["BY_CONFIG", "BY_DEPENDENCY", "BY_SOURCE", "config_id", "connect", "wake_by_source"]
 
-BY_SOURCE = "source"
-BY_DEPENDENCY = "dependency"
-BY_CONFIG = "config"
+BY_SOURCE: Final = "source"
+BY_DEPENDENCY: Final = "dependency"
+BY_CONFIG: Final = "config"
 
-INDEXES = {BY_SOURCE: sources_of, BY_DEPENDENCY: dependencies_of, BY_CONFIG: configs_of}
+
+def config_id(kind: str, key: ObjectKey) -> str:
+    """The value under which objects are indexed by what they read."""
+    return f"{kind}/{key}"
 
 
 def connect(
@@ -41,8 +47,8 @@ def connect(
     """Wire the triggers.
 
     Args:
-        own: the Kustomizations of this shard, with ``INDEXES``.
-        everyone: all Kustomizations, since a dependency may be in another shard.
+        own: the objects of this shard, with the three indexes.
+        everyone: all objects of the kind, since a dependency may be in another shard.
         informers: where further informers come from.
         queue: what the triggers fill.
         config_selector: label selector of ConfigMaps and Secrets that are watched, metadata only;
@@ -64,16 +70,17 @@ def connect(
         )
 
 
-def wake_by_source(own: Informer, queue: WorkQueue[ObjectKey]) -> Callable[[str, str], None]:
-    """A function that wakes the Kustomizations of a source, named by its ``source_id``.
+def wake_by_source(
+    own: Informer, queue: WorkQueue[ObjectKey], *, tried: Callable[[JsonObject, str], bool]
+) -> Callable[[str, str], None]:
+    """A function that wakes the objects of a source, named by its ``source_id``.
 
-    Its second argument is a revision; Kustomizations that have tried that one are let be.
+    Its second argument is a revision, or ``""``; objects that have ``tried`` that one are let be.
     """
 
     def wake(source: str, unless_tried: str) -> None:
         for obj in own.store.by_index(BY_SOURCE, source):
-            tried = (obj.get("status") or {}).get("lastAttemptedRevision")
-            if not unless_tried or tried != unless_tried:
+            if not (unless_tried and tried(obj, unless_tried)):
                 queue.add(key_of(obj))
 
     return wake
