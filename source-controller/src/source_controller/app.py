@@ -247,4 +247,4 @@ def _declare_storage(flags: FlagSet, environ: Mapping[str, str]) -> None:
     )
     flags.duration("artifact-retention-ttl", 60.0, "How long old artifacts stay.")
     flags.integer("artifact-retention-records", 2, "Artifacts kept per object.", minimum=1)
-    flags.string("artifact-digest-algo", "sha256", "sha256, sha384 or sha512.")
+    flags.string("artifact-digest-algo", "sha256", "sha256, sha384, sha512 or blake3.")

@@ -19,10 +19,19 @@ def test_digest_of_a_file_is_that_of_hashlib(tmp_path: Path, algorithm: str) -> 
     assert Digest.parse(str(digest)) == digest
 
 
-def test_blake3_is_refused_with_what_to_use_instead() -> None:
-    with pytest.raises(InvalidDigest, match="'blake3': use one of sha256, sha384, sha512"):
-        new_hasher("blake3")
-    assert set(ALGORITHMS) == {"sha256", "sha384", "sha512"}
+def test_blake3_is_that_of_its_published_values(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(n % 251 for n in range(102_400)))
+    digest = digest_file(path, "blake3")
+
+    assert digest.hex == "bc3e3d41a1146b069abffad3c0d44860cf664390afce4d9661f7902e7943e085"
+    assert Digest.parse(str(digest)) == digest
+
+
+def test_others_are_refused_with_what_to_use_instead() -> None:
+    with pytest.raises(InvalidDigest, match="'sha1': use one of sha256, sha384, sha512, blake3"):
+        new_hasher("sha1")
+    assert set(ALGORITHMS) == {"sha256", "sha384", "sha512", "blake3"}
 
 
 @pytest.mark.parametrize(

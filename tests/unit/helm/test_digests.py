@@ -102,6 +102,17 @@ def test_the_run_of_a_test_is_no_change() -> None:
     )
 
 
+@pytest.mark.parametrize("algorithm", digests.ALGORITHMS)
+def test_a_snapshot_may_have_a_digest_of_each_algorithm(algorithm: str) -> None:
+    release = Release(name="a", manifest="kind: A")
+    digest = digests.release_digest(release, algorithm=algorithm)
+
+    assert digest.startswith(f"{algorithm}:")
+    assert digests.is_digest(digest)
+    assert digests.release_matches(digest, release)
+    assert not digests.release_matches(digest, Release(name="b", manifest="kind: A"))
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "sha256", "sha256:", "sha256:00", "sha512:" + "0" * 64, "md5:" + "0" * 32, "SHA256:00"],

@@ -64,7 +64,7 @@ def test_the_advertised_address_can_be_given() -> None:
 @pytest.mark.parametrize(
     "argument",
     [
-        "--artifact-digest-algo=blake3",
+        "--artifact-digest-algo=md5",
         "--artifact-digest-algo=sha1",
         "--artifact-retention-records=0",
         "--helm-index-max-size=0",

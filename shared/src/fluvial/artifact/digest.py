@@ -1,4 +1,4 @@
-"""Digests of stored files: ``sha256:<hex>``, also sha384 and sha512."""
+"""Digests of stored files: ``sha256:<hex>``, also sha384, sha512 and blake3."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from blake3 import blake3
 
 from fluvial.artifact.errors import DigestMismatch, InvalidDigest
 
@@ -22,7 +24,7 @@ _BLOCK = 1 << 20
 class Hasher(Protocol):
     """The part of hashlib's objects that is used."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes, /) -> object:
         """Add bytes."""
         ...
 
@@ -35,6 +37,7 @@ ALGORITHMS: dict[str, Callable[[], Hasher]] = {
     "sha256": hashlib.sha256,
     "sha384": hashlib.sha384,
     "sha512": hashlib.sha512,
+    "blake3": blake3,
 }
 """The supported algorithms by name."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
+from blake3 import blake3
 
 from fluvial.api.helm import PostRenderer
 from fluvial.api.kustomize import CommonMetadata
@@ -42,7 +43,7 @@ _SHORT_DIGEST: Final = 12
 
 
 class _Hash(Protocol):
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes, /) -> object: ...
 
     def hexdigest(self) -> str: ...
 
@@ -51,6 +52,7 @@ ALGORITHMS: Final[dict[str, Callable[[], _Hash]]] = {
     "sha256": hashlib.sha256,
     "sha384": hashlib.sha384,
     "sha512": hashlib.sha512,
+    "blake3": blake3,
 }
 """What ``--snapshot-digest-algo`` may be."""
 
