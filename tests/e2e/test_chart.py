@@ -215,8 +215,10 @@ def _here(arguments: list[str], folder: Path) -> list[str]:
     flags = [flag for flag in arguments if not flag.startswith(elsewhere)]
     flags = [flag.replace("-path=/", f"-path={folder}/") for flag in flags]
     flags += ["--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0"]
+    if folder.name != "notification-controller":
+        flags += ["--allow-outbound=127.0.0.0/8"]  # the Git server and the artifacts are here
     if folder.name == "source-controller":
-        flags += ["--storage-addr=127.0.0.1:0", "--allow-outbound=127.0.0.0/8"]
+        flags += ["--storage-addr=127.0.0.1:0"]
     if folder.name == "notification-controller":
         flags += ["--receiverAddr=127.0.0.1:0", "--events-addr=127.0.0.1:0"]
     return flags

@@ -21,7 +21,7 @@ import orjson
 
 from devcluster import DevCluster, Options
 from fluvial.artifact import tar
-from fluvial.artifact.fetcher import Fetcher
+from fluvial.artifact.fetcher import open_fetcher
 from fluvial.artifact.server import FileServer
 from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
@@ -30,9 +30,12 @@ from fluvial.clock import RealClock, format_time
 from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
+from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
+from fluvial.net.dialer import Dialer
+from fluvial.net.policy import AddressPolicy, parse_networks
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
@@ -123,15 +126,18 @@ class Harness:
             log=log,
         )
         informers = InformerFactory(client, clock, log, verify=True)
-        renderer = Renderer(
-            Fetcher(
+        fetcher = await stack.enter_async_context(
+            open_fetcher(
                 self.folder / f"cache-{next(self._numbers)}",
+                dialer=Dialer(_policy(client)),
                 max_cache_bytes=2**28,
                 max_artifact_bytes=2**26,
-                http=http,
                 retries=0,
                 clock=clock,
-            ),
+            )
+        )
+        renderer = Renderer(
+            fetcher,
             _builder(self.folder / f"builds-{next(self._numbers)}", clock),
         )
         parts = Parts(client, informers, recorder, Metrics(), renderer, clock, log)
@@ -355,6 +361,14 @@ class Harness:
                     if about and event["reason"] == reason and text in event["message"]:
                         return event
                 await asyncio.sleep(0.02)
+
+
+def _policy(client: HttpKubeClient) -> AddressPolicy:
+    """The file server of the test is on this machine, like the API server, which is denied."""
+    host, _, port = client.host.rpartition(":")
+    return AddressPolicy.build(
+        allowed=parse_networks("127.0.0.0/8"), api_servers=[(host.strip("[]"), int(port))]
+    )
 
 
 def _builder(work: Path, clock: RealClock) -> Builder:

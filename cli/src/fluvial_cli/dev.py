@@ -45,7 +45,7 @@ CONTROLLERS = ("notification-controller", "source-controller", "kustomize-contro
 
 SYSTEM_NAMESPACE = "flux-system"
 _FIELD_MANAGER = "fluvial-dev"
-_OWN_MACHINE = "--allow-outbound=127.0.0.0/8"  # where the Git server of the demo is
+_OWN_MACHINE = "--allow-outbound=127.0.0.0/8"  # where Git server and artifacts are
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +258,8 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path, *, events: str) 
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":
         return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_MACHINE]
-    return [*argv, f"--cache-path={data}", "--feature-gates=ExternalArtifact=true"]
+    gates = "--feature-gates=ExternalArtifact=true"
+    return [*argv, f"--cache-path={data}", gates, _OWN_MACHINE]
 
 
 def says_ready(line: bytes) -> bool:

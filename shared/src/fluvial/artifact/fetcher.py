@@ -4,6 +4,10 @@ Knowing a digest is no right to its content: a tree that is in the cache is hand
 only after that object's own artifact URL has answered HEAD with an ETag equal to the digest. An
 ETag is no more than a claim, so it counts only from a server that has itself delivered these very
 bytes before; any other server, and one without such ETags, costs a download that proves the same.
+
+Addresses come from statuses, and those of ExternalArtifacts from whoever may write one. So every
+connection is the dialer's, which refuses what only the machine itself should reach, however the
+address is spelled or resolved; redirects are not followed, and no proxy is asked.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -32,8 +36,11 @@ from fluvial.artifact.errors import (
 )
 from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
+from fluvial.net.dialer import Dialer
+from fluvial.net.errors import AddressDenied, net_error
+from fluvial.net.policy import parse_networks
 
-__all__ = ["ExtractedTree", "Fetcher"]
+__all__ = ["ExtractedTree", "Fetcher", "open_fetcher"]
 
 T = TypeVar("T")
 
@@ -42,6 +49,7 @@ _DEADLINE = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=30)
 _HEADERS = {"Accept-Encoding": "identity"}
+_ANYWHERE = parse_networks("0.0.0.0/0,::/0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +74,51 @@ class _Again(Exception):  # a signal between two functions
     """The attempt failed in a way that another may not."""
 
 
+@asynccontextmanager
+async def open_fetcher(
+    cache_dir: Path,
+    *,
+    dialer: Dialer,
+    max_cache_bytes: int,
+    max_artifact_bytes: int,
+    retries: int,
+    clock: Clock,
+    host_override: str = "",
+    deadline: float = _DEADLINE,
+) -> AsyncIterator[Fetcher]:
+    """A controller's fetcher, with connections of its own, while the context is open.
+
+    Args:
+        cache_dir: as for ``Fetcher``, like all that is not named here.
+        max_cache_bytes: see there.
+        max_artifact_bytes: see there.
+        dialer: the process's; decides what may be reached.
+        retries: see there.
+        clock: see there.
+        host_override: see there. The operator names it, so it may be wherever the API server is
+            not; nothing else is connected to then.
+        deadline: see there.
+
+    """
+    if host_override:
+        dialer = dialer.under(replace(dialer.policy, allowed=_ANYWHERE))
+    async with aiohttp.ClientSession(
+        connector=dialer.connector(), cookie_jar=aiohttp.DummyCookieJar()
+    ) as http:
+        yield Fetcher(
+            cache_dir,
+            max_cache_bytes=max_cache_bytes,
+            max_artifact_bytes=max_artifact_bytes,
+            http=http,
+            retries=retries,
+            clock=clock,
+            host_override=host_override,
+            deadline=deadline,
+        )
+
+
 class Fetcher:
-    """Fetches, verifies, extracts and caches.
+    """Fetches, verifies, extracts and caches. Made by ``open_fetcher``.
 
     Args:
         cache_dir: folder for the cache, nobody else's; emptied on the first use.
@@ -204,7 +255,7 @@ class Fetcher:
             try:
                 return await attempt()
             except (aiohttp.ClientError, TimeoutError, _Again) as error:
-                if not left:
+                if not left or _is_final(error):
                     raise ArtifactUnreachable(
                         f"cannot fetch the artifact: {_reason(error)}"
                     ) from error
@@ -236,9 +287,17 @@ def _check_status(response: aiohttp.ClientResponse) -> None:
         raise ArtifactUnreachable(f"the artifact server answered {status}")
 
 
+def _is_final(error: Exception) -> bool:
+    """Whether another attempt would end in the same way."""
+    return isinstance(error, aiohttp.InvalidURL) or isinstance(net_error(error), AddressDenied)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    refused = net_error(error)
+    if isinstance(refused, AddressDenied):
+        return str(refused)
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect to {error.host}:{error.port}"
     return str(error) or type(error).__name__

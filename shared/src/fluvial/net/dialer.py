@@ -71,6 +71,12 @@ class Dialer:
         self._resolve = resolve
         self._timeout = connect_timeout
 
+    def under(self, policy: AddressPolicy) -> Dialer:
+        """The same under another policy, for what the operator alone decides."""
+        return Dialer(
+            policy, resolve=self._resolve, connect_timeout=self._timeout, proxies=self.proxies
+        )
+
     async def addresses(self, host: str, port: int) -> list[str]:
         """The addresses of a host that may be connected to.
 

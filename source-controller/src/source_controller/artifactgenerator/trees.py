@@ -19,13 +19,11 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
 
-import aiohttp
-
 from fluvial.api.meta import Artifact
 from fluvial.artifact.cache import CacheEntry, TreeCache, remove_tree
 from fluvial.artifact.digest import Digest, digest_file
 from fluvial.artifact.errors import ArtifactNotFound
-from fluvial.artifact.fetcher import Fetcher
+from fluvial.artifact.fetcher import Fetcher, open_fetcher
 from fluvial.artifact.storage import Storage
 from fluvial.artifact.tar import UnpackLimits
 from fluvial.artifact.threads import in_thread
@@ -95,19 +93,16 @@ class SourceTrees:
 
     async def __aenter__(self) -> Self:
         await self._own.start()
-        session = await self._stack.enter_async_context(
-            aiohttp.ClientSession(
-                connector=self._dialer.connector(), cookie_jar=aiohttp.DummyCookieJar()
+        self._others = await self._stack.enter_async_context(
+            open_fetcher(
+                self._folder / "others",
+                dialer=self._dialer,
+                max_cache_bytes=self._max_bytes,
+                max_artifact_bytes=self._limits.max_bytes,
+                retries=self._retries,
+                clock=self._clock,
+                deadline=_DEADLINE,
             )
-        )
-        self._others = Fetcher(
-            self._folder / "others",
-            max_cache_bytes=self._max_bytes,
-            max_artifact_bytes=self._limits.max_bytes,
-            http=session,
-            retries=self._retries,
-            clock=self._clock,
-            deadline=_DEADLINE,
         )
         return self
 
