@@ -13,12 +13,13 @@ address is spelled or resolved; redirects are not followed, and no proxy is aske
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -184,6 +185,36 @@ class Fetcher:
         finally:
             await self._cache.unpin(digest)
 
+    async def read(self, artifact: Artifact, *, max_bytes: int) -> bytes:
+        """The archive of an artifact as it is, verified; for small ones, such as charts.
+
+        Args:
+            artifact: which one.
+            max_bytes: the largest that is taken.
+
+        Raises:
+            ArtifactNotFound, ArtifactUnreachable, DigestMismatch, InvalidDigest,
+            ArtifactTooLarge: as for ``fetch``.
+
+        """
+        digest, url = Digest.parse(artifact.digest), self._url(artifact)
+        out = io.BytesIO()
+
+        async def attempt() -> None:
+            out.seek(0)
+            out.truncate()
+            await self._receive(url, digest, out, max_bytes=max_bytes)
+
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._persist(attempt)
+        except TimeoutError as error:
+            raise ArtifactUnreachable(
+                f"cannot fetch the artifact: it took longer than {self._deadline:g}s"
+            ) from error
+        self.downloads += 1
+        return out.getvalue()
+
     async def _pinned(self, url: URL, digest: Digest) -> CacheEntry:
         """The tree, shared by all who ask at once; each proves its own right by its own URL."""
         async with self._locks.setdefault((str(url.origin()), digest), asyncio.Lock()):
@@ -227,26 +258,25 @@ class Fetcher:
             return response.headers.get("ETag") == f'"{digest}"'
 
     async def _get(self, url: URL, digest: Digest, target: Path) -> None:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            await self._receive(url, digest, out, max_bytes=self._max_bytes)
+
+    async def _receive(self, url: URL, digest: Digest, out: BinaryIO, *, max_bytes: int) -> None:
         hasher, size = new_hasher(digest.algorithm), 0
         async with self._http.get(
             url, headers=_HEADERS, allow_redirects=False, timeout=_TIMEOUT
         ) as response:
             _check_status(response)
-            self._check_size(response.content_length or 0)
-            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as out:
-                async for block in response.content.iter_chunked(_BLOCK):
-                    size += len(block)
-                    self._check_size(size)
-                    hasher.update(block)
-                    out.write(block)
+            _check_size(response.content_length or 0, max_bytes)
+            async for block in response.content.iter_chunked(_BLOCK):
+                size += len(block)
+                _check_size(size, max_bytes)
+                hasher.update(block)
+                out.write(block)
         if hasher.hexdigest() != digest.hex:
             # Whoever names an address must not learn, by its digest, what is there.
             raise DigestMismatch(f"the content at the artifact's address is not {digest}")
-
-    def _check_size(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise ArtifactTooLarge(f"the artifact has more than {self._max_bytes} bytes")
 
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat an attempt while it may get better, with waits."""
@@ -275,6 +305,11 @@ class Fetcher:
             override = URL(f"http://{self._host}")
             url = url.with_scheme("http").with_host(override.host or "").with_port(override.port)
         return url
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise ArtifactTooLarge(f"the artifact has more than {max_bytes} bytes")
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -30,7 +30,15 @@ from fluvial.build.errors import YamlError
 from fluvial.build.helm.errors import ChartInvalid
 from fluvial.build.helm.schemas import localise
 
-__all__ = ["MAX_ARCHIVE", "MAX_FILE", "ChartFile", "prepare", "read_archive", "write_archive"]
+__all__ = [
+    "MAX_ARCHIVE",
+    "MAX_FILE",
+    "ChartFile",
+    "describe",
+    "prepare",
+    "read_archive",
+    "write_archive",
+]
 
 MAX_ARCHIVE: Final = 100 << 20
 """Bytes that an archive may hold, with all archives in it (Helm's limit for one)."""
@@ -109,6 +117,38 @@ def read_archive(data: bytes) -> list[ChartFile]:
 
     """
     return _read(data, _Budget())
+
+
+def describe(data: bytes) -> dict[str, Any]:
+    """What a chart says of itself, without loading it into the engine.
+
+    Args:
+        data: the archive.
+
+    Returns:
+        ``name``, ``version`` and ``app_version``, each ``""`` where it is not said; ``crds``,
+        whether it or a chart in it may bring definitions.
+
+    Raises:
+        ChartInvalid: no archive, or it has no readable Chart.yaml.
+
+    """
+    files = read_archive(data)
+    file = next((one for one in files if one.name == "Chart.yaml"), None)
+    if file is None:
+        raise ChartInvalid("the chart has no Chart.yaml")
+    try:
+        found = yaml.load_all(file.data, unique_keys=False)
+    except YamlError as error:
+        raise ChartInvalid(f"the chart's Chart.yaml cannot be read: {error}") from error
+    said = found[0] if found and isinstance(found[0], dict) else {}
+    return {
+        "name": str(said.get("name") or ""),
+        "version": str(said.get("version") or ""),
+        "app_version": str(said.get("appVersion") or ""),
+        # A packed subchart may have anything in it.
+        "crds": any("crds/" in one.name or one.name.startswith("charts/") for one in files),
+    }
 
 
 def prepare(

@@ -13,7 +13,7 @@ import os
 from typing import Any, Final
 
 from fluvial.build.errors import EngineFailed
-from fluvial.build.helm import documents
+from fluvial.build.helm import chart, documents
 from fluvial.build.helm.engine import MAX_OUTPUT, Engine
 from fluvial.build.helm.errors import RenderError, RenderTooLarge
 from fluvial.build.helm.facade import Facade
@@ -32,7 +32,7 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     """The worker's target.
 
     Args:
-        method: ``render``, ``finish`` or ``definitions``.
+        method: ``render``, ``finish``, ``definitions`` or ``describe``.
         payload: see ``fluvial.build.helm.renderer``, which makes it.
 
     Raises:
@@ -42,6 +42,8 @@ def run(method: str, payload: JsonObject) -> JsonObject:
     try:
         if method == "finish":
             return {"files": _finish(payload["documents"], payload)}
+        if method == "describe":
+            return chart.describe(base64.b64decode(payload["archive"]))
         if method == "definitions":
             return _engine.definitions(base64.b64decode(payload["archive"]), payload["values"])
         return _render(payload)

@@ -12,6 +12,7 @@ from fluvial.kube.capabilities import Capabilities
 from fluvial.objects import JsonObject, ObjectKey
 
 __all__ = [
+    "ChartDescription",
     "CustomResource",
     "LastValues",
     "PostRendering",
@@ -109,6 +110,24 @@ class RenderSpec:
     chart_version: str = ""
     last: LastValues | None = None
     post: PostRendering = field(default_factory=PostRendering)
+
+
+@dataclass(frozen=True, slots=True)
+class ChartDescription:
+    """What a chart says of itself.
+
+    Attributes:
+        name: of the chart.
+        version: of the chart.
+        app_version: of what is in it.
+        has_crds: whether it or a chart in it may bring definitions of kinds.
+
+    """
+
+    name: str
+    version: str
+    app_version: str = ""
+    has_crds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from fluvial.build.errors import BuildError, EngineFailed
 from fluvial.build.helm import errors
 from fluvial.build.helm.lookup import Lookup, answering
 from fluvial.build.helm.masking import masked
-from fluvial.build.helm.model import CustomResource, RenderedRelease, RenderSpec
+from fluvial.build.helm.model import ChartDescription, CustomResource, RenderedRelease, RenderSpec
 from fluvial.build.helm.postrender import PostRenderer
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
@@ -191,6 +191,19 @@ class HelmRenderer:
         except (errors.RenderError, EngineFailed) as error:
             raise type(error)(masked(str(error), secrets)) from None
         return _definitions(result)
+
+    async def describe(
+        self, chart: Path | bytes, *, timeout: float, trust_domain: str
+    ) -> ChartDescription:
+        """What a chart says of itself; it is not loaded into the engine.
+
+        Arguments and errors are those of ``render``.
+        """
+        payload: JsonObject = {"archive": await _archive(chart)}
+        found = await self._call("describe", payload, timeout, trust_domain, None)
+        return ChartDescription(
+            found["name"], found["version"], found["app_version"], has_crds=found["crds"]
+        )
 
     async def _post_render(
         self, documents: list[Any], spec: RenderSpec, timeout: float, trust_domain: str
