@@ -104,6 +104,10 @@ bench-push: $(VENV)/.run ## Measure: git push to cluster, woken by the webhook (
 bench-kustomizations: $(VENV)/.run ## Measure N Kustomizations at once (N=100 PLANE=devcluster)
 	$(BIN)/python -m bench load --n $(or $(N),100) --plane $(or $(PLANE),devcluster)
 
+.PHONY: bench-helmreleases
+bench-helmreleases: $(VENV)/.run $(VENV)/.helm ## Measure N HelmReleases at once (N=100 PLANE=real)
+	$(BIN)/python -m bench load --workload helmreleases --controllers fluvial-helm --n $(or $(N),100) --plane $(or $(PLANE),real)
+
 .PHONY: bench-report
 bench-report: $(VENV)/.run ## Measure 100 and 1,000 on both control planes into docs/performance.md
 	$(BIN)/python -m bench load --n 100,1000 --plane devcluster,real --report docs/performance.md --json bench-figures.json

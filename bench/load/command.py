@@ -65,6 +65,7 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
             phases=tuple(given.phases),
             parameters=dict(given.set or ()),
             floor=not given.no_floor,
+            definitions=given.definitions,
             scale=Scale(
                 count=count,
                 burst=given.burst,
@@ -72,6 +73,7 @@ def read_options(given: argparse.Namespace) -> list[RunOptions]:
                 drifted=min(given.drifted, given.timed, count),
                 interval=given.interval or (30 if count >= _LARGE else 20),
                 timeout=given.timeout or max(120.0, 0.6 * count),
+                upgrades=given.upgrades,
             ),
         )
         for count, plane, workload, controllers in product(
@@ -117,6 +119,8 @@ def parser() -> argparse.ArgumentParser:
     add("--drifted", type=int, default=10, help="those with an object changed by hand")
     add("--interval", type=int, help="seconds, in no-op and drift; default 20, from N=500 on 30")
     add("--timeout", type=float, help="seconds until a phase is given up")
+    add("--upgrades", type=int, default=0, help="rounds of upgrades, and the memory after each")
+    add("--definitions", type=int, default=0, help="large definitions that nobody uses")
     add("--no-floor", action="store_true", help="leave the floor out")
     add("--json", type=Path, metavar="FILE", help="write all figures")
     add("--report", type=Path, metavar="FILE", help="put the tables between the marks of a page")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from bench.load import floorbodies as bodies
-from bench.load.floorlist import FLOOR, SOURCE, Step
+from bench.load.floorlist import FLOOR, HELM_FLOOR, SOURCE, Step
 from bench.load.phases import Scale, nested
 from bench.load.plane import AGENT
 from bench.load.results import FloorResult
@@ -52,9 +52,17 @@ class _Part:
 
 @dataclass(slots=True)
 class _One:
-    """A source or Kustomization with what is applied for it."""
+    """A source, Kustomization or HelmRelease with what is applied for it.
+
+    Attributes:
+        records: of a HelmRelease, pending, the newest last.
+        stored: those of them that are there.
+
+    """
 
     obj: JsonObject
+    records: list[JsonObject] = field(default_factory=list)
+    stored: int = 0
     live: JsonObject = field(default_factory=dict)
     parts: list[_Part] = field(default_factory=list)
 
@@ -113,6 +121,11 @@ class Floor:
             "remove": self._remove,
             "prune": self._prune,
             "release": self._release,
+            "record": self._record,
+            "deployed": lambda one: self._mark(one, 1, "deployed"),
+            "superseded": lambda one: self._mark(one, 2, "superseded"),
+            "uninstalling": lambda one: self._mark(one, 1, "uninstalling"),
+            "purge": self._purge,
         }
 
     async def set_up(self) -> None:
@@ -129,7 +142,8 @@ class Floor:
         self._sent = 0
         own, plane = _cpu_of(os.getpid()), _cpu_of(self._plane_pid, children=True)
         started = time.perf_counter()
-        await self._run(FLOOR[phase], self._scale.drifted if phase == "drift" else None)
+        floor = HELM_FLOOR if "HelmRelease" in self._workload.measured else FLOOR
+        await self._run(floor[phase], self._scale.drifted if phase == "drift" else None)
         return FloorResult(
             phase=phase,
             seconds=time.perf_counter() - started,
@@ -142,13 +156,20 @@ class Floor:
         """Bring every object and its parts to the workload's present parameters."""
         for index in range(1, self._scale.count + 1):
             for obj in self._workload.objects(index):
-                ones = self._ones.setdefault(str(obj["kind"]), [])
-                if index > len(ones):
-                    ones.append(_One(obj))
-                one = ones[index - 1]
-                one.obj = obj
-                if obj["kind"] == "Kustomization":
+                one = self._one(index, obj)
+                if obj["kind"] in {"Kustomization", "HelmRelease"}:
                     await self._build_parts(one)
+                if obj["kind"] == "HelmRelease":
+                    self._one(index, bodies.helm_chart(obj))
+                    one.records.append(bodies.record(obj, _objects(one), len(one.records) + 1))
+
+    def _one(self, index: int, obj: JsonObject) -> _One:
+        ones = self._ones.setdefault(str(obj["kind"]), [])
+        if index > len(ones):
+            ones.append(_One(obj))
+        one = ones[index - 1]
+        one.obj = obj
+        return one
 
     async def _build_parts(self, one: _One) -> None:
         before = {part.key: part for part in one.parts}
@@ -278,6 +299,30 @@ class Floor:
         self._sent += 1
         body = stamp(part.obj, uid=uid_of(part.live)) if part.live else part.body
         part.live = await self._tenant.apply(part.resource, part.key, body, field_manager=_MANAGER)
+
+    async def _record(self, one: _One) -> None:
+        self._sent += 1
+        await self._tenant.create(kinds.SECRET, one.records[one.stored], field_manager=_MANAGER)
+        one.stored += 1
+
+    async def _mark(self, one: _One, back: int, status: str) -> None:
+        """Write a record again with another status, as many back from the newest."""
+        secret = one.records[one.stored - back]
+        metadata = secret["metadata"]
+        labels = {**metadata["labels"], "status": status}
+        self._sent += 1
+        await self._tenant.patch(
+            kinds.SECRET,
+            key_of(secret),
+            {"metadata": {"labels": labels}, "data": secret["data"]},
+            patch_type="merge",
+            field_manager=_MANAGER,
+        )
+
+    async def _purge(self, one: _One) -> None:
+        for secret in one.records[: one.stored]:
+            self._sent += 1
+            await self._tenant.delete(kinds.SECRET, key_of(secret))
 
     async def _prune(self, one: _One) -> None:
         async def delete(part: _Part) -> None:

@@ -11,6 +11,10 @@ Ingress) of which a change of parameters touches one:
 - everything done to applied objects is done as the tenant, by impersonation;
 - an outcome makes one event.
 
+A HelmRelease is what Helm makes of it: a record of each revision, made as pending and marked as
+deployed (and the one before as superseded), and every object of a revision applied. It has no
+inventory to be written ahead, since the record is that. The HelmChart is the controller's to make.
+
 Not in it, though controllers may have to: reads (what is live, health, the owner check before a
 deletion), watches, discovery, further progress reports and events. So the floor is below what can
 be reached, on purpose: it does not move when controllers get better at something.
@@ -26,12 +30,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["FLOOR", "SOURCE", "Step", "Who", "per_object", "table"]
+__all__ = ["FLOOR", "HELM_FLOOR", "SOURCE", "List", "Step", "Who", "per_object", "table"]
 
 SOURCE = "source"
 """Stands for the kind of source that a workload has."""
 
 Who = str
+List = Mapping[str, Mapping[str, tuple["Step", ...]]]
 _USER, _CONTROLLER, _TENANT = "user", "controller", "tenant"
 
 
@@ -44,7 +49,7 @@ class Step:
         who: under whose identity.
         verb: as the audit counts it.
         resource: plural with subresource; ``sources`` for the source's kind, ``objects`` for the
-            applied ones.
+            applied ones, ``records`` for Helm's Secrets.
         requests: how many the step sends.
 
     """
@@ -71,7 +76,7 @@ def _status(name: str, resource: str) -> Step:
     return Step(name, _CONTROLLER, "patch", f"{resource}/status")
 
 
-FLOOR: Mapping[str, Mapping[str, tuple[Step, ...]]] = {
+FLOOR: List = {
     "install": {
         SOURCE: (
             _SEND_SOURCE,
@@ -125,16 +130,77 @@ FLOOR: Mapping[str, Mapping[str, tuple[Step, ...]]] = {
 }
 """Steps of each phase by kind, in order; the first is always the user's own."""
 
+_RELEASE = "helmreleases"
+_RECORDED = (
+    Step("record", _TENANT, "create", "records"),
+    Step("apply", _TENANT, "apply", "objects", 4),
+    Step("deployed", _TENANT, "patch", "records"),
+)
+HELM_FLOOR: List = {
+    "install": {
+        SOURCE: (
+            Step("send", _CONTROLLER, "apply", _SOURCE),
+            _finalizer(_SOURCE),
+            _status("progress", _SOURCE),
+            _status("outcome", _SOURCE),
+            _EVENT,
+        ),
+        "HelmRelease": (
+            Step("send", _USER, "apply", _RELEASE),
+            _finalizer(_RELEASE),
+            _status("progress", _RELEASE),
+            *_RECORDED,
+            _status("outcome", _RELEASE),
+            _EVENT,
+        ),
+    },
+    "upgrade": {
+        "HelmRelease": (
+            Step("send", _USER, "apply", _RELEASE),
+            _status("progress", _RELEASE),
+            *_RECORDED,
+            Step("superseded", _TENANT, "patch", "records"),
+            _status("outcome", _RELEASE),
+            _EVENT,
+        ),
+    },
+    "no-op": {},
+    "drift": {
+        "HelmRelease": (
+            Step("by-hand", _USER, "patch", "objects"),
+            Step("apply-changed", _TENANT, "apply", "objects"),
+            _status("outcome", _RELEASE),
+            _EVENT,
+        ),
+    },
+    "uninstall": {
+        SOURCE: (
+            Step("remove", _CONTROLLER, "delete", _SOURCE),
+            _EVENT,
+            Step("release", _CONTROLLER, "patch", _SOURCE),
+        ),
+        "HelmRelease": (
+            Step("remove", _USER, "delete", _RELEASE),
+            Step("uninstalling", _TENANT, "patch", "records"),
+            Step("prune", _TENANT, "delete", "objects", 4),
+            Step("purge", _TENANT, "delete", "records", 2),
+            _EVENT,
+            Step("release", _CONTROLLER, "patch", _RELEASE),
+        ),
+    },
+}
+"""The same for releases; a HelmChart is made by the controller."""
 
-def per_object(phase: str) -> int:
-    """Requests for one index of a phase: one source and one Kustomization, the user's included."""
-    return sum(step.requests for steps in FLOOR[phase].values() for step in steps)
+
+def per_object(phase: str, floor: List = FLOOR) -> int:
+    """Requests for one index of a phase: one source and one owner, the user's included."""
+    return sum(step.requests for steps in floor[phase].values() for step in steps)
 
 
-def table() -> str:
+def table(floor: List = FLOOR) -> str:
     """The list as a Markdown table."""
     lines = ["| phase | for each | requests, in order | sum |", "|---|---|---|--:|"]
-    for phase, by_kind in FLOOR.items():
+    for phase, by_kind in floor.items():
         if not by_kind:
             lines.append(f"| {phase} | | none | 0 |")
         for kind, steps in by_kind.items():

@@ -2,6 +2,7 @@
 
     install    N objects of each kind in one burst by server-side apply; until all are Ready
     upgrade    the parameters of ``upgrade`` change in one burst; until all are Ready again
+    upgrades   the same again and again, if that is asked for, and the memory after each
     no-op      the timers of some Kustomizations run once, and nothing is new
     drift      one applied object of some Kustomizations is changed by hand; until it is put right
     uninstall  all is deleted in one burst; until everything is gone
@@ -27,7 +28,7 @@ from fluvial.objects import JsonObject, ObjectKey, key_of
 
 __all__ = ["PHASES", "Phases", "Scale", "Work", "nested"]
 
-PHASES = ("install", "upgrade", "no-op", "drift", "uninstall")
+PHASES = ("install", "upgrade", "upgrades", "no-op", "drift", "uninstall")
 _HAND = "kubectl-edit"
 
 
@@ -42,6 +43,7 @@ class Scale:
         drifted: those of them of which an object is changed by hand.
         interval: that interval in seconds.
         timeout: seconds until a phase is given up.
+        upgrades: rounds of the phase of that name.
 
     """
 
@@ -51,6 +53,7 @@ class Scale:
     drifted: int = 10
     interval: int = 30
     timeout: float = 600.0
+    upgrades: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +82,31 @@ class Phases:
         observer: sees objects in the workload's namespace.
         workload: with its parameters.
         scale: how large.
+        memory: tells the memory of the controllers now, for a note.
 
     """
 
     def __init__(
-        self, client: KubeClient, observer: Observer, workload: Workload, scale: Scale
+        self,
+        client: KubeClient,
+        observer: Observer,
+        workload: Workload,
+        scale: Scale,
+        *,
+        memory: Callable[[], str] = str,
     ) -> None:
         self._client = client
         self._observer = observer
         self._scale = scale
         self._workload = workload
+        self._memory = memory
         self._indexes = range(1, scale.count + 1)
         # Spread over all, so that they are none that any order favours.
         self._timed = tuple(self._indexes[:: max(1, scale.count // scale.timed)][: scale.timed])
         self.work: dict[str, Callable[[], Awaitable[Work]]] = {
             "install": self._install,
             "upgrade": self._upgrade,
+            "upgrades": self._upgrades,
             "no-op": self._idle,
             "drift": self._drift,
             "uninstall": self._uninstall,
@@ -124,6 +136,22 @@ class Phases:
         before = self._workload
         self._workload = before.upgraded()
         return await self._bring_about(before)
+
+    async def _upgrades(self) -> Work:
+        """Between the values before and after the upgrade, and to the latter in the end."""
+        after, notes, seconds = self._workload, [f"before: {self._memory()}"], 0.0
+        for number in range(1, self._scale.upgrades + 1):
+            before = self._workload
+            last = number == self._scale.upgrades
+            changed = dict.fromkeys(before.upgrade, f"{number + 2}m")
+            self._workload = after if last else after.with_parameters(**changed)
+            work = await self._bring_about(before)
+            seconds += work.seconds
+            notes.append(f"{number}: {work.seconds:.1f} s, {self._memory()}")
+            if work.failures:
+                return replace(work, notes=tuple(notes))
+        count = self._scale.count * self._scale.upgrades
+        return Work(seconds, count, notes=tuple(notes))
 
     async def _bring_about(self, before: Workload) -> Work:
         objects = [obj for index in self._indexes for obj in self._workload.changed(before, index)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load.audit import AuditLog
+from bench.load.podinfo import chart_files
 from bench.load.workload import Workload
 from fluvial.errors import FluvialError
 from fluvial.kube.config import load_client
@@ -110,10 +111,14 @@ async def _source_server(folder: Path, workload: Workload) -> tuple[str, list[st
     """Name and command of what serves the content."""
     content = folder / "content"
     content.mkdir(parents=True)
-    for name, text in workload.content.items():
+    files = chart_files() if workload.serve == "chart" else workload.content
+    for name, text in files.items():
+        (content / name).parent.mkdir(parents=True, exist_ok=True)
         (content / name).write_text(text, encoding="utf-8")
-    if workload.serve == "oci":
-        return "registry", ["bench.load.registry", str(content), str(folder / "registry")]
+    if workload.serve in {"oci", "chart"}:
+        what = "chart" if workload.serve == "chart" else "artifact"
+        argv = ["bench.load.registry", what, str(content), str(folder / "registry")]
+        return "registry", argv
     served = folder / "git"
     await DemoRepository.create(content, served)
     return "git server", ["bench.load.gitserver", str(served)]

@@ -17,7 +17,7 @@ __all__ = ["BEGIN", "END", "markdown", "put_into", "text"]
 BEGIN = "<!-- figures: written by `python -m bench load --report` -->"
 END = "<!-- end of figures -->"
 
-_OWNERS = frozenset({"Kustomization", "Deployment"})
+_OWNERS = ("Kustomization", "HelmRelease", "Deployment")
 _RUN = ("workload", "controllers", "control plane", "N", "phase")
 
 
@@ -106,7 +106,7 @@ def _times(runs: Iterable[RunResult]) -> list[str]:
     for run in runs:
         for phase in run.phases:
             floor = run.floor_of(phase.phase)
-            owner = phase.latency.get("Kustomization") or phase.latency.get("Deployment")
+            owner = next((phase.latency[kind] for kind in _OWNERS if kind in phase.latency), None)
             sources = [one for kind, one in phase.latency.items() if kind not in _OWNERS]
             source = sources[0] if sources else None
             cells = [

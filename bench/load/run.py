@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from bench.load.controllers import ControllerSet, load_set, start
+from bench.load.definitions import install_unused
 from bench.load.floor import Floor
 from bench.load.measure import Meter
 from bench.load.observe import Observer
@@ -22,6 +23,7 @@ from bench.load.phases import PHASES, Phases, Scale
 from bench.load.placeholders import BadData
 from bench.load.plane import AGENT, Plane, open_plane, version_of
 from bench.load.results import FloorResult, Machine, PhaseResult, RunResult
+from bench.load.sampling import group_of, memory_mib
 from bench.load.workload import Workload, load_workload
 from fluvial.api import crd
 from fluvial.clock import RealClock, format_time
@@ -55,6 +57,7 @@ class RunOptions:
         phases: out of ``PHASES``.
         parameters: of the workload, instead of its own.
         floor: replay the floor first.
+        definitions: of kinds that nobody uses, each as large as that of a HelmRelease.
 
     """
 
@@ -65,6 +68,7 @@ class RunOptions:
     phases: tuple[str, ...] = PHASES
     parameters: Mapping[str, Any] = field(default_factory=dict)
     floor: bool = True
+    definitions: int = 0
 
 
 async def run(options: RunOptions, *, say: Say = lambda _: None) -> RunResult:
@@ -117,6 +121,7 @@ async def _on_plane(
     options: RunOptions, plane: Plane, workload: Workload, wanted: ControllerSet, say: Say
 ) -> RunResult:
     await _install(plane.client, wanted)
+    await install_unused(plane.client, options.definitions)
     concurrency = {kind: wanted.concurrency(kind) for kind in workload.measured}
     floor = await _floor(options, plane, workload, concurrency, say) if options.floor else ()
     controllers = await start(
@@ -133,7 +138,15 @@ async def _on_plane(
     log = get_logger("bench")
     async with InformerFactory(plane.client, RealClock(), log) as informers:
         observer = Observer(informers, workload.namespace)
-        phases = Phases(plane.client, observer, workload, options.scale)
+        phases = Phases(
+            plane.client,
+            observer,
+            workload,
+            options.scale,
+            memory=lambda: ", ".join(
+                f"{one.name} {memory_mib(group_of(one.pid))[0]:.0f} MiB" for one in controllers
+            ),
+        )
         measured = await _phases(options, phases, meter, plane, say)
     return RunResult(
         workload=workload.name,
@@ -158,7 +171,7 @@ async def _phases(
     failed = asyncio.create_task(plane.processes.failed(), name="children")
     try:
         for name in PHASES:
-            if name not in options.phases:
+            if name not in options.phases or (name == "upgrades" and not options.scale.upgrades):
                 continue
             say(f"{name} ...")
             work = asyncio.create_task(_measured(name, phases, meter), name=name)

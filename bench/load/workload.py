@@ -73,7 +73,8 @@ class Workload:
 
     Attributes:
         name: as on the command line.
-        serve: how the sources get the content: ``git`` or ``oci``.
+        serve: how the sources get the content: ``git``, ``oci``, or ``chart`` for that of
+            ``bench.load.podinfo`` from a registry.
         notes: what a reader of the figures has to know.
         parameters: values of the placeholders, without ``index``.
         measured: kinds whose readiness is measured.

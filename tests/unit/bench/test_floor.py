@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 from bench.load import floorbodies
-from bench.load.floorlist import FLOOR, per_object, table
+from bench.load.floorlist import FLOOR, HELM_FLOOR, per_object, table
 from bench.load.phases import PHASES
-from bench.load.workload import load_workload
+from bench.load.workload import load_workload, value_at
 
 from fluvial.api.codec import decode
+from fluvial.api.helm import HelmRelease
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.source import GitRepository
+from fluvial.helm.record import decode_release
 from fluvial.objects import JsonObject
 
 WORKLOAD = load_workload("kustomizations-git")
@@ -27,7 +30,7 @@ def live(index: int) -> dict[str, JsonObject]:
 
 
 def test_every_phase_has_a_list() -> None:
-    assert tuple(FLOOR) == PHASES
+    assert [*FLOOR] == [*HELM_FLOOR] == [one for one in PHASES if one != "upgrades"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,14 @@ def test_every_phase_has_a_list() -> None:
 )
 def test_the_requests_of_one_index(phase: str, requests: int) -> None:
     assert per_object(phase) == requests
+
+
+@pytest.mark.parametrize(
+    ("phase", "requests"),
+    [("install", 16), ("upgrade", 11), ("no-op", 0), ("drift", 4), ("uninstall", 13)],
+)
+def test_the_requests_of_one_release(phase: str, requests: int) -> None:
+    assert per_object(phase, HELM_FLOOR) == requests
 
 
 def test_what_touches_applied_objects_is_the_tenants_or_a_hand() -> None:
@@ -52,7 +63,10 @@ def test_each_list_begins_with_the_user() -> None:
 
 
 def test_the_page_shows_the_list() -> None:
-    assert table() in PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert table() in page
+    assert table(HELM_FLOOR) in page
 
 
 def test_applied_objects_are_built_as_the_controller_builds_them() -> None:
@@ -90,6 +104,24 @@ def test_history_grows_as_it_does_in_earnest() -> None:
     owner["status"] = floorbodies.outcome(owner)
 
     assert len(floorbodies.outcome(owner)["history"]) == 2
+
+
+def test_a_release_s_bodies_are_such_as_they_are_in_earnest() -> None:
+    workload = load_workload("helmreleases")
+    (release,) = workload.upgraded().objects(7)
+    release["metadata"] |= {"uid": "u", "resourceVersion": "5", "generation": 2}
+    objects = floorbodies.applied_objects(workload.upgraded(), release)
+    deployment = next(obj for obj in objects if obj["kind"] == "Deployment")
+    secret = floorbodies.record(release, objects, 2)
+    stored = decode_release(base64.b64decode(secret["data"]["release"]))
+    status = floorbodies.outcome(release)
+
+    assert value_at(deployment, workload.applied.field) == "2m"
+    assert value_at(deployment, workload.applied.drift_field) == workload.applied.drift_value
+    assert (stored.name, stored.version) == ("podinfo-hr-7", 2)
+    assert 10_000 < len(secret["data"]["release"]) < 60_000
+    assert decode({**release, "status": status}, HelmRelease).status.history[0].version == 1
+    assert floorbodies.helm_chart(release)["spec"]["chart"] == "podinfo"
 
 
 def test_events_have_names_of_their_own() -> None:

@@ -192,7 +192,13 @@ def test_what_cannot_be_run_is_refused(
 
 
 def test_a_workload_without_controller_is_refused_on_the_command_line(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert command.main(["--workload", "helmreleases", "--n", "1"]) == 1
+    sources = Path(__file__).parents[3] / "charts/fluvial/crds"
+    file = tmp_path / "peers.yaml"
+    file.write_text(
+        f"{{name: peers, crds: {sources}/buckets.source.toolkit.fluxcd.io.yaml, controllers: []}}"
+    )
+    arguments = ["--workload", "helmreleases", "--n", "1", "--controllers", str(file)]
+    assert command.main(arguments) == 1
     assert "has no controller yet" in capsys.readouterr().err

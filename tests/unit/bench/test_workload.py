@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,12 +90,13 @@ def test_a_workload_without_a_part_is_refused(tmp_path: Path) -> None:
         load_workload("half", tmp_path)
 
 
-def test_the_helm_releases_are_refused_while_they_have_no_controller() -> None:
+def test_kinds_that_nobody_reconciles_are_refused() -> None:
     workload = load_workload("helmreleases")
+    crds = Path(__file__).parents[3] / "charts/fluvial/crds/buckets.source.toolkit.fluxcd.io.yaml"
 
     assert "HelmRelease" in workload.missing({"GitRepository", "Kustomization"})
     with pytest.raises(BadData, match=r"HelmRelease.* has no controller yet"):
-        refuse(workload, load_set("fluvial"))
+        refuse(workload, replace(load_set("fluvial"), crds=crds))
 
 
 def test_the_helm_releases_need_nothing_but_their_controller() -> None:
