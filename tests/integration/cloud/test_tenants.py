@@ -19,6 +19,7 @@ from fluvial.cloud.errors import (
 )
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import CONTROLLER, DIRECT, ServiceAccount, Way
+from fluvial.cloud.tokens import TokenCache
 from fluvial.net.proxy import ProxyServer
 from gitservers.certs import TestCA
 from registries.proxies import ConnectProxy
@@ -278,3 +279,15 @@ async def test_another_certificate_is_not_trusted(
         await logins.azure(A, scope="s")
 
     assert numbered.asked == []
+
+
+async def test_the_cache_is_the_one_that_is_given(
+    numbered: FakeCloud, make: Make, clock: TwoClocks
+) -> None:
+    """An empty one counts, too: its size, its times and who watches it are the operator's."""
+    cache = TokenCache(clock, size=0)
+    logins = make(cache=cache)
+    tokens = [(await logins.azure(A, scope="s")).token for _ in range(2)]
+
+    assert logins.cache is cache
+    assert tokens == ["token-1", "token-2"]

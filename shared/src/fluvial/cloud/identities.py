@@ -72,7 +72,7 @@ class CloudIdentities:
         metadata = metadata or Metadata()
         self.http = http
         self.clock = clock
-        self.cache = cache or TokenCache(clock)
+        self.cache = TokenCache(clock) if cache is None else cache  # an empty one is false
         self._object_level = object_level
         self._default_account = default_account
         self._accounts = Accounts(client)
