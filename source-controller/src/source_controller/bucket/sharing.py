@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from source_controller.bucket.stores.model import Item
 from source_controller.source import reasons
 from source_controller.source.once import Once
 from source_controller.source.run import StepFailed
+from source_controller.source.shared import SharedFile
 
 __all__ = ["Archive", "Fetches", "Wanted", "trust_domain"]
 
@@ -58,32 +58,18 @@ class Wanted:
     rules: str
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Archive:
-    """A finished archive; its file is there as long as this value is.
+@dataclass(frozen=True, slots=True)
+class Archive(SharedFile):
+    """A finished archive.
 
     Attributes:
-        file: not to be written to.
-        packed: its size and digest.
         revision: digest of the index of what came.
         number: of objects.
-        written: when the file was written, in nanoseconds.
 
     """
 
-    file: Path
-    packed: tar.PackResult
     revision: Digest
     number: int
-    written: int
-
-    def is_whole(self) -> bool:
-        """Whether nobody touched the file, which has names where others might."""
-        try:
-            found = self.file.stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (self.packed.size, self.written)
 
 
 class Fetches:
@@ -106,6 +92,7 @@ class Fetches:
             clock,
             keep=_KEEP_SECONDS,
             size=_MAX_KEPT,
+            valid=Archive.is_whole,
             weigh=lambda archive: archive.packed.size,
             max_weight=_MAX_KEPT_BYTES,
         )
@@ -123,10 +110,6 @@ class Fetches:
             ArtifactTooLarge, OSError: it cannot be written.
 
         """
-        archive = await self._once.get(wanted, lambda: self._make(fill))
-        if archive.is_whole():
-            return archive
-        self._once.forget(wanted)
         return await self._once.get(wanted, lambda: self._make(fill))
 
     async def _make(self, fill: Fill) -> Archive:
@@ -155,9 +138,7 @@ class Fetches:
             file.unlink(missing_ok=True)
             raise
         revision = await in_thread(lambda _: digest_of(index, self._algorithm))
-        archive = Archive(file, packed, revision, len(index), file.stat().st_mtime_ns)
-        weakref.finalize(archive, file.unlink, missing_ok=True)
-        return archive
+        return Archive(file, packed, revision, len(index))
 
     def _writer(self, tree: Path) -> publishing.Write:
         def write(out: BinaryIO, stop: StopFlag) -> tar.PackResult:

@@ -100,6 +100,7 @@ class Checkouts:
             clock,
             keep=_WINDOW_SECONDS,
             size=_MAX_KEPT,
+            valid=lambda found: found.archive is None or found.archive.is_whole(),
             weigh=lambda found: found.archive.packed.size if found.archive else 0,
             max_weight=_MAX_KEPT_BYTES,
         )
@@ -127,10 +128,6 @@ class Checkouts:
 
         """
         key = wish.key()
-        found = await self._once.get(key, lambda: self._fetch(wish), max_age=max_age)
-        if found.archive is None or found.archive.is_whole():
-            return found
-        self._once.forget(key)
         return await self._once.get(key, lambda: self._fetch(wish), max_age=max_age)
 
     async def _checkout(self, wish: Wish) -> Checkout:
@@ -156,7 +153,7 @@ class Checkouts:
         except BaseException:  # it may have been finished nevertheless
             target.unlink(missing_ok=True)
             raise
-        return Fetched(checkout, SharedFile.of(target, packed))
+        return Fetched(checkout, SharedFile(target, packed))
 
     def _write(self, tree: Path, ignore: str | None) -> publishing.Write:
         return lambda out, stop: tar.pack(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from source_controller.helm.building import Wish
 from source_controller.helm.client import HelmJobs
 from source_controller.helmchart.handing import handed
 from source_controller.source.once import Once
+from source_controller.source.shared import SharedFile
 
 __all__ = ["ChartFile", "Download", "Downloads", "Room"]
 
@@ -64,32 +64,18 @@ class Download:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class ChartFile:
-    """A package; its file is there as long as this value is.
+@dataclass(frozen=True, slots=True)
+class ChartFile(SharedFile):
+    """A package.
 
     Attributes:
-        file: not to be written to.
-        packed: its size and digest.
         name: of the chart in it.
         version: of the chart in it.
-        written: when the file was written, in nanoseconds.
 
     """
 
-    file: Path
-    packed: tar.PackResult
     name: str
     version: str
-    written: int
-
-    def is_whole(self) -> bool:
-        """Whether nobody touched the file, which has names where others might."""
-        try:
-            found = self.file.stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (self.packed.size, self.written)
 
     async def copy_to(self, target: Path) -> None:
         """Write it again, for a worker, which may change what it gets.
@@ -121,7 +107,9 @@ class Downloads:
         self._algorithm = algorithm
         self._max_file = max_file
         self._numbers = itertools.count()
-        self._once: Once[Download, ChartFile] = Once(clock, keep=_KEEP_SECONDS, size=_MAX_KEPT)
+        self._once: Once[Download, ChartFile] = Once(
+            clock, keep=_KEEP_SECONDS, size=_MAX_KEPT, valid=ChartFile.is_whole
+        )
         self.count = 0
 
     async def get(
@@ -140,10 +128,6 @@ class Downloads:
             FluvialError: as ``fetch``.
 
         """
-        chart = await self._once.get(what, lambda: self._make(room, fetch))
-        if chart.is_whole():
-            return chart
-        self._once.forget(what)
         return await self._once.get(what, lambda: self._make(room, fetch))
 
     async def _make(self, room: Room, fetch: Callable[[Path], Awaitable[Digest]]) -> ChartFile:
@@ -169,7 +153,4 @@ class Downloads:
             target.unlink(missing_ok=True)
             raise
         source.unlink()
-        written = target.stat().st_mtime_ns
-        chart = ChartFile(target, packed, found.name, found.version, written)
-        weakref.finalize(chart, target.unlink, missing_ok=True)
-        return chart
+        return ChartFile(target, packed, found.name, found.version)

@@ -54,7 +54,9 @@ class Indexes:
     def __init__(self, jobs: HelmJobs, clock: Clock) -> None:
         self._jobs = jobs
         self._numbers = itertools.count()
-        self._copies: Once[IndexFile, IndexFile] = Once(clock, keep=_KEEP_SECONDS, size=_MAX_COPIES)
+        self._copies: Once[IndexFile, IndexFile] = Once(
+            clock, keep=_KEEP_SECONDS, size=_MAX_COPIES, valid=lambda copy: copy.path.is_file()
+        )
         self._once: Once[tuple[str, ...], Chosen] = Once(clock, keep=_KEEP_SECONDS, size=_MAX_KEPT)
 
     async def look_up(self, index: IndexFile, name: str, version: str, room: Room) -> Chosen:
@@ -76,9 +78,6 @@ class Indexes:
 
     async def _ask(self, index: IndexFile, name: str, version: str, room: Room) -> Chosen:
         copy = await self._copies.get(index, lambda: self._copy(index, room))
-        if not copy.path.is_file():
-            self._copies.forget(index)
-            copy = await self._copies.get(index, lambda: self._copy(index, room))
         return await self._jobs.look_up(
             room.folder,
             index=copy.path.name,

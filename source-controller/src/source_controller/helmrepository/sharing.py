@@ -14,7 +14,6 @@ import itertools
 import os
 import shutil
 import weakref
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,6 +110,7 @@ class Indexes:
             clock,
             keep=_WINDOW_SECONDS,
             size=_MAX_KEPT,
+            valid=SharedFile.is_whole,
             weigh=_weight,
             max_weight=_MAX_KEPT_BYTES,
         )
@@ -118,6 +118,7 @@ class Indexes:
             clock,
             keep=_KEEP_SECONDS,
             size=_MAX_KEPT,
+            valid=SharedFile.is_whole,
             weigh=_weight,
             max_weight=_MAX_KEPT_BYTES,
         )
@@ -135,7 +136,7 @@ class Indexes:
 
         """
         key = (request.domain, request.url, request.timeout)
-        return await _whole(self._downloads, key, lambda: self._download(request), max_age=max_age)
+        return await self._downloads.get(key, lambda: self._download(request), max_age=max_age)
 
     async def read(self, request: IndexRequest, served: SharedFile, folder: Path) -> SharedFile:
         """The index as it is stored.
@@ -151,7 +152,7 @@ class Indexes:
 
         """
         key = (request.namespace, request.domain, served.packed.digest)
-        return await _whole(self._read, key, lambda: self._rewrite(served, folder, request))
+        return await self._read.get(key, lambda: self._rewrite(served, folder, request))
 
     async def _download(self, request: IndexRequest) -> SharedFile:
         target = await self._new_file()
@@ -167,7 +168,7 @@ class Indexes:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-        return SharedFile.of(target, tar.PackResult(found.size, found.digest, ()))
+        return SharedFile(target, tar.PackResult(found.size, found.digest, ()))
 
     async def _rewrite(self, served: SharedFile, folder: Path, request: IndexRequest) -> SharedFile:
         await in_thread(lambda _: shutil.copyfile(served.file, folder / _DOWNLOADED))
@@ -198,26 +199,12 @@ class Indexes:
         if same is not None and same.is_whole():
             target.unlink(missing_ok=True)
             return same
-        made = self._files[key] = SharedFile.of(target, packed)
+        made = self._files[key] = SharedFile(target, packed)
         return made
 
     async def _new_file(self) -> Path:
         await in_thread(lambda _: self._folder.mkdir(mode=0o700, parents=True, exist_ok=True))
         return self._folder / str(next(self._numbers))
-
-
-async def _whole(
-    once: Once[tuple[object, ...], SharedFile],
-    key: tuple[object, ...],
-    make: Callable[[], Awaitable[SharedFile]],
-    *,
-    max_age: float | None = None,
-) -> SharedFile:
-    found = await once.get(key, make, max_age=max_age)
-    if found.is_whole():
-        return found
-    once.forget(key)
-    return await once.get(key, make, max_age=max_age)
 
 
 def _weight(index: SharedFile) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from source_controller.oci.layers import extract, select_layer
 from source_controller.oci.manifests import Manifest
 from source_controller.oci.registry import RepositoryClient
 from source_controller.source.once import Once
+from source_controller.source.shared import SharedFile
 
 __all__ = ["Content", "ContentRequest", "LayerFailed", "Pulls"]
 
@@ -39,30 +39,16 @@ class LayerFailed(OciError):
     """The artifact was found, but not the layer, or it is not what can be extracted."""
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
-class Content:
-    """A finished archive; its file is there as long as this value is.
+@dataclass(frozen=True, slots=True)
+class Content(SharedFile):
+    """A finished archive.
 
     Attributes:
-        file: not to be written to.
-        packed: its size and digest.
         metadata: annotations of the manifest.
-        written: when the file was written, in nanoseconds.
 
     """
 
-    file: Path
-    packed: tar.PackResult
     metadata: Mapping[str, str]
-    written: int
-
-    def is_whole(self) -> bool:
-        """Whether nobody touched the file, which has names where others might."""
-        try:
-            found = self.file.stat()
-        except OSError:
-            return False
-        return (found.st_size, found.st_mtime_ns) == (self.packed.size, self.written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +102,7 @@ class Pulls:
             clock,
             keep=_KEEP_SECONDS,
             size=_MAX_KEPT,
+            valid=Content.is_whole,
             weigh=lambda content: content.packed.size,
             max_weight=max_kept_bytes,
         )
@@ -130,10 +117,6 @@ class Pulls:
             OSError: the disk is full.
 
         """
-        content = await self._once.get(request, lambda: self._pull(client, request))
-        if content.is_whole():
-            return content
-        self._once.forget(request)
         return await self._once.get(request, lambda: self._pull(client, request))
 
     async def _pull(self, client: RepositoryClient, request: ContentRequest) -> Content:
@@ -172,10 +155,7 @@ class Pulls:
         except asyncio.CancelledError:  # it may have been finished nevertheless
             archive.unlink(missing_ok=True)
             raise
-        written = archive.stat().st_mtime_ns
-        content = Content(archive, packed, manifest.annotations, written)
-        weakref.finalize(content, archive.unlink, missing_ok=True)
-        return content
+        return Content(archive, packed, manifest.annotations)
 
     def _packer(self, tree: Path, ignore: str | None) -> publishing.Write:
         return lambda out, stop: tar.pack(

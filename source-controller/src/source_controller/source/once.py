@@ -38,6 +38,7 @@ class Once(Generic[K, V]):
         clock: ages answers.
         keep: seconds that an answer is kept at most.
         size: number of answers that are kept at most.
+        valid: whether a kept answer can still be given; quick.
         weigh: the weight of an answer, such as its bytes on disk.
         max_weight: of all kept answers together; the newest stays whatever it weighs.
 
@@ -49,12 +50,14 @@ class Once(Generic[K, V]):
         *,
         keep: float,
         size: int,
+        valid: Callable[[V], bool] = lambda _: True,
         weigh: Callable[[V], int] = lambda _: 0,
         max_weight: int = 0,
     ) -> None:
         self._clock = clock
         self._keep = keep
         self._size = size
+        self._valid = valid
         self._weigh = weigh
         self._max_weight = max_weight
         self._kept: OrderedDict[K, _Kept[V]] = OrderedDict()
@@ -91,10 +94,6 @@ class Once(Generic[K, V]):
                 continue
         return await self._lead(key, make)
 
-    def forget(self, key: K) -> None:
-        """Drop an answer."""
-        self._kept.pop(key, None)
-
     async def _lead(self, key: K, make: Callable[[], Awaitable[V]]) -> V:
         flight: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._flights[key] = flight
@@ -123,6 +122,9 @@ class Once(Generic[K, V]):
         self._tidy()
         kept = self._kept.get(key)
         if kept is None or self._clock.monotonic() - kept.made > age:
+            return None
+        if not self._valid(kept.value):
+            del self._kept[key]
             return None
         return kept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluvial.artifact import tar
@@ -13,7 +13,9 @@ __all__ = ["SharedFile"]
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class SharedFile:
-    """A finished file; it is there as long as this value is. Made by ``of``.
+    """A file that was just finished; it is there as long as this value is.
+
+    What kinds know of their files beside this are fields of subclasses.
 
     Attributes:
         file: not to be written to.
@@ -24,14 +26,11 @@ class SharedFile:
 
     file: Path
     packed: tar.PackResult
-    written: int
+    written: int = field(init=False)
 
-    @classmethod
-    def of(cls, file: Path, packed: tar.PackResult) -> SharedFile:
-        """A file that was just finished."""
-        made = cls(file, packed, file.stat().st_mtime_ns)
-        weakref.finalize(made, file.unlink, missing_ok=True)
-        return made
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "written", self.file.stat().st_mtime_ns)
+        weakref.finalize(self, self.file.unlink, missing_ok=True)
 
     def is_whole(self) -> bool:
         """Whether nobody touched the file, which has names where others might."""
