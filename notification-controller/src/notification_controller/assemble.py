@@ -135,7 +135,10 @@ class NotificationController:
         )
         backlog = Backlog(telling, log=parts.log, metrics=parts.metrics)
         self._event_server = EventServer(
-            EventLimiter(parts.clock, settings.event_interval), backlog.put, parts.log
+            EventLimiter(parts.clock, settings.event_interval),
+            backlog.put,
+            parts.log,
+            is_open=backlog.is_open,
         )
         self._followed = (alert_informer, provider_informer)
         self.leading = (receivers, alerts, providers)

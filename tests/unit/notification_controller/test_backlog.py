@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any, cast
 
 from fluvial.log import get_logger
@@ -18,13 +17,12 @@ class Told:
 
     def __init__(self) -> None:
         self.told = 0
-        self.lanes = SimpleNamespace(flush=self._flush)
 
     async def tell(self, _: Event) -> int:
         self.told += 1
         return 0
 
-    async def _flush(self, _: float) -> None:
+    async def flush(self, _: float) -> None:
         return None
 
 

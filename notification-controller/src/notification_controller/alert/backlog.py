@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 from fluvial.log import Logger
 from fluvial.runtime.metrics import Metrics
@@ -14,6 +15,7 @@ __all__ = ["Backlog"]
 _AT_ONCE = 16
 _MAX_PENDING = 10_000
 _MAX_SIZE = 64 << 20
+_DRAIN_SECONDS = 10.0
 _FLUSH_SECONDS = 10.0
 
 
@@ -21,7 +23,8 @@ class Backlog:
     """Events that were taken and are not in lanes yet: bounded, handled by a few tasks.
 
     Whoever reaches the event server may post ten thousand of three megabytes, so that their texts
-    are bounded, too.
+    are bounded, too. Events of one object are handled one after the other: what ends a failure
+    must not overtake it.
 
     Args:
         telling: tells them.
@@ -35,21 +38,36 @@ class Backlog:
     def __init__(self, telling: Telling, *, log: Logger, metrics: Metrics) -> None:
         self._telling = telling
         self._log = log
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(_MAX_PENDING)
+        self._queues: tuple[asyncio.Queue[Event], ...] = tuple(
+            asyncio.Queue() for _ in range(_AT_ONCE)
+        )
+        self._waiting = 0
         self._size = 0
         self._stopped = asyncio.Event()
         self._dropped = metrics.counter(
             "fluvial_received_events_dropped_total", "Events that found no room to wait."
         )
+        self._handled = metrics.counter(
+            "fluvial_received_events_handled_total", "Events that all Alerts were asked about."
+        )
+        metrics.gauge(
+            "fluvial_received_events_waiting",
+            "Events that no Alert was asked about yet: what a process that is killed loses.",
+        ).set_function(lambda: self._waiting)
 
     def put(self, event: Event) -> None:
         """Take an event; never waits."""
-        if self._queue.full() or self._size + event.size > _MAX_SIZE:
+        if self._waiting >= _MAX_PENDING or self._size + event.size > _MAX_SIZE:
             self._dropped.inc()
             self._log.error("event dropped", reason="too many events wait")
             return
-        self._queue.put_nowait(event)
+        self._queues[_part(event)].put_nowait(event)
+        self._waiting += 1
         self._size += event.size
+
+    def is_open(self) -> bool:
+        """Whether what is put in will still be told."""
+        return not self._stopped.is_set()
 
     def stop(self) -> None:
         """Finish what waits, then end."""
@@ -58,20 +76,44 @@ class Backlog:
     async def run(self) -> None:
         """Tell events until ``stop`` was called; what Providers do not take soon is dropped then."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._work(), name="tell events") for _ in range(_AT_ONCE)]
+            tasks = [
+                group.create_task(self._work(queue), name=f"tell events {number}")
+                for number, queue in enumerate(self._queues)
+            ]
             await self._stopped.wait()
-            await self._queue.join()
-            await self._telling.lanes.flush(_FLUSH_SECONDS)
+            await self._drain()
             for task in tasks:
                 task.cancel()
+            await self._telling.flush(_FLUSH_SECONDS)
 
-    async def _work(self) -> None:
+    async def _drain(self) -> None:
+        """Let what waits be handled, for some seconds; drop and count the rest."""
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                for queue in self._queues:
+                    await queue.join()
+        except TimeoutError:
+            self._dropped.inc(self._waiting)
+            self._log.error("events dropped", reason="the controller ends", number=self._waiting)
+
+    async def _work(self, queue: asyncio.Queue[Event]) -> None:
         while True:
-            event = await self._queue.get()
+            event = await queue.get()
             try:
                 await self._telling.tell(event)
             except Exception as error:  # noqa: BLE001 - the next event is told all the same
+                self._dropped.inc()
                 self._log.exception("an event was not told", error=str(error))
+            else:
+                self._handled.inc()
             finally:
+                self._waiting -= 1
                 self._size -= event.size
-                self._queue.task_done()
+                queue.task_done()
+
+
+def _part(event: Event) -> int:
+    """Which task handles events of an object."""
+    obj = event.involved_object
+    name = f"{obj.kind}/{obj.namespace}/{obj.name}".encode(errors="surrogatepass")
+    return zlib.crc32(name) % _AT_ONCE

@@ -22,8 +22,11 @@ from fluvial.objects import ObjectKey
 from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import SendFailed
 
-__all__ = ["Job", "LaneTimes", "Lanes"]
+__all__ = ["ENDING", "LANE_FULL", "NO_ROOM", "Job", "LaneTimes", "Lanes"]
 
+LANE_FULL = "too many messages wait for the Provider"
+NO_ROOM = "too many messages wait"
+ENDING = "the controller ends"
 
 _OVERHEAD = 1024  # characters that a message counts for beside its texts
 
@@ -34,12 +37,14 @@ class Job:
 
     Attributes:
         alert: that tells it.
+        keys: of the failures that it tells, which are forgotten if it does not arrive.
 
     """
 
     provider: ObjectKey
     alert: ObjectKey
     message: Message
+    keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +137,9 @@ class Lanes:
             and lane.waiting
             and (len(lane.waiting) >= times.lane_room or lane.held + weight > times.lane_bytes)
         ):
-            self._push_out(lane, "too many messages wait for the Provider")
+            self._push_out(lane, LANE_FULL)
         if not self._make_room(weight):
-            self._ended(job, "dropped", "too many messages wait")
+            self._ended(job, "dropped", NO_ROOM)
             return
         if lane is None:
             lane = self._lanes[job.provider] = _Lane(
@@ -162,7 +167,7 @@ class Lanes:
                 (lane for key, lane in lanes.items() if key.namespace == most),
                 key=lambda lane: lane.held,
             )
-            self._push_out(longest, "too many messages wait")
+            self._push_out(longest, NO_ROOM)
         return True
 
     def _push_out(self, lane: _Lane, why: str) -> None:
@@ -189,7 +194,7 @@ class Lanes:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         for lane in self._lanes.values():
             for job in lane.waiting:
-                self._ended(job, "dropped", "the controller ends")
+                self._ended(job, "dropped", ENDING)
         self._lanes.clear()
         self.waiting = self._held = 0
 
@@ -204,7 +209,7 @@ class Lanes:
                 try:
                     await self._deliver(job)
                 except asyncio.CancelledError:
-                    self._ended(job, "dropped", "the controller ends")
+                    self._ended(job, "dropped", ENDING)
                     raise
                 finally:
                     self._left(lane, job)

@@ -22,6 +22,7 @@ class Match:
 
     Attributes:
         told: the Alert is for it.
+        about: it is about an object of the Alert's sources, whatever else it says.
         labels: labels that the object must have for that, one mapping for each source that fits
             otherwise; empty where none is needed.
         invalid: expressions that are none, with what is wrong with each.
@@ -29,6 +30,7 @@ class Match:
     """
 
     told: bool
+    about: bool = False
     labels: tuple[Mapping[str, str], ...] = ()
     invalid: tuple[str, ...] = ()
 
@@ -39,17 +41,17 @@ _NO = Match(told=False)
 def match(alert: Alert, event: Event) -> Match:
     """Compare everything but the labels of the object, which have to be read."""
     spec = alert.spec
-    if spec.suspend or (spec.event_severity not in ("info", event.severity)):
-        return _NO
     fitting = [one for one in spec.event_sources if _fits(one, event, alert.metadata.namespace)]
     if not fitting:
         return _NO
+    if spec.suspend or (spec.event_severity not in ("info", event.severity)):
+        return Match(told=False, about=True)
     wanted, broken = _matching(spec.inclusion_list, event.message)
     unwanted, more = _matching(spec.exclusion_list, event.message)
     told = (wanted or not spec.inclusion_list) and not unwanted
     labels = tuple(one.match_labels for one in fitting)
     needed = () if any(not one for one in labels) else labels
-    return Match(told=told, labels=needed, invalid=(*broken, *more))
+    return Match(told=told, about=True, labels=needed, invalid=(*broken, *more))
 
 
 def _fits(source: EventSource, event: Event, own: str) -> bool:

@@ -3,42 +3,35 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import replace
 
-from fluvial.api.codec import InvalidObject, decode
-from fluvial.api.notification import Alert, Provider
+from fluvial.api.codec import decode
+from fluvial.api.notification import Provider
 from fluvial.cel.evaluator import CelEvaluator
 from fluvial.clock import Clock
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.store import Store
 from fluvial.log import Logger
-from fluvial.objects import JsonObject, ObjectKey, key_of, labels_of
+from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
+from notification_controller.alert.choosing import DISPATCH_FAILED, Choosing
+from notification_controller.alert.counting import ALERT_GONE, ALERT_SUSPENDED, Counting
+from notification_controller.alert.failures import Failures
+from notification_controller.alert.groups import Groups
+from notification_controller.alert.known import KnownAlerts
 from notification_controller.alert.lanes import Job, Lanes, LaneTimes
-from notification_controller.alert.matching import Match, match
-from notification_controller.alert.merging import merge
 from notification_controller.alert.naming import status_name
-from notification_controller.alert.rules import is_for
-from notification_controller.event.model import Event, InvolvedObject
+from notification_controller.event.model import Event
 from notification_controller.provider.loading import load
 from notification_controller.provider.message import Message
 from notification_controller.provider.nats import nats
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Sender
 from notification_controller.provider.types import ALL_TYPES, NATS, tell
-from notification_controller.receiver.waking import RESOURCES
 
 __all__ = ["Telling"]
-
-
-DISPATCH_FAILED = "NotificationDispatchFailed"
-INVALID_CONFIG = "InvalidConfig"
-METADATA_FAILED = "MetadataAppendFailed"
-SOURCE_FETCH_FAILED = "SourceFetchFailed"
 
 
 class Telling:
@@ -84,87 +77,76 @@ class Telling:
         self._cel = cel
         self._events = events
         self._log = log
-        self._cross_namespace = cross_namespace
         self.lanes = Lanes(self._send, self._ended, clock=clock, log=log, times=times)
-        self._counted = metrics.counter(
-            "fluvial_notifications_total",
-            "Messages by what became of them: delivered, failed or dropped.",
-            ("outcome",),
+        self._groups = Groups(self._gathered, clock=clock)
+        self._failures = Failures(clock)
+        self._choosing = Choosing(
+            client,
+            KnownAlerts(alerts, log),
+            providers,
+            self._failures,
+            self._warn,
+            clock=clock,
+            log=log,
+            cross_namespace=cross_namespace,
         )
+        self._count = Counting(metrics, lambda: self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Events that were matched and have come to no end yet."""
+        return self.lanes.waiting + self._groups.waiting
 
     async def tell(self, event: Event) -> int:
         """Put an event into the lanes of every Provider that an Alert of it names.
 
         Args:
-            event: cleaned, not told before.
+            event: cleaned, not told before; those of one object one after the other.
 
         Returns:
-            How many lanes got it.
+            How many Alerts are for it.
 
         """
-        jobs = []
-        for obj in self._alerts.list():
-            try:
-                job = await self._job(obj, event)
-            except InvalidObject as error:
-                self._log.error("an Alert does not have its kind's shape", error=str(error))
-                continue
-            if job is not None:
-                jobs.append(job)
-        for job in jobs:
-            self.lanes.put(job)
-        return len(jobs)
+        found = await self._choosing.choose(event)
+        for chosen in found:
+            self._count.matched()
+            if chosen.job is None:
+                self._count.ended("suppressed")
+            elif chosen.window:
+                self._groups.add(chosen.job, chosen.window)
+            else:
+                self.lanes.put(chosen.job)
+        return len(found)
 
-    async def _job(self, obj: JsonObject, event: Event) -> Job | None:
-        alert = decode(obj, Alert)
-        found = match(alert, event)
-        if found.invalid:
-            self._warn(obj, INVALID_CONFIG, "; ".join(found.invalid))
-        if not found.told or not await self._has_labels(obj, event.involved_object, found):
-            return None
-        own = alert.metadata.namespace
-        if event.involved_object.namespace != own and not self._cross_namespace:
-            self._warn(
-                obj,
-                DISPATCH_FAILED,
-                f"alert '{key_of(obj)}' can't process event from"
-                f" '{event.involved_object.kind}/{event.involved_object.key}',"
-                " cross-namespace references have been blocked",
-            )
-            return None
-        provider = await self._provider(obj, ObjectKey(own, alert.spec.provider_ref.name))
-        if provider is None or provider.spec.suspend or not is_for(provider.spec.type, event):
-            return None
-        merged = merge(event, alert)
-        if merged.conflicts:
-            self._tell_conflicts(obj, merged.conflicts)
-        message = Message(merged.event, alert.metadata.uid, provider.metadata.uid, str(key_of(obj)))
-        key = ObjectKey(own, provider.metadata.name)
-        return Job(key, key_of(obj), message)
+    async def flush(self, timeout: float) -> None:
+        """Tell all that waits, also in groups, within ``timeout`` seconds; count the rest."""
+        await self._groups.flush()
+        await self.lanes.flush(timeout)
 
-    async def _has_labels(self, obj: JsonObject, about: InvolvedObject, found: Match) -> bool:
-        if not found.labels:
-            return True
-        resource = RESOURCES.get(about.kind)
-        try:
-            if resource is None:
-                raise SendFailed(f"the kind {about.kind!r} is not known", again=False)
-            live = await self._client.get(resource, about.key, metadata_only=True)
-        except FluvialError as error:
-            self._warn(obj, SOURCE_FETCH_FAILED, f"cannot read {about.kind}/{about.key}: {error}")
-            return False
-        labels = labels_of(live)
-        return any(
-            all(labels.get(name) == value for name, value in wanted.items())
-            for wanted in found.labels
-        )
+    def _gathered(self, job: Job, number: int) -> None:
+        """A window has ended: the Alert may be another one by now."""
+        obj = self._alerts.get(job.alert)
+        if obj is None or obj["metadata"].get("uid") != job.message.alert:
+            self._dropped(job, ALERT_GONE, number)
+            return
+        if obj["spec"].get("suspend"):
+            self._dropped(job, ALERT_SUSPENDED, number)
+            return
+        if number > 1:
+            self._count.ended("grouped", number=number - 1)
+        provider = ObjectKey(job.alert.namespace, str(obj["spec"]["providerRef"]["name"]))
+        self.lanes.put(replace(job, provider=provider))
 
-    async def _provider(self, alert: JsonObject, key: ObjectKey) -> Provider | None:
-        obj = self._providers.get(key)
-        if obj is None:
-            self._warn(alert, DISPATCH_FAILED, f"Provider '{key}' does not exist")
-            return None
-        return decode(obj, Provider)
+    def _dropped(self, job: Job, why: str, number: int) -> None:
+        self._count.ended("dropped", why, number=number)
+        self._forget(job)
+        log = self._log.bind(alert=str(job.alert), provider=str(job.provider))
+        log.info("messages not delivered", outcome="dropped", reason=why, number=number)
+
+    def _forget(self, job: Job) -> None:
+        """What was not told may be told again."""
+        for key in job.keys:
+            self._failures.forget(job.alert.namespace, key)
 
     async def _send(self, job: Job) -> None:
         """Send one message, with the Provider as it is now.
@@ -218,9 +200,10 @@ class Telling:
 
     def _ended(self, job: Job, outcome: str, why: str) -> None:
         """What became of a message."""
-        self._counted.labels(outcome).inc()
+        self._count.ended(outcome, why)
         if outcome == "delivered":
             return
+        self._forget(job)
         log = self._log.bind(alert=str(job.alert), provider=str(job.provider))
         log.error("message not delivered", outcome=outcome, reason=why)
         alert = self._alerts.get(job.alert)
@@ -231,14 +214,6 @@ class Telling:
                 DISPATCH_FAILED,
                 f"failed to send notification for {about.kind}/{about.key}: {why}",
             )
-
-    def _tell_conflicts(self, obj: JsonObject, conflicts: Mapping[str, tuple[str, ...]]) -> None:
-        names = ", ".join(f"{name} ({', '.join(who)})" for name, who in conflicts.items())
-        self._warn(
-            obj,
-            METADATA_FAILED,
-            f"metadata key conflicts detected, the last source counts: {names}",
-        )
 
     def _warn(self, alert: JsonObject, reason: str, message: str) -> None:
         self._events.event(alert, type="Warning", reason=reason, message=message)

@@ -97,6 +97,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """The same with other facts."""
         return replace(self, metadata=dict(metadata))
 
+    def saying(self, message: str, metadata: Mapping[str, str]) -> Event:
+        """The same in other words, with other facts."""
+        return replace(self, message=message, metadata=dict(metadata))
+
     def cleaned(self) -> Event:
         """With the facts that are meant for others than the controllers themselves."""
         group = self.involved_object.group

@@ -29,12 +29,14 @@ class EventServer:
     Attributes:
         limiter: knows what was told.
         put: takes an event; returns at once.
+        is_open: whether events are still taken; while the controller ends they are not.
 
     """
 
     limiter: EventLimiter
     put: Callable[[Event], None]
     log: Logger
+    is_open: Callable[[], bool] = lambda: True
 
     def app(self, metrics: Metrics, clock: Clock) -> web.Application:
         """The application, with Flux's metrics of it."""
@@ -71,6 +73,8 @@ class EventServer:
         except InvalidEvent as error:
             self.log.info("event refused", reason=str(error)[:500])
             return web.Response(status=400)
+        if not self.is_open():
+            return web.Response(status=503)  # controllers try again, and find another replica
         seen = self.limiter.see(event.identity())
         if seen.known:
             return web.Response(status=429, headers=self._limit(seen.resets_in))
