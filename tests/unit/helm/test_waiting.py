@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from fluvial.apply.expressions import HealthExpressions
+from fluvial.apply.health import Health, HealthStatus
 from fluvial.apply.masking import Masker
 from fluvial.apply.model import Owner, Target
 from fluvial.apply.waiter import HealthWaiter
@@ -25,10 +27,11 @@ _JOBS = Resource("batch", "v1", "jobs", "Job", namespaced=True)
 _MAPS = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 
 
-def _target() -> Target:
+def _target(health: HealthExpressions | None = None) -> Target:
     owner = Owner("helm.toolkit.fluxcd.io", "HelmRelease", "apps", "app")
     nothing = cast("Any", None)
-    return Target(nothing, nothing, owner, masker=Masker(["s3cr3t"]), clock=RealClock())
+    masker = Masker(["s3cr3t"])
+    return Target(nothing, nothing, owner, masker=masker, clock=RealClock(), health=health)
 
 
 class _Objects(ReleaseObjects):
@@ -100,6 +103,40 @@ async def test_failures_of_hooks_are_told(
 ) -> None:
     with pytest.raises(WaitFailed, match=problem):
         await wait_for_hook(_target(), _Objects(*states), [_located(resource)], timeout=10)
+
+
+class _Expressions(HealthExpressions):
+    """Says what it is told, of ConfigMaps only."""
+
+    statuses: list[HealthStatus]
+
+    def __init__(self, *statuses: HealthStatus) -> None:
+        super().__init__(cast("Any", None), "apps", {})
+        object.__setattr__(self, "statuses", list(statuses))
+
+    def covers(self, ref: ObjectRef) -> bool:
+        return ref.kind == "ConfigMap"
+
+    async def read(self, _: ObjectRef, live: JsonObject) -> Health:
+        assert live == {}
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        return Health(status, "s3cr3t is true")
+
+
+@pytest.mark.looptime
+async def test_a_hook_is_waited_for_by_what_the_user_says() -> None:
+    objects = _Objects({}, ServerError("busy"), {})
+    statuses = (HealthStatus.IN_PROGRESS, HealthStatus.UNKNOWN, HealthStatus.CURRENT)
+    target = _target(_Expressions(*statuses))
+    await wait_for_hook(target, objects, [_located(_MAPS)], timeout=60)
+
+    assert objects.reads == 4
+    target = _target(_Expressions(HealthStatus.FAILED))
+    with pytest.raises(WaitFailed, match=r"ConfigMap/apps/x has failed: \*\*\* is true"):
+        await wait_for_hook(target, objects, [_located(_MAPS)], timeout=60)
+    with pytest.raises(WaitFailed, match="is gone before it was ready"):
+        await wait_for_hook(target, _Objects(None), [_located(_MAPS)], timeout=60)
+    await wait_for_hook(target, _Objects(_pod("Succeeded")), [_located(_PODS)], timeout=60)
 
 
 async def test_a_job_may_delete_itself() -> None:

@@ -47,6 +47,7 @@ from fluvial.apply.errors import (
     StageNotReady,
     StageRejected,
 )
+from fluvial.apply.expressions import HealthCompiler, HealthExpressions, InvalidExpressions
 from fluvial.apply.failures import asked_to_wait
 from fluvial.apply.health import Health, HealthStatus, aggregate, compute_status
 from fluvial.apply.inventory import Entry, Inventory, decode_id, encode_id
@@ -86,10 +87,13 @@ __all__ = [
     "Failure",
     "FailureReason",
     "Health",
+    "HealthCompiler",
+    "HealthExpressions",
     "HealthStatus",
     "HealthWaiter",
     "InvalidDesired",
     "InvalidEntry",
+    "InvalidExpressions",
     "Inventory",
     "Known",
     "Masker",

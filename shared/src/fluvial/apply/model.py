@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from fluvial.apply.diff import ObjectDiff
+from fluvial.apply.expressions import HealthExpressions
 from fluvial.apply.inventory import Entry, Inventory
 from fluvial.apply.masking import Masker
 from fluvial.clock import Clock, RealClock
@@ -107,6 +108,7 @@ class Target:
         masker: hides every string that came from a Secret.
         clock: time for bounded waits.
         concurrency: requests in flight at once for this set (Flux: ``--concurrent-ssa``).
+        health: how the health of some kinds is read; ``None`` reads all by the usual rules.
 
     """
 
@@ -117,6 +119,7 @@ class Target:
     masker: Masker = field(default_factory=Masker)
     clock: Clock = field(default_factory=RealClock)
     concurrency: int = 4
+    health: HealthExpressions | None = None
 
 
 @dataclass(frozen=True, slots=True)

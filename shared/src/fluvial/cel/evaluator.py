@@ -22,7 +22,16 @@ _CLOSED = "Closed"  # how a pool says that it is, or is about to be
 
 
 class ExpressionFailed(FluvialError):
-    """An expression is invalid, cannot be evaluated over its data, or takes too long."""
+    """An expression is invalid, cannot be evaluated over its data, or takes too long.
+
+    Attributes:
+        invalid: whether it was looked at, so that it will fail again over the same data.
+
+    """
+
+    def __init__(self, message: str, *, invalid: bool = True) -> None:
+        super().__init__(message)
+        self.invalid = invalid
 
 
 class EvaluatorBusy(FluvialError):
@@ -84,7 +93,7 @@ class CelEvaluator:
         try:
             await self._call("check", job, namespace)
         except ExpressionFailed as error:
-            raise ExpressionFailed(f"{program.label}: {error}") from error
+            raise ExpressionFailed(f"{program.label}: {error}", invalid=error.invalid) from error
 
     async def decide(
         self,
@@ -93,6 +102,7 @@ class CelEvaluator:
         data: Mapping[str, Any],
         each: Sequence[Mapping[str, Any]],
         namespace: str,
+        doubles: bool = True,
     ) -> list[bool]:
         """Evaluate one condition over many objects.
 
@@ -101,6 +111,7 @@ class CelEvaluator:
             data: variables that are the same for all.
             each: the other variables, one mapping for each answer.
             namespace: of the object that has the expression.
+            doubles: whether whole numbers are doubles, as in events, or integers.
 
         Raises:
             ExpressionFailed: one of them cannot be evaluated, or is neither true nor false.
@@ -108,9 +119,36 @@ class CelEvaluator:
 
         """
         answers = await self._evaluate(
-            [program], data=data, each=each, namespace=namespace, with_vars=False
+            [program],
+            data=data,
+            each=each,
+            namespace=namespace,
+            with_vars=False,
+            doubles=doubles,
         )
         return [_boolean(program, answer[0]) for answer in answers]
+
+    async def first(
+        self, programs: Sequence[Program], *, data: Mapping[str, Any], namespace: str
+    ) -> int | None:
+        """Which of several conditions is the first that is true; those after it do not count.
+
+        Args:
+            programs: the conditions.
+            data: their variables, fields of an object: whole numbers are integers.
+            namespace: of the object that has the expressions.
+
+        Raises:
+            ExpressionFailed: one that counts cannot be evaluated, or is neither true nor false.
+            EvaluatorBusy: nobody could look at it.
+
+        """
+        job = {
+            "programs": [{"label": one.label, "text": one.text} for one in programs],
+            "data": dict(data),
+        }
+        index: int = (await self._call("first", job, namespace))["index"]
+        return index if index >= 0 else None
 
     async def text(self, program: Program, *, data: Mapping[str, Any], namespace: str) -> str:
         """Evaluate an expression to a text.
@@ -162,6 +200,7 @@ class CelEvaluator:
         each: Sequence[Mapping[str, Any]],
         namespace: str,
         with_vars: bool,
+        doubles: bool = True,
     ) -> list[list[Any]]:
         job = {
             "programs": [
@@ -170,6 +209,7 @@ class CelEvaluator:
             "data": dict(data),
             "each": [dict(one) for one in each],
             "with_vars": with_vars,
+            "doubles": doubles,
         }
         found: list[list[Any]] = (await self._call("evaluate", job, namespace))["answers"]
         return found
@@ -180,14 +220,16 @@ class CelEvaluator:
                 method, job, timeout=_SECONDS, trust_domain=namespace, retry_timeout=False
             )
         except WorkerTimeout as error:
-            raise ExpressionFailed(f"takes longer than {_SECONDS:g}s") from error
+            text = f"takes longer than {_SECONDS:g}s"
+            raise ExpressionFailed(text, invalid=False) from error
         except (WorkerBusy, WorkerStartFailed) as error:
             raise EvaluatorBusy(f"the CEL workers cannot be had: {error.message}") from error
         except WorkerError as error:
             if error.code == _CLOSED:
                 raise EvaluatorBusy("the controller ends") from error
-            prefix = "" if error.code == INVALID else "the CEL worker failed: "
-            raise ExpressionFailed(prefix + error.message) from error
+            invalid = error.code == INVALID
+            prefix = "" if invalid else "the CEL worker failed: "
+            raise ExpressionFailed(prefix + error.message, invalid=invalid) from error
 
 
 def _boolean(program: Program, value: Any) -> bool:

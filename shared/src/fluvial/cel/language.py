@@ -1,6 +1,6 @@
 """What expressions see: variables of any type, and Flux's extensions of the language.
 
-Optionals, strings, encoders and sets are there; numbers of JSON are doubles, as in Flux, and
+Optionals, strings, encoders and sets are there; numbers of events are doubles, as in Flux, and
 numbers of different types compare with each other. Only worker processes import this.
 """
 
@@ -41,18 +41,19 @@ def check(text: str, variables: Sequence[str], *, boolean: bool) -> None:
         raise InvalidExpression(f"must be true or false, and is of type {found.name()}")
 
 
-def evaluate(text: str, data: dict[str, Any]) -> Any:
+def evaluate(text: str, data: dict[str, Any], *, doubles: bool = True) -> Any:
     """The value of an expression.
 
     Args:
         text: of the user.
         data: values of its variables, as JSON has them.
+        doubles: whole numbers of the data are doubles, as in events; else integers, as in objects.
 
     Raises:
         InvalidExpression: it cannot be compiled, or not be evaluated over these values.
 
     """
-    values = {name: _doubles(value) for name, value in data.items()}
+    values = {name: _doubles(value) for name, value in data.items()} if doubles else data
     try:
         value = _compiled(text, tuple(sorted(data))).eval(data=values)
         plain = value.plain_value()

@@ -3,7 +3,7 @@
 An action is a coroutine and waits as one: it holds no worker, because whoever runs actions does so
 beside the workers. Readiness is heard of by the controller's ``HealthWaiter``. Hooks end rather
 than become ready, so a Job or Pod among them is looked at until it has; anything else is done as
-soon as it is there.
+soon as it is there, unless the user has expressions for its kind.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Hashable, Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from fluvial.apply.expressions import HealthExpressions
+from fluvial.apply.health import HealthStatus
 from fluvial.apply.model import Target
 from fluvial.apply.policy import has_ttl
 from fluvial.apply.waiter import HealthWaiter
@@ -103,10 +105,10 @@ class HealthWaits:
 async def wait_for_hook(
     target: Target, objects: ReleaseObjects, located: Sequence[Located], *, timeout: float
 ) -> None:
-    """Wait for the Jobs and Pods of a hook to end.
+    """Wait for the Jobs and Pods of a hook to end, and for what there are expressions for.
 
     Args:
-        target: its clock.
+        target: its clock, and its expressions.
         objects: reads as the tenant.
         located: the hook's objects.
         timeout: seconds.
@@ -126,6 +128,8 @@ async def wait_for_hook(
 
 
 async def _has_ended(target: Target, objects: ReleaseObjects, one: Located) -> bool:
+    if target.health is not None and target.health.covers(one.ref):
+        return await _is_current(target, target.health, objects, one)
     kind = (one.ref.group, one.ref.kind)
     if kind not in {("batch", "Job"), ("", "Pod")}:
         return True
@@ -141,6 +145,21 @@ async def _has_ended(target: Target, objects: ReleaseObjects, one: Located) -> b
     if problem:
         raise WaitFailed(target.masker.message(f"{one.ref} has failed: {problem}", one.obj))
     return _ended(live)
+
+
+async def _is_current(
+    target: Target, expressions: HealthExpressions, objects: ReleaseObjects, one: Located
+) -> bool:
+    try:
+        live = await objects.live(one)
+    except ApiError:
+        return False
+    if live is None:
+        raise WaitFailed(f"{one.ref} is gone before it was ready")
+    health = await expressions.read(one.ref, live)
+    if health.status is HealthStatus.FAILED:
+        raise WaitFailed(target.masker.message(f"{one.ref} has failed: {health.message}", live))
+    return health.status is HealthStatus.CURRENT
 
 
 def _conditions(live: JsonObject) -> dict[str, JsonObject]:
