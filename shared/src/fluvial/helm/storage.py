@@ -17,7 +17,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -59,11 +59,17 @@ def secret_name(name: str, version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a Secret's labels say of the record in it."""
+    """What a Secret's labels say of the record in it.
+
+    Attributes:
+        stamp: another one for each write of the Secret.
+
+    """
 
     name: str
     version: int
     status: Status
+    stamp: str = field(default="", compare=False)
 
 
 class ReleaseStorage:
@@ -278,7 +284,9 @@ def _revision(item: JsonObject, name: str) -> Revision | None:
     found = _SECRET_NAME.fullmatch(str(item["metadata"].get("name") or ""))
     if found is None or found[1] != name:
         return None
-    return Revision(name, int(found[2]), Status.of(str(labels_of(item).get("status") or "")))
+    status = Status.of(str(labels_of(item).get("status") or ""))
+    stamp = f"{item['metadata'].get('uid', '')}@{item['metadata'].get('resourceVersion', '')}"
+    return Revision(name, int(found[2]), status, stamp)
 
 
 async def _release(secret: JsonObject, name: str, version: int) -> Release:
