@@ -57,9 +57,11 @@ FIRST = [
     "--enable-leader-election",
 ]
 RESTRICTED = {"pod-security.kubernetes.io/warn": "restricted"}
+_IDENTITIES = "--feature-gates=ObjectLevelWorkloadIdentity=true"
 LOCKED = {
     "multitenancy": {"enabled": True},
-    "sourceController": {"extraArgs": ["--feature-gates=ObjectLevelWorkloadIdentity=true"]},
+    "sourceController": {"extraArgs": [_IDENTITIES]},
+    "notificationController": {"extraArgs": [_IDENTITIES]},
 }
 
 
@@ -110,13 +112,17 @@ async def _life(plane: Plane, folder: Path) -> None:
             web = await client.get(DEPLOYMENTS, ObjectKey("team", "web"))
             assert web["status"]["readyReplicas"] == 1
         assert await _may(client, "kustomize-controller", "delete", "nodes")
-        tokens = ("source-controller", "create", "serviceaccounts/token")
-        assert not await _may(client, *tokens)
+        tokens, logs_in = ("create", "serviceaccounts/token"), (CONTROLLERS[0], CONTROLLERS[2])
+        for account in logs_in:
+            assert not await _may(client, account, *tokens)
         await helm.do("upgrade", chart=str(CHART), name="fluvial", values=LOCKED)
         for account in CONTROLLERS:
             assert not await _may(client, account, "delete", "nodes")
             assert not await _may(client, account, "update", "secrets")
-        assert await _may(client, *tokens), "the feature gate needs them"
+        for account in logs_in:
+            assert await _may(client, account, *tokens), "the feature gate needs them"
+            assert await _may(client, account, "get", "serviceaccounts")
+        assert not await _may(client, "kustomize-controller", *tokens)
         async with _controllers(plane, client, folder / "locked"):
             await _kustomization(client, suspend=True)
             await _kustomization(client)

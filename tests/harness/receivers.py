@@ -24,6 +24,7 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
+from fluvial.net.dialer import Dialer
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
@@ -60,7 +61,12 @@ class ReceiverWorld:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, folder: Path, *, settings: Settings | None = None, http: CloudHttp | None = None
+        cls,
+        folder: Path,
+        *,
+        settings: Settings | None = None,
+        http: CloudHttp | None = None,
+        dialer: Dialer | None = None,
     ) -> AsyncIterator[ReceiverWorld]:
         """The namespaces ``team`` and ``other``, and the running controller."""
         async with AsyncExitStack() as stack:
@@ -89,7 +95,7 @@ class ReceiverWorld:
                 informers=informers,
                 events=recorder,
                 metrics=metrics,
-                dialer=loopback_dialer(),
+                dialer=dialer or loopback_dialer(),
                 http=http or CloudHttp(loopback_dialer()),
                 clock=clock,
                 log=log,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fluvial.cloud.http import CloudHttp
+from fluvial.cloud.settings import CloudSettings
 from fluvial.log import get_logger, setup_logging
 from fluvial.net.policy import Network, parse_networks
 from fluvial.runtime.flags import FlagError, FlagSet
@@ -27,10 +28,9 @@ VERSION = "0.1.0"
 GATES: Mapping[str, Gate] = {
     "CacheSecretsAndConfigMaps": Gate(settable=False),
     "DisableConfigWatchers": Gate(),
-    IDENTITY_GATE: Gate(settable=False),
+    IDENTITY_GATE: Gate(),
 }
-# Flags of other controllers, which notification-controller of Flux does not have, and flags that
-# would do nothing before Providers log in to clouds.
+# Flags of other controllers, which notification-controller of Flux does not have.
 _OMITTED = (
     "events-addr",
     "http-retry",
@@ -38,12 +38,9 @@ _OMITTED = (
     "insecure-kubeconfig-exec",
     "insecure-kubeconfig-tls",
     "override-manager",
-    "default-service-account",
     "default-kubeconfig-service-account",
     "watch-label-selector",
     "interval-jitter-percentage",
-    "token-cache-max-size",
-    "token-cache-max-duration",
 )
 
 
@@ -56,6 +53,7 @@ class Options:
         events_addr: where events are taken.
         event_interval: seconds for which an event that comes again is not told again.
         trusted_proxies: networks of proxies that say who called a webhook.
+        cloud: what the environment says about the controller's own cloud identities.
 
     """
 
@@ -64,6 +62,7 @@ class Options:
     events_addr: str
     event_interval: float
     trusted_proxies: tuple[Network, ...] = ()
+    cloud: CloudSettings = field(default_factory=CloudSettings)
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -88,12 +87,15 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     parsed = flags.parse(arguments)
     options = Options(
         common=_common(
-            read_common_options(parsed, gates=GATES, environ=environ, identity_flags=())
+            read_common_options(
+                parsed, gates=GATES, environ=environ, identity_flags=("default-service-account",)
+            )
         ),
         receiver_addr=parsed["receiverAddr"],
         events_addr=parsed["events-addr"],
         event_interval=parsed["rate-limit-interval"],
         trusted_proxies=_networks(parsed["trusted-proxies"]),
+        cloud=CloudSettings.read(environ),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -138,6 +140,11 @@ def settings_of(options: Options) -> Settings:
         config_selector=common.watch_configs_label_selector if watches_configs else "",
         event_interval=options.event_interval,
         trusted_proxies=options.trusted_proxies,
+        cloud=options.cloud,
+        object_identities=common.gates[IDENTITY_GATE],
+        default_service_account=common.default_service_account,
+        token_cache_size=common.token_cache_max_size,
+        token_cache_duration=common.token_cache_max_duration,
     )
 
 

@@ -16,6 +16,8 @@ from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
 from fluvial.cloud.http import CloudHttp
 from fluvial.cloud.identities import CloudIdentities
+from fluvial.cloud.settings import CloudSettings
+from fluvial.cloud.tokens import TokenCache
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
@@ -23,7 +25,7 @@ from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.policy import Network
-from fluvial.objects import ObjectKey
+from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.controller import Controller
 from fluvial.runtime.events import EventRecorder
@@ -31,6 +33,7 @@ from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
+from fluvial.runtime.token_metrics import TokenCacheMetrics
 from notification_controller.alert import releasing
 from notification_controller.alert.backlog import Backlog
 from notification_controller.alert.lanes import LaneTimes
@@ -67,6 +70,11 @@ class Settings:
         event_interval: seconds for which an event that comes again is not told again.
         lanes: how Providers are tried.
         trusted_proxies: networks of proxies that say who called a webhook.
+        cloud: what the environment says about the controller's own cloud identities.
+        object_identities: whether Providers may have their own (``ObjectLevelWorkloadIdentity``).
+        default_service_account: of Providers that name none.
+        token_cache_size: number of cached tokens.
+        token_cache_duration: seconds that one is cached at most.
 
     """
 
@@ -78,6 +86,11 @@ class Settings:
     event_interval: float = 300.0
     lanes: LaneTimes = field(default_factory=LaneTimes)
     trusted_proxies: tuple[Network, ...] = ()
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    object_identities: bool = False
+    default_service_account: str = ""
+    token_cache_size: int = 100
+    token_cache_duration: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +132,14 @@ class NotificationController:
         receivers, self._receiver_server = self._receivers(expressions.cel)
         alerts, alert_informer = self._released(kinds.ALERT)
         providers, provider_informer = self._released(kinds.PROVIDER)
+        provider_informer.subscribe(self._forget_tokens)
         telling = Telling(
             parts.everywhere,
             alerts=alert_informer.store,
             providers=provider_informer.store,
             sender=Sender(parts.dialer),
             cel=expressions.cel,
-            identities=CloudIdentities(parts.http, parts.everywhere, clock=parts.clock),
+            identities=_identities(parts, settings),
             events=parts.events,
             log=parts.log,
             metrics=parts.metrics,
@@ -204,6 +218,13 @@ class NotificationController:
         releasing.connect(informer, controller.queue)
         return controller.controller, informer
 
+    def _forget_tokens(self, old: JsonObject | None, new: JsonObject | None) -> None:
+        """A Provider is gone: so is what is counted of it."""
+        if old is not None and new is None:
+            key = key_of(old)
+            labels = {"kind": "Provider", "name": key.name, "namespace": key.namespace}
+            self._parts.metrics.token_events.remove_by_labels(labels)
+
     def _patcher(self, resource: Resource) -> StatusPatcher:
         return StatusPatcher(
             self._parts.client,
@@ -233,6 +254,23 @@ class NotificationController:
             clock=parts.clock,
         )
         return _Queued(controller, queue)
+
+
+def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
+    return CloudIdentities(
+        parts.http,
+        parts.everywhere,
+        clock=parts.clock,
+        cache=TokenCache(
+            parts.clock,
+            size=settings.token_cache_size,
+            longest=settings.token_cache_duration,
+            observer=TokenCacheMetrics(parts.metrics, operation="post"),
+        ),
+        settings=settings.cloud,
+        object_level=settings.object_identities,
+        default_account=settings.default_service_account,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,10 +186,6 @@ async def test_a_suspended_provider_tells_nobody(world: ReceiverWorld, service: 
     ("spec", "said"),
     [
         ({"type": "nats", "address": "http://127.0.0.1"}, "must be nats://"),
-        (
-            {"type": "googlepubsub", "serviceAccountName": "x"},
-            "serviceAccountName is not supported",
-        ),
         ({"type": "github", "commitStatusExpr": "event.none"}, "spec.commitStatusExpr: "),
         ({"type": "github", "commitStatusExpr": "1"}, "spec.commitStatusExpr: must be a text"),
         ({"type": "github", "commitStatusExpr": "''"}, "spec.commitStatusExpr: the name must be"),
@@ -201,7 +197,6 @@ async def test_a_suspended_provider_tells_nobody(world: ReceiverWorld, service: 
         ({"secretRef": {"name": "headers"}}, "headers are not a YAML mapping"),
     ],
 )
-@pytest.mark.shows("refused:Provider/spec.serviceAccountName")
 async def test_a_provider_that_cannot_be_used_is_said_at_the_alert(
     tmp_path: Path, service: Service, spec: dict[str, Any], said: str
 ) -> None:

@@ -18,7 +18,8 @@ from clouds.fake import FakeCloud, json_reply
 from clouds.kube import FakeAccounts
 from fluvial.clock import format_time
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.model import DIRECT
+from fluvial.cloud.model import CONTROLLER, DIRECT
+from notification_controller.provider.lending import Lending
 from notification_controller.provider.login import logged_in
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.settings import Settings
@@ -59,7 +60,8 @@ async def cloud(tmp_path: Path) -> AsyncIterator[FakeCloud]:
 
 async def log_in(cloud: FakeCloud, settings: Settings, texts: dict[str, str]) -> Settings:
     identities = CloudIdentities(cloud.http(), FakeAccounts().client, clock=TwoClocks())
-    return await logged_in(settings, texts, identities=identities, way=DIRECT, timeout=10.0)
+    lending = Lending(identities, CONTROLLER, DIRECT)
+    return await logged_in(settings, texts, lending=lending, timeout=10.0)
 
 
 @pytest.mark.parametrize(

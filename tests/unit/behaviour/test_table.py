@@ -27,7 +27,7 @@ _REFUSED = {
     "ArtifactGenerator": (),
     "Receiver": (),
     "Alert": (),
-    "Provider": ("spec.serviceAccountName",),
+    "Provider": (),
 }
 
 

@@ -14,8 +14,9 @@ from notification_controller.app import read_options, settings_of
         "--events-addr=http://notification-controller",
         "--rate-limit-interval=often",
         "--watch-label-selector=a=b",
-        "--token-cache-max-size=1",
-        "--feature-gates=ObjectLevelWorkloadIdentity=true",
+        "--token-cache-max-size=-1",
+        "--token-cache-max-duration=61m",
+        "--default-service-account=default",  # without the gate
         "--receiverAddr=nowhere",
         "--trusted-proxies=ingress",
         "--trusted-proxies=10.0.0.1/8",
@@ -60,3 +61,17 @@ def test_watching_secrets_can_be_switched_off() -> None:
     assert settings_of(options).config_selector == ""
     assert read_options([], {}).receiver_addr == ":9292"
     assert read_options([], {}).trusted_proxies == ()
+
+
+def test_identities_of_objects_are_behind_a_gate() -> None:
+    gate = "--feature-gates=ObjectLevelWorkloadIdentity=true"
+    flags = ["--default-service-account=default", "--token-cache-max-size=7"]
+    flags += ["--token-cache-max-duration=5m", gate]
+    settings = settings_of(read_options(flags, {"AZURE_CLIENT_ID": "client"}))
+    usual = settings_of(read_options([], {}))
+
+    assert (settings.object_identities, settings.default_service_account) == (True, "default")
+    assert (settings.token_cache_size, settings.token_cache_duration) == (7, 300.0)
+    assert settings.cloud.azure.client_id == "client"
+    assert (usual.object_identities, usual.default_service_account) == (False, "")
+    assert (usual.token_cache_size, usual.token_cache_duration) == (100, 3600.0)

@@ -160,10 +160,6 @@ class Telling:
             raise SendFailed(f"Provider '{job.provider}' does not exist any more", again=False)
         provider = decode(obj, Provider)
         spec = provider.spec
-        if spec.service_account_name:
-            raise SendFailed(
-                "spec.serviceAccountName is not supported by this version", again=False
-            )
         if spec.type not in ALL_TYPES:
             raise SendFailed(
                 f"the type {spec.type!r} is not supported by this version", again=False

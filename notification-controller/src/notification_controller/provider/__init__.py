@@ -10,6 +10,7 @@
     commits, comments ........ types that look before they write
     nats ..................... the one that does not speak HTTP
     login .................... from what a Secret holds to a token
+    lending .................. types that take a cloud identity instead
 
 Most types are pure functions, so what they send is a table in a test; those that look first are
 given what sends one request.

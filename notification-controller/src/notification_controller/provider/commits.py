@@ -180,7 +180,7 @@ async def azuredevops(message: Message, to: Settings, exchange: Exchange) -> Non
             " https://dev.azure.com/<organization>/<project>/_git/<repository>",
             again=False,
         )
-    headers = hosts.basic("", to.need("token"))
+    headers = hosts.basic("", to.need("token")) if not to.bearer else _bearer(to.bearer)
     base = found.host.joinpath(*found.path[:-2]) / "_apis/git/repositories" / found.path[-1]
     url = (base / "commits" / status.commit / "statuses").with_query({"api-version": "6.0"})
     summary = message.event.metadata.get("summary", "")
@@ -273,7 +273,11 @@ def _says(
 def _server_login(to: Settings) -> dict[str, str]:
     if to.username and to.password:
         return hosts.basic(to.username, to.password)
-    return {"Authorization": f"Bearer {to.need('token')}"}
+    return _bearer(to.need("token"))
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _signed_out(reply: Reply) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from fluvial.api.meta import LocalObjectReference
 from fluvial.api.notification import Provider
 from fluvial.build.yaml import load_one
@@ -22,6 +24,7 @@ from fluvial.net.proxy import ProxyServer
 from fluvial.net.tls import InvalidTls, Tls, tls_context, tls_from_secret
 from fluvial.objects import ObjectKey
 from notification_controller.provider.commits import COMMIT_TYPES
+from notification_controller.provider.lending import Lending, whose
 from notification_controller.provider.login import logged_in
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Way
@@ -47,10 +50,12 @@ async def load(client: KubeClient, provider: Provider, identities: CloudIdentiti
     """Read what a Provider names, and log in where its Secret is not itself what is shown.
 
     Raises:
-        SendFailed: a Secret is missing or cannot be used; nothing of it is repeated.
+        SendFailed: a Secret or service account is missing or cannot be used; nothing of it is
+            repeated.
 
     """
     spec, namespace = provider.spec, provider.metadata.namespace
+    identity = whose(identities, namespace, spec.service_account_name)
     secret = await _read(client, namespace, spec.secret_ref, "spec.secretRef")
     settings = _settings(provider, secret, now=identities.clock.now())
     proxy_secret = await _read(client, namespace, spec.proxy_secret_ref, "spec.proxySecretRef")
@@ -63,13 +68,19 @@ async def load(client: KubeClient, provider: Provider, identities: CloudIdentiti
         context = await asyncio.to_thread(tls_context, tls)
     except InvalidTls as error:
         raise SendFailed(f"the Secret of spec.certSecretRef: {error}", again=False) from error
-    settings = await logged_in(
-        settings,
-        {name: _text(secret, name) for name in secret if name.startswith(_OF_APPS)},
-        identities=identities,
-        way=cloud.Way(proxy, tls.ca),
-        timeout=spec.timeout_seconds,
-    )
+    asker = {
+        "controllerKind": kinds.PROVIDER.kind,
+        "namespace": namespace,
+        "name": provider.metadata.name,
+    }
+    with structlog.contextvars.bound_contextvars(**asker):  # for the metrics of tokens
+        settings = await logged_in(
+            settings,
+            {name: _text(secret, name) for name in secret if name.startswith(_OF_APPS)},
+            lending=Lending(identities, identity, cloud.Way(proxy, tls.ca)),
+            service_account=spec.service_account_name,
+            timeout=spec.timeout_seconds,
+        )
     hidden = (*settings.secrets, *((proxy.password,) if proxy and proxy.password else ()))
     return Loaded(settings, Way(proxy, context), spec.timeout_seconds, hidden)
 

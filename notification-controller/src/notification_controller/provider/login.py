@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fluvial.cloud.errors import CloudError, InvalidIdentity, LoginRefused
+from fluvial.cloud.errors import CloudError, InvalidIdentity, LoginRefused, NoIdentity, WrongHost
 from fluvial.cloud.github import GitHubApp, installation_token
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import Way
+from fluvial.errors import FluvialError
 from notification_controller.provider import hosts
+from notification_controller.provider.lending import Lending, is_lent, lent
 from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.settings import Settings
 
@@ -33,8 +35,8 @@ async def logged_in(
     settings: Settings,
     texts: Mapping[str, str],
     *,
-    identities: CloudIdentities,
-    way: Way,
+    lending: Lending,
+    service_account: str = "",
     timeout: float,
 ) -> Settings:
     """The settings with the token that requests are sent with.
@@ -42,24 +44,29 @@ async def logged_in(
     Args:
         settings: of the Provider.
         texts: of its Secret.
-        identities: get tokens, and keep them.
-        way: proxy and authorities.
+        lending: who logs in where the Secret has nothing, and how.
+        service_account: that the Provider names.
         timeout: seconds that it may take.
 
     Raises:
         SendFailed: there is no token to be had.
 
     """
+    identities, way = lending.identities, lending.way
     try:
         async with asyncio.timeout(timeout):
+            if is_lent(settings, service_account):
+                return await lent(settings, lending)
             if settings.type in APP_TYPES and texts.get(_APP):
                 return await _app(settings, texts, identities, way)
             if settings.type == "googlepubsub":
                 return await _key(settings, identities, way)
     except TimeoutError as error:
         raise SendFailed(f"no token within {timeout:g}s", again=True) from error
-    except InvalidIdentity as error:
-        raise SendFailed(f"cannot log in: {error}", again=False) from error
+    except (InvalidIdentity, NoIdentity, WrongHost) as error:
+        # What only the API server can say may be there in a moment.
+        again = isinstance(error.__cause__, FluvialError)
+        raise SendFailed(f"cannot log in: {error}", again=again) from error
     except LoginRefused as error:
         again = error.status == 429 or error.status >= 500
         raise SendFailed(f"cannot log in: {error}", again=again) from error

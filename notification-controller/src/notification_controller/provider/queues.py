@@ -20,7 +20,7 @@ from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import Outgoing, SendFailed, json_request
 from notification_controller.provider.settings import Settings
 
-__all__ = ["azureeventhub", "googlepubsub"]
+__all__ = ["azureeventhub", "googlepubsub", "hub_of", "is_connection"]
 
 _PUBSUB = URL("https://pubsub.googleapis.com/v1")
 _PROJECT = re.compile(r"(?:[a-z0-9.-]{1,63}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -52,21 +52,26 @@ def googlepubsub(message: Message, to: Settings) -> Sequence[Outgoing]:
     url = URL(
         f"{_PUBSUB}/projects/{to.address}/topics/{quote(topic, safe='')}:publish", encoded=True
     )
-    headers = {"Authorization": f"Bearer {to.need('token')}"}
+    headers = {"Authorization": f"Bearer {to.bearer or to.need('token')}"}
     return [json_request(url, {"messages": [one]}, headers=headers)]
 
 
 def azureeventhub(message: Message, to: Settings) -> Sequence[Outgoing]:
     """An event of a hub, by the key of a connection string or by a token."""
-    if "SharedAccessKey" in to.address:
+    if is_connection(to.address):
         url, authorization = _by_key(to)
     else:
-        url, authorization = _by_token(to)
+        url, authorization = hub_of(to), f"Bearer {to.bearer or to.need('token')}"
     headers = {
         "Authorization": authorization,
         "Content-Type": "application/atom+xml;type=entry;charset=utf-8",
     }
     return [Outgoing("POST", url / "messages", event_json(message.event), headers)]
+
+
+def is_connection(address: str) -> bool:
+    """Whether an address is a connection string, with its key."""
+    return "SharedAccessKey" in address
 
 
 def _need_address(to: Settings) -> None:
@@ -76,7 +81,13 @@ def _need_address(to: Settings) -> None:
         )
 
 
-def _by_token(to: Settings) -> tuple[URL, str]:
+def hub_of(to: Settings) -> URL:
+    """Where a hub is that is named by channel and address.
+
+    Raises:
+        SendFailed: they are no names.
+
+    """
     _need_address(to)
     namespace = to.need("channel")
     if not (_HUB.fullmatch(to.address) and _NAMESPACE.fullmatch(namespace)):
@@ -86,7 +97,7 @@ def _by_token(to: Settings) -> tuple[URL, str]:
             again=False,
         )
     host = namespace if "." in namespace else namespace + _SUFFIX
-    return URL.build(scheme="https", host=host) / to.address, f"Bearer {to.need('token')}"
+    return URL.build(scheme="https", host=host) / to.address
 
 
 def _by_key(to: Settings) -> tuple[URL, str]:

@@ -24,6 +24,7 @@ class Settings:
     Attributes:
         address: of the Secret, else of the spec.
         headers: that the Secret adds to requests.
+        bearer: token of a cloud identity, for want of one in the Secret.
         app: id of the GitHub App that the token is of, or ``""``.
         creds: credentials of NATS.
         nkey: seed of a key of NATS.
@@ -39,6 +40,7 @@ class Settings:
     token: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    bearer: str = field(default="", repr=False)
     app: str = ""
     creds: str = field(default="", repr=False)
     nkey: str = field(default="", repr=False)
@@ -80,6 +82,7 @@ class Settings:
         """What no message may repeat."""
         found = [
             self.token,
+            self.bearer,
             self.password,
             self.creds,
             self.nkey,

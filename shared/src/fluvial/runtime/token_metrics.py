@@ -16,10 +16,12 @@ class TokenCacheMetrics:
 
     Args:
         metrics: of the process.
+        operation: for which objects ask: ``reconcile``, or ``post`` of what is told.
 
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, operation: str = "reconcile") -> None:
+        self._operation = operation
         self._events = metrics.token_events
         self._items = metrics.gauge("gotk_token_cached_items", "Number of cached credentials.")
         self._requests = metrics.counter(
@@ -38,7 +40,7 @@ class TokenCacheMetrics:
         )
         if kind:
             event = "cache_hit" if hit else "cache_miss"
-            self._events.labels(event, kind, name, namespace, "reconcile").inc()
+            self._events.labels(event, kind, name, namespace, self._operation).inc()
 
     def failed(self) -> None:
         """A request was not."""
