@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 
 from fluvial.api.kustomize import CustomHealthCheck
-from fluvial.apply.expressions import HealthCompiler, HealthExpressions, InvalidExpressions
+from fluvial.apply.expressions import HealthCompiler, HealthExpressions
 from fluvial.apply.health import Health, HealthStatus
+from fluvial.cel.checked import CheckedConditions, InvalidExpressions
 from fluvial.cel.evaluator import CelEvaluator, EvaluatorBusy, ExpressionFailed, cel_pool
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectRef
@@ -22,7 +23,7 @@ _REF = ObjectRef("example.com", "Thing", "apps", "t")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def compiler() -> AsyncIterator[HealthCompiler]:
     async with cel_pool(size=1, log=get_logger("test")) as pool:
-        yield HealthCompiler(CelEvaluator(pool))
+        yield HealthCompiler(CheckedConditions(CelEvaluator(pool)))
 
 
 def _check(current: str, **fields: str) -> CustomHealthCheck:
@@ -136,8 +137,8 @@ async def test_what_can_never_work_is_refused_at_once(
 class _Evaluator(CelEvaluator):
     """Counts what it is asked, and fails as it is told."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
+    def __init__(self) -> None:
+        self.error: Exception | None = None
         self.asked = 0
 
     async def check(self, *_: Any, **__: Any) -> None:
@@ -152,7 +153,7 @@ class _Evaluator(CelEvaluator):
 
 async def test_good_texts_are_remembered_and_bad_luck_is_no_verdict() -> None:
     evaluator = _Evaluator()
-    compiler = HealthCompiler(evaluator)
+    compiler = HealthCompiler(CheckedConditions(evaluator))
     for _ in range(2):
         await compiler.compile([_check("true", failed="false")], namespace="apps")
     found = await _compiled(compiler, _check("true", failed="false"))

@@ -47,7 +47,7 @@ from fluvial.apply.errors import (
     StageNotReady,
     StageRejected,
 )
-from fluvial.apply.expressions import HealthCompiler, HealthExpressions, InvalidExpressions
+from fluvial.apply.expressions import HealthCompiler, HealthExpressions
 from fluvial.apply.failures import asked_to_wait
 from fluvial.apply.health import Health, HealthStatus, aggregate, compute_status
 from fluvial.apply.inventory import Entry, Inventory, decode_id, encode_id
@@ -93,7 +93,6 @@ __all__ = [
     "HealthWaiter",
     "InvalidDesired",
     "InvalidEntry",
-    "InvalidExpressions",
     "Inventory",
     "Known",
     "Masker",

@@ -9,20 +9,18 @@ status unknown, with the reason, until it can be or time is up.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from fluvial.api.kustomize import CustomHealthCheck
 from fluvial.apply.health_kinds import Health, HealthStatus
+from fluvial.cel.checked import CheckedConditions, InvalidExpressions
 from fluvial.cel.evaluator import CelEvaluator, EvaluatorBusy, ExpressionFailed, Program
-from fluvial.errors import FluvialError
 from fluvial.objects import JsonObject, ObjectRef, split_api_version
 
-__all__ = ["HealthCompiler", "HealthExpressions", "InvalidExpressions"]
+__all__ = ["HealthCompiler", "HealthExpressions"]
 
-_KNOWN: Final = 1024
 _BUSY_SECONDS: Final = 2.0
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # Words that the language has taken and that no variable can have.
@@ -39,10 +37,6 @@ _ORDER: Final = (
 )
 
 _Key = tuple[str, str]
-
-
-class InvalidExpressions(FluvialError):
-    """Expressions that can never work; the author must change something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +106,15 @@ def _not_observed(live: JsonObject) -> Health | None:
 
 
 class HealthCompiler:
-    """Makes expressions of what specs say; remembers which texts are good.
+    """Makes expressions of what specs say.
 
     Args:
-        evaluator: compiles and evaluates.
+        conditions: compiles, and remembers what is good.
 
     """
 
-    def __init__(self, evaluator: CelEvaluator) -> None:
-        self._evaluator = evaluator
-        self._good: OrderedDict[str, None] = OrderedDict()
+    def __init__(self, conditions: CheckedConditions) -> None:
+        self._conditions = conditions
 
     async def compile(
         self, checks: Sequence[CustomHealthCheck], *, namespace: str
@@ -146,7 +139,9 @@ class HealthCompiler:
                 what = f"kind {check.kind}" if check.kind else "all kinds"
                 raise InvalidExpressions(f"{where}: {what} of group {key[0]!r} is there twice")
             found[key] = await self._compiled(check, where, namespace)
-        return HealthExpressions(self._evaluator, namespace, found) if found else None
+        if not found:
+            return None
+        return HealthExpressions(self._conditions.evaluator, namespace, found)
 
     async def _compiled(self, check: CustomHealthCheck, where: str, namespace: str) -> _Check:
         if not check.current:
@@ -158,28 +153,14 @@ class HealthCompiler:
         }
         given = [(Program(f"{where}.{name}", texts[name]), s) for name, s in _ORDER if texts[name]]
         for program, _ in given:
-            await self._check(program, namespace)
+            await self._conditions.check(
+                program, variables=_names([program.text]), namespace=namespace
+            )
         return _Check(
             programs=tuple(program for program, _ in given),
             statuses=tuple(status for _, status in given),
             names=frozenset(_names(program.text for program, _ in given)),
         )
-
-    async def _check(self, program: Program, namespace: str) -> None:
-        if program.text in self._good:
-            self._good.move_to_end(program.text)
-            return
-        try:
-            await self._evaluator.check(
-                program, variables=sorted(_names([program.text])), namespace=namespace
-            )
-        except ExpressionFailed as error:
-            if not error.invalid:
-                raise EvaluatorBusy(str(error)) from error
-            raise InvalidExpressions(str(error)) from error
-        self._good[program.text] = None
-        if len(self._good) > _KNOWN:
-            self._good.popitem(last=False)
 
 
 def _names(texts: Iterable[str]) -> set[str]:

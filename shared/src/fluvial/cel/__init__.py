@@ -1,6 +1,8 @@
 """CEL expressions of users, over data of strangers: compiled and evaluated in worker processes.
 
     evaluator ... CelEvaluator(pool): check, decide, and the pool; what controllers use
+    checked ..... conditions that are compiled once
+    readiness ... dependsOn[].readyExpr (healthCheckExprs are in fluvial.apply.expressions)
     job ......... the worker's side
     language .... the environment that expressions see, in the worker only
 

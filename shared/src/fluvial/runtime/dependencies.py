@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import ApiError, NotFound
@@ -14,7 +14,14 @@ from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Stalled, Waiting
 
-__all__ = ["DependencyCheck", "DependencyRules", "dependencies_of", "progress_of"]
+__all__ = [
+    "DependencyCheck",
+    "DependencyRules",
+    "Judge",
+    "dependencies_of",
+    "progress_of",
+    "waits_for_expression",
+]
 
 _ACCESS_DENIED: Final = "AccessDenied"
 _NOT_READY: Final = "DependencyNotReady"
@@ -32,6 +39,19 @@ class DependencyRules:
 
     requeue: float = 30.0
     cross_namespace: bool = True
+
+
+class Judge(Protocol):
+    """What expressions of a user say of dependencies; ``fluvial.cel.readiness`` has it."""
+
+    @property
+    def additive(self) -> bool:
+        """Whether the usual check counts as well."""
+        ...
+
+    async def verdict(self, key: ObjectKey, dependency: JsonObject) -> str | None:
+        """Why it is not ready, ``""`` if it is, ``None`` where no expression says."""
+        ...
 
 
 def _no_objection(_: JsonObject) -> str:
@@ -64,6 +84,7 @@ class DependencyCheck:
         *,
         fresh: bool,
         objection: Callable[[JsonObject], str] = _no_objection,
+        judge: Judge | None = None,
     ) -> None:
         """Return if every dependency is ready.
 
@@ -72,6 +93,8 @@ class DependencyCheck:
             dependencies: their keys.
             fresh: ask the API server, not the cache.
             objection: why an object that is ready does not do, ``""`` if it does.
+            judge: says of some what ready means (``readyExpr``); then ``objection`` counts only
+                where the judge is additive.
 
         Raises:
             Waiting: DependencyNotReady; the message names the first that is not ready and why.
@@ -80,7 +103,9 @@ class DependencyCheck:
         """
         for key in dependencies:
             self._check_allowed(owner, key)
-            problem = await self._problem(key, objection, fresh=fresh)
+            obj, problem = await self._read(key, fresh=fresh)
+            if obj is not None:
+                problem = await _problem(key, obj, objection, judge)
             if problem:
                 raise Waiting(
                     _NOT_READY,
@@ -96,18 +121,29 @@ class DependencyCheck:
                 " cross-namespace references have been blocked",
             )
 
-    async def _problem(
-        self, key: ObjectKey, objection: Callable[[JsonObject], str], *, fresh: bool
-    ) -> str:
+    async def _read(self, key: ObjectKey, *, fresh: bool) -> tuple[JsonObject | None, str]:
+        """The object, or why it cannot be had."""
         obj = None if fresh else self._store.get(key)
         try:
             if obj is None:
                 obj = await self._client.get(self._resource, key)
         except NotFound:
-            return "does not exist"
+            return None, "does not exist"
         except (ApiError, UnsafeName) as error:
-            return f"cannot be read: {error}"
-        return _not_ready(obj) or objection(obj)
+            return None, f"cannot be read: {error}"
+        return obj, ""
+
+
+async def _problem(
+    key: ObjectKey,
+    obj: JsonObject,
+    objection: Callable[[JsonObject], str],
+    judge: Judge | None,
+) -> str:
+    verdict = None if judge is None else await judge.verdict(key, obj)
+    if verdict or (verdict is not None and judge is not None and not judge.additive):
+        return verdict
+    return _not_ready(obj) or objection(obj)
 
 
 def _not_ready(obj: JsonObject) -> str:
@@ -137,3 +173,15 @@ def progress_of(obj: JsonObject | None) -> tuple[object, ...]:
         status.get("observedGeneration"),
         status.get("lastAppliedRevision"),
     )
+
+
+def waits_for_expression(obj: JsonObject) -> bool:
+    """Whether an object waits for dependencies of which an expression says when they are ready.
+
+    Then any change of one of them may end its waiting.
+    """
+    listed = (obj.get("spec") or {}).get("dependsOn") or ()
+    if not any(dependency.get("readyExpr") for dependency in listed):
+        return False
+    conditions: list[JsonObject] = (obj.get("status") or {}).get("conditions") or []
+    return any(one.get("type") == "Ready" and one.get("reason") == _NOT_READY for one in conditions)

@@ -13,7 +13,7 @@ from fluvial.durations import parse_duration
 from fluvial.kube import kinds
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.objects import JsonObject, ObjectKey, key_of
-from fluvial.runtime.dependencies import progress_of
+from fluvial.runtime.dependencies import progress_of, waits_for_expression
 from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (
     any_of,
@@ -58,6 +58,7 @@ def connect(
     """
     own.subscribe(_own_changes(queue, spread))
     watch_with(everyone, _progressed, _indexed(own, BY_DEPENDENCY, _own_id), queue)
+    watch_with(everyone, _changed, _judging(own), queue)
     if not config_selector:
         return
     for resource in (kinds.CONFIG_MAP, kinds.SECRET):
@@ -127,6 +128,20 @@ def _config_id(kind: str) -> Callable[[JsonObject], str]:
 
 def _progressed(old: JsonObject | None, new: JsonObject | None) -> bool:
     return progress_of(old) != progress_of(new)
+
+
+def _changed(old: JsonObject | None, new: JsonObject | None) -> bool:
+    """Whether something else changed than what ``_progressed`` looks at."""
+    return old is not None and new is not None and not _progressed(old, new)
+
+
+def _judging(own: Informer) -> Callable[[JsonObject], list[ObjectKey]]:
+    """The objects that wait for an expression over this one to be true."""
+    return lambda obj: [
+        key_of(found)
+        for found in own.store.by_index(BY_DEPENDENCY, _own_id(obj))
+        if waits_for_expression(found)
+    ]
 
 
 def _changed_in(watched: Informer) -> Callable[[JsonObject | None, JsonObject | None], bool]:
