@@ -18,7 +18,7 @@ from chaos.control import NO_BOOKKEEPING, ControlClient
 from fluvial_cli import dev
 from fluvial_cli.gitserver import GitServer
 
-__all__ = ["Kill", "World"]
+__all__ = ["Kill", "World", "control_url"]
 
 _WRITES_OF_A_LIFE = {"source-controller": 2}  # it says nothing of what is done at once
 _USUAL_WRITES = 4
@@ -62,7 +62,7 @@ class World(Cases):
                 git=GitSide.create(folder / "git", server.url),
                 storage=environment.folder / "source-controller",
                 environment=environment,
-                control=ControlClient(session, _control_url(environment)),
+                control=ControlClient(session, control_url(environment)),
             )
             await self.let_tenants_do_everything()
             yield self
@@ -161,6 +161,6 @@ class World(Cases):
         ]
 
 
-def _control_url(environment: dev.Environment) -> str:
+def control_url(environment: dev.Environment) -> str:
     log = (environment.folder / "logs" / "devcluster.log").read_text()
     return next(line.split()[1] for line in log.splitlines() if line.startswith("control "))

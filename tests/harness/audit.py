@@ -10,7 +10,8 @@ __all__ = ["own_identity_is_enough", "unjustified"]
 
 _DISCOVERY = re.compile(r"^/(api|apis|version|openapi|livez|healthz|readyz)(/|$)")
 _FLUX = re.compile(
-    r"^/apis/((source|kustomize|notification)\.toolkit|source\.extensions)\.fluxcd\.io/v1(beta[13])?/"
+    r"^/apis/((source|kustomize|helm|notification)\.toolkit|source\.extensions)\.fluxcd\.io/"
+    r"v(1(beta[13])?|2)/"
 )
 _REFERRED = re.compile(r"^/api/v1/namespaces/[^/]+/(configmaps|secrets|serviceaccounts)/[^/]+$")
 _OWN = re.compile(r"/(events|leases)(/[^/]+)?$")
