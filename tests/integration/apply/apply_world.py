@@ -81,7 +81,7 @@ class Spy:
     @property
     def writes(self) -> list[str]:
         """The calls that change something."""
-        verbs = ("apply ", "create ", "patch ", "delete ")
+        verbs = ("apply ", "create ", "patch ", "replace ", "delete ")
         return [call for call in self.calls if call.startswith(verbs)]
 
     def take(self) -> list[str]:
@@ -180,6 +180,24 @@ class Spy:
             dry_run=dry_run,
         )
         return await self._noted(result, "patch", key.name, dry_run=dry_run)
+
+    async def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        field_manager: str,
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        await self._note("replace", obj["metadata"]["name"], dry_run=dry_run)
+        return await self.client.replace(
+            resource,
+            obj,
+            field_manager=field_manager,
+            field_validation=field_validation,
+            dry_run=dry_run,
+        )
 
     async def delete(
         self,

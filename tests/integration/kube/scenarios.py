@@ -16,6 +16,7 @@ from fluvial.kube.config import load_client
 from fluvial.kube.discovery import NoMatch, RestMapper
 from fluvial.kube.errors import (
     AlreadyExists,
+    BadRequest,
     Conflict,
     Forbidden,
     NotFound,
@@ -119,6 +120,45 @@ class ApiServerScenarios:
         assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
         assert caught.value.causes[0]["field"] == ".data.x"
         assert forced["data"] == {"x": "2"}
+
+    async def test_an_object_is_replaced_in_the_version_that_was_read(
+        self, admin: HttpKubeClient, namespace: str
+    ) -> None:
+        made = await admin.create(
+            CONFIG_MAPS, config_map(namespace, "a", x="1", y="1"), field_manager="m"
+        )
+        other = {**made, "data": {"x": "2"}}
+        asked = await admin.replace(CONFIG_MAPS, other, field_manager="m", dry_run=True)
+        replaced = await admin.replace(CONFIG_MAPS, other, field_manager="m")
+
+        assert asked["data"] == replaced["data"] == {"x": "2"}
+        with pytest.raises(Conflict):
+            await admin.replace(CONFIG_MAPS, made, field_manager="m")
+        with pytest.raises(BadRequest, match="unknown field"):
+            await admin.replace(
+                CONFIG_MAPS, {**replaced, "dat": {}}, field_manager="m", field_validation="Strict"
+            )
+
+    async def test_a_strategic_patch_merges_lists(
+        self, admin: HttpKubeClient, namespace: str
+    ) -> None:
+        made = config_map(namespace, "a", x="1")
+        made["metadata"]["finalizers"] = ["example.com/a"]
+        key = key_of(await admin.create(CONFIG_MAPS, made, field_manager="m"))
+
+        async def patched(change: dict[str, Any]) -> Any:
+            patch: dict[str, Any] = {"metadata": change}
+            result = await admin.patch(
+                CONFIG_MAPS, key, patch, patch_type="strategic", field_manager="m"
+            )
+            return result["metadata"].get("finalizers")
+
+        assert await patched({"finalizers": ["example.com/b"]}) == [
+            "example.com/b",
+            "example.com/a",
+        ]
+        both = ["example.com/a", "example.com/b"]
+        assert await patched({"$deleteFromPrimitiveList/finalizers": both}) is None
 
     async def test_a_missing_kind_is_told_from_a_missing_object(
         self, admin: HttpKubeClient

@@ -8,6 +8,7 @@ HelmError ................. str of it is for the object's status and never has v
 │   └── RecordTooLarge .... the release does not fit into a Secret
 ├── ValuesError ........... values cannot be put together; the author must change something
 ├── ManifestError ......... what the templates gave is not a list of objects
+├── MergeError ............ two versions of an object cannot be merged by the client
 └── OwnershipError ........ an object exists and belongs to somebody else
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "HelmError",
     "HookFailed",
     "ManifestError",
+    "MergeError",
     "ObjectsFailed",
     "OwnershipError",
     "RecordTooLarge",
@@ -97,6 +99,10 @@ class ValuesError(HelmError):
 
 class ManifestError(HelmError):
     """A rendered manifest is not a stream of Kubernetes objects."""
+
+
+class MergeError(HelmError):
+    """A list of an object cannot be merged, because an item lacks the field that names it."""
 
 
 class OwnershipError(HelmError):

@@ -16,7 +16,7 @@ from fluvial.objects import JsonObject, ObjectKey
 
 __all__ = ["KubeClient", "ListPage", "PatchType", "Propagation", "WatchEvent"]
 
-PatchType = Literal["json", "merge"]
+PatchType = Literal["json", "merge", "strategic"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
 
@@ -124,7 +124,24 @@ class KubeClient(Protocol):
         subresource: str = "",
         dry_run: bool = False,
     ) -> JsonObject:
-        """JSON patch (RFC 6902) or merge patch (RFC 7386)."""
+        """JSON patch (RFC 6902), merge patch (RFC 7386) or strategic merge patch (built-in kinds)."""
+        ...
+
+    async def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        field_manager: str,
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """PUT; name and namespace are the object's own, and so is the version that it replaces.
+
+        Raises:
+            Conflict: ``metadata.resourceVersion`` is not what is there.
+
+        """
         ...
 
     async def delete(

@@ -50,6 +50,7 @@ _APPLY = "application/apply-patch+yaml"
 _PATCHES: dict[PatchType, str] = {
     "json": "application/json-patch+json",
     "merge": "application/merge-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
 }
 _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _LIST_ATTEMPTS = 3
@@ -294,7 +295,31 @@ class HttpKubeClient:
             object_path(resource, key, subresource) + query_string(query),
             body=encode_object(body),
             content=_PATCHES[patch_type],
-            idempotent=dry_run or patch_type == "merge",
+            idempotent=dry_run or patch_type != "json",
+            resource=resource,
+        )
+        return decode_object((await self._transport.send(call)).body)
+
+    async def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        field_manager: str,
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        query = {
+            "fieldManager": field_manager,
+            "fieldValidation": field_validation,
+            "dryRun": _dry(dry_run),
+        }
+        call = self._call(
+            "PUT",
+            object_path(resource, key_of(obj)) + query_string(query),
+            body=encode_object(obj),
+            content=_JSON,
+            idempotent=dry_run,  # of a version: the second time would be a conflict
             resource=resource,
         )
         return decode_object((await self._transport.send(call)).body)

@@ -136,6 +136,25 @@ class GuardedClient:
             dry_run=dry_run,
         )
 
+    async def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        field_manager: str,
+        field_validation: str = "",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """PUT, if allowed."""
+        self._check()
+        return await self._client.replace(
+            resource,
+            obj,
+            field_manager=field_manager,
+            field_validation=field_validation,
+            dry_run=dry_run,
+        )
+
     async def delete(
         self,
         resource: Resource,
