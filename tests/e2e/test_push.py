@@ -1,10 +1,12 @@
-"""From ``git push`` to objects, without any interval: the host's webhook wakes the source."""
+"""From ``git push`` to objects and back, without any interval.
+
+The host's webhook wakes the source, and the commit is told what became of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,26 +23,14 @@ from fluvial.objects import JsonObject, ObjectKey
 from fluvial_cli import dev
 from fluvial_cli.gitserver import GitServer
 from fluvial_cli.waiting import ready_condition, wait_for
-from gitservers.repos import Repo
+from githosts import hook
+from githosts.github import FakeGitHub
+from gitservers.repos import Repo, git
 
 _TOKEN = "between the host and us"
+_GITHUB_TOKEN = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 _KEY = ObjectKey("default", "app")
-# What a host does after a push, in the form of GitHub's webhooks.
-_HOOK = """\
-#!{python}
-import hashlib, hmac, json, sys, urllib.request
-old, new, ref = sys.stdin.readline().split()
-body = json.dumps({{"ref": ref, "before": old, "after": new}}).encode()
-signature = hmac.new({token!r}, body, hashlib.sha256).hexdigest()
-headers = {{
-    "Content-Type": "application/json",
-    "X-GitHub-Event": "push",
-    "X-GitHub-Delivery": new,
-    "X-Hub-Signature-256": "sha256=" + signature,
-}}
-request = urllib.request.Request({url!r}, body, headers, method="POST")
-assert urllib.request.urlopen(request, timeout=20).status == 200
-"""
+_BROKEN = {"deploy/app.yaml": "kind: ConfigMap\nmetadata: [\n"}
 
 
 @pytest.mark.slow
@@ -69,16 +59,58 @@ async def _a_push_becomes_objects(folder: Path, options: dev.DevOptions) -> None
         await _is_applied(client, "one")
         receiver = await wait_for(client, kinds.RECEIVER, _KEY, until=_is_ready)
         url = f"http://{_address(environment.folder)}{receiver['status']['webhookPath']}"
-        _hook(repo, url)
+        hook.install(repo.bare, url, _TOKEN)
 
-        async with _listener() as (address, told):
+        async with _listener() as (address, told), _github(repo) as github:
             await _tell(client, address)
-            repo.commit(_files("two"))  # pushes
+            await _set_statuses(client, github)
+            pushed = repo.commit(_files("two"))
 
             await _is_applied(client, "two")
             await _is_told(told)
+            await _has_status(github, pushed, "success", "reconciliation succeeded")
+            broken = repo.commit(_BROKEN)
+            await _has_status(github, broken, "failure", "build failed")
+            mended = repo.commit(_files("three"))
+            await _has_status(github, mended, "success", "reconciliation succeeded")
+            assert github.refused == []
         source = await client.get(kinds.GIT_REPOSITORY, _KEY)
         assert source["spec"]["interval"] == "1h"
+
+
+def _github(repo: Repo) -> FakeGitHub:
+    """The same repository at a host that shows statuses."""
+
+    def has_commit(commit: str) -> bool:
+        return git(repo.bare, "cat-file", "-t", commit) == "commit"
+
+    return FakeGitHub(_GITHUB_TOKEN, has_commit)
+
+
+async def _set_statuses(client: KubeClient, github: FakeGitHub) -> None:
+    """A Provider for the statuses of commits, and its Alert."""
+    key = ObjectKey("default", "status")
+    await _apply(client, kinds.SECRET, key, stringData={"token": _GITHUB_TOKEN})
+    provider = {
+        "type": "github",
+        "address": f"{github.url}/org/app",
+        "secretRef": {"name": "status"},
+    }
+    await _apply(client, kinds.PROVIDER, key, spec=provider)
+    sources = [{"kind": "Kustomization", "name": "app"}]
+    alert = {"providerRef": {"name": "status"}, "eventSources": sources}
+    await _apply(client, kinds.ALERT, key, spec=alert)
+
+
+async def _has_status(github: FakeGitHub, commit: str, state: str, description: str) -> None:
+    """The commit has this status, and no other."""
+    async with asyncio.timeout(30):
+        while not github.of(commit):
+            await asyncio.sleep(0.02)
+    (found,) = github.of(commit)
+    kind, name, _uid = found.pop("context").split("/")
+    assert (kind, name) == ("kustomization", "app")
+    assert found == {"state": state, "description": description}
 
 
 @asynccontextmanager
@@ -120,13 +152,6 @@ def _files(value: str) -> dict[str, str | None]:
     return {"deploy/app.yaml": text}
 
 
-def _hook(repo: Repo, url: str) -> None:
-    hook = repo.bare / "hooks" / "post-receive"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(_HOOK.format(python=sys.executable, token=_TOKEN.encode(), url=url))
-    hook.chmod(0o755)
-
-
 def _address(folder: Path) -> str:
     """Where the controller takes calls, as its line ``ready`` says."""
     log = (folder / "logs" / "notification-controller.log").read_bytes().splitlines()
@@ -165,10 +190,12 @@ async def _install(client: KubeClient, url: str) -> None:
     )
 
 
-async def _apply(client: KubeClient, resource: Resource, **fields: object) -> None:
-    metadata = {"name": _KEY.name, "namespace": _KEY.namespace}
+async def _apply(
+    client: KubeClient, resource: Resource, key: ObjectKey = _KEY, **fields: object
+) -> None:
+    metadata = {"name": key.name, "namespace": key.namespace}
     head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
-    await client.apply(resource, _KEY, {**head, **fields}, field_manager="test")
+    await client.apply(resource, key, {**head, **fields}, field_manager="test")
 
 
 def _is_ready(obj: JsonObject) -> bool:
