@@ -43,7 +43,7 @@ _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
 _OMITTED = ("token-cache-max-size", "token-cache-max-duration")
 
 GATES: Mapping[str, Gate] = {
-    "AdditiveCELDependencyCheck": Gate(settable=False),
+    "AdditiveCELDependencyCheck": Gate(),
     "CacheSecretsAndConfigMaps": Gate(settable=False),
     "CancelHealthCheckOnNewRevision": Gate(settable=False),
     "DirectSourceFetch": Gate(settable=False),
@@ -147,6 +147,7 @@ def settings_of(options: Options) -> Settings:
         cross_namespace=not common.no_cross_namespace_refs,
         external_artifacts=common.gates["ExternalArtifact"],
         fail_fast=not common.gates["DisableFailFastBehavior"],
+        additive_expressions=common.gates["AdditiveCELDependencyCheck"],
         namespace=common.watch_namespace,
         label_selector=common.watch_label_selector,
         config_selector=common.watch_configs_label_selector if watches_configs else "",

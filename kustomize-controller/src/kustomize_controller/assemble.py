@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fluvial.apply import ApplyOptions, HealthWaiter
 from fluvial.artifact.sources import SourceLookup, SourceRules
+from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
@@ -29,6 +30,7 @@ from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from kustomize_controller.kustomization.applying import ApplyStep
+from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
@@ -55,6 +57,7 @@ class Settings:
         retry_delays: first and longest wait in seconds after an unexpected failure.
         cross_namespace: the opposite of ``--no-cross-namespace-refs``.
         fail_fast: end a health check at the first failed object.
+        additive_expressions: the usual check of a dependency counts beside its ``readyExpr``.
         namespace: the only namespace that is watched; ``""`` for all.
         label_selector: of the Kustomizations that this shard reconciles.
         config_selector: of the ConfigMaps and Secrets whose changes wake; ``""`` for none.
@@ -71,6 +74,7 @@ class Settings:
     cross_namespace: bool = True
     external_artifacts: bool = False
     fail_fast: bool = True
+    additive_expressions: bool = False
     namespace: str = ""
     label_selector: str = ""
     config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
@@ -140,6 +144,7 @@ class KustomizeController:
             )
             for informers in (parts.informers, None)
         )
+        self._expressions = cel_pool(size=1, log=parts.log)
         self._sources = self._make_sources(parts, settings)
         self._reconciler = self._make_reconciler(parts, settings)
         self._controller: Controller[ObjectKey] = Controller(
@@ -176,7 +181,7 @@ class KustomizeController:
         try:
             await self._own.wait_synced()
             await self._everyone.wait_synced()
-            async with asyncio.TaskGroup() as group:
+            async with self._expressions, asyncio.TaskGroup() as group:
                 waits = [
                     group.create_task(waiter.run(), name="health waits") for waiter in self._waiters
                 ]
@@ -212,6 +217,9 @@ class KustomizeController:
             ),
             patcher=patcher,
             writer=writer,
+            expressions=Expressions(
+                CelEvaluator(self._expressions), additive=settings.additive_expressions
+            ),
             sources=self._sources,
             dependencies=DependencyCheck(
                 parts.client,

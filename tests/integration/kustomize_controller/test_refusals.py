@@ -77,10 +77,6 @@ async def test_a_dropped_link_that_a_build_needs_is_named(world: Harness) -> Non
 
 REFUSED: dict[str, dict[str, Any]] = {
     "spec.decryption": {"decryption": {"provider": "sops"}},
-    "spec.dependsOn[].readyExpr": {"dependsOn": [{"name": "x", "readyExpr": "true"}]},
-    "spec.healthCheckExprs": {
-        "healthCheckExprs": [{"apiVersion": "v1", "kind": "Pod", "current": "true"}]
-    },
     "spec.ignore": {"ignore": [{"paths": ["/data"]}]},
     "spec.kubeConfig.configMapRef": {"kubeConfig": {"configMapRef": {"name": "x"}}},
 }
@@ -89,8 +85,6 @@ REFUSED: dict[str, dict[str, Any]] = {
 @pytest.mark.shows(
     "Kustomization/Ready/UnsupportedField",
     "refused:Kustomization/spec.decryption",
-    "refused:Kustomization/spec.dependsOn[].readyExpr",
-    "refused:Kustomization/spec.healthCheckExprs",
     "refused:Kustomization/spec.ignore",
     "refused:Kustomization/spec.kubeConfig.configMapRef",
 )

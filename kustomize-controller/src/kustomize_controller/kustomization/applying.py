@@ -53,6 +53,7 @@ class ApplyStep:
             masker=Masker(run.secrets),
             clock=self.clock,
             concurrency=self.concurrency,
+            health=run.health,
         )
 
     async def apply(self, run: Run, target: Target, desired: Sequence[JsonObject]) -> ApplyResult:

@@ -32,6 +32,7 @@ from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
+from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
@@ -53,6 +54,7 @@ class KustomizationReconciler:
     memories: Memories[Memory]
     patcher: StatusPatcher
     writer: StatusWriter
+    expressions: Expressions
     sources: SourceLookup
     dependencies: DependencyCheck
     tenants: Tenants
@@ -149,12 +151,14 @@ class KustomizationReconciler:
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
+        judge = await self.expressions.compile(run)
         run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh)
         await self.dependencies.check(
             run.key,
             dependency_keys(run.spec_of),
             fresh=run.fresh,
             objection=lags_behind(run.source),
+            judge=judge,
         )
         run.config = await read_config(self.client, run.spec_of)
         if not run.fresh:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fluvial.api.codec import encode
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
-from fluvial.apply import Inventory, Owner
+from fluvial.apply import HealthExpressions, Inventory, Owner
 from fluvial.artifact.sources import Source
 from fluvial.clock import Clock
 from fluvial.kube.tenants import Actor
@@ -42,6 +42,7 @@ class Run:
             finds nothing new writes nothing.
         source: the artifact, once found.
         config: variables, once read.
+        health: how the health of some kinds is read, once compiled.
         digest: of the built set, once built; what the history records.
         secrets: strings in the built set that came from Secrets; masked wherever it is shown.
         changed: whether anything was created, configured or pruned.
@@ -58,6 +59,7 @@ class Run:
     silent: bool = False
     source: Source | None = None
     config: Config | None = None
+    health: HealthExpressions | None = None
     digest: str = ""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     changed: bool = False

@@ -11,8 +11,6 @@ __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
 REFUSED_FIELDS = (
     "spec.decryption",
-    "spec.dependsOn[].readyExpr",
-    "spec.healthCheckExprs",
     "spec.ignore",
     "spec.kubeConfig.configMapRef",
 )
