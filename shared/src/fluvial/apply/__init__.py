@@ -67,6 +67,7 @@ from fluvial.apply.model import (
 )
 from fluvial.apply.observe import suspect_changed
 from fluvial.apply.order import Stage, stages
+from fluvial.apply.owned import OwnedObserver, OwnedWatches, WatchLimits
 from fluvial.apply.plan import Planner
 from fluvial.apply.prepare import prepare, prepare_set
 from fluvial.apply.prune import PruneOutcome, Pruner, PruneResult, Pruning
@@ -97,6 +98,8 @@ __all__ = [
     "Known",
     "Masker",
     "ObjectDiff",
+    "OwnedObserver",
+    "OwnedWatches",
     "Owner",
     "PlannedChange",
     "Planner",
@@ -114,6 +117,7 @@ __all__ = [
     "WaitRequest",
     "WaitResult",
     "WaiterTiming",
+    "WatchLimits",
     "WriteAhead",
     "aggregate",
     "apply_set",

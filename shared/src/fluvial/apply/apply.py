@@ -16,13 +16,12 @@ from fluvial.apply.errors import Failure, StageFailed
 from fluvial.apply.failures import failure_of, is_schema_error
 from fluvial.apply.hashing import live_hash
 from fluvial.apply.immutable import is_immutable, is_replaced
-from fluvial.apply.live import stamp, uid_of, version_of
+from fluvial.apply.live import known_as, stamp, uid_of, version_of
 from fluvial.apply.model import (
     Action,
     ApplyOptions,
     Change,
     ChangeSet,
-    Known,
     PlannedChange,
     Target,
     Verified,
@@ -196,8 +195,7 @@ class _Run:
         return version_of(live)
 
     def _record(self, planned: PlannedChange, result: JsonObject) -> Change:
-        state = Known(planned.desired_hash, live_hash(result), uid_of(result), version_of(result))
-        self._known.record(planned.change.ref, state)
+        self._known.record(planned.change.ref, known_as(planned.desired_hash, result))
         same = planned.expected_version and version_of(result) == planned.expected_version
         if same and not planned.checked:
             return planned.change.with_action(Action.UNCHANGED)

@@ -9,7 +9,7 @@ from fluvial.apply.errors import Failure
 from fluvial.apply.failures import failure_of, is_schema_error, kind_missing, namespace_missing
 from fluvial.apply.hashing import live_hash
 from fluvial.apply.health import HealthStatus, compute_status
-from fluvial.apply.live import Wanted, read_live, stamp, uid_of, version_of
+from fluvial.apply.live import Wanted, known_as, read_live, stamp, uid_of, version_of
 from fluvial.apply.locate import Assumed
 from fluvial.apply.managers import cleanup_patch
 from fluvial.apply.model import (
@@ -304,8 +304,7 @@ class Examiner:
     def _record(
         self, wanted: Wanted, live: JsonObject, known: Verified, *, skipped: bool = False
     ) -> None:
-        state = Known(wanted.digest, live_hash(live), uid_of(live), version_of(live), skipped)
-        known.record(wanted.ref, state)
+        known.record(wanted.ref, known_as(wanted.digest, live, skipped=skipped))
 
     def _is_ready(self, live: JsonObject) -> bool:
         return compute_status(live, now=self._target.clock.now()).status is HealthStatus.CURRENT

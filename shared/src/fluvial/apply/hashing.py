@@ -8,7 +8,7 @@ import orjson
 
 from fluvial.objects import JsonObject
 
-__all__ = ["canonical", "desired_hash", "live_hash"]
+__all__ = ["canonical", "desired_hash", "live_hash", "outline"]
 
 _VOLATILE = frozenset({"managedFields", "resourceVersion", "generation"})
 # Annotations by which a kind's own controller reports, like a status: they follow each apply.
@@ -40,3 +40,24 @@ def live_hash(obj: JsonObject) -> str:
         if not kept:
             del body["metadata"]["annotations"]
     return hashlib.blake2b(canonical(body), digest_size=16).hexdigest()
+
+
+def outline(obj: JsonObject) -> int:
+    """What metadata alone tells of an object's state beyond its status.
+
+    Equal for two states that differ in status and managedFields only, where the kind counts
+    generations; of other kinds each version is a state of its own.
+    """
+    metadata = obj.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    state = (
+        metadata.get("uid"),
+        metadata.get("generation") or metadata.get("resourceVersion"),
+        metadata.get("labels") or {},
+        {key: value for key, value in annotations.items() if key not in _REPORTED},
+        metadata.get("finalizers") or [],
+        metadata.get("ownerReferences") or [],
+        metadata.get("deletionTimestamp"),
+    )
+    digest = hashlib.blake2b(canonical(state), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import orjson
 
-from fluvial.apply.model import Target
+from fluvial.apply.hashing import live_hash, outline
+from fluvial.apply.model import Known, Target
 from fluvial.kube.errors import Forbidden, NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef, key_of, ref_of
 
-__all__ = ["Wanted", "read_live", "scoped", "stamp", "uid_of", "version_of"]
+__all__ = ["Wanted", "known_as", "read_live", "scoped", "stamp", "uid_of", "version_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,13 @@ async def read_live(target: Target, resource: Resource, key: ObjectKey) -> JsonO
         return await target.client.get(resource, key)
     except (NotFound, Forbidden):
         return None
+
+
+def known_as(desired_hash: str, live: JsonObject, *, skipped: bool = False) -> Known:
+    """What is verified of an object whose live state was just seen."""
+    return Known(
+        desired_hash, live_hash(live), uid_of(live), version_of(live), skipped, outline(live)
+    )
 
 
 def uid_of(obj: JsonObject) -> str:

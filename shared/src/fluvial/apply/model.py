@@ -185,13 +185,24 @@ def change_log(changes: Iterable[Change], *, all_actions: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was verified about an object: what was wanted, and what was live then."""
+    """What was verified about an object: what was wanted, and what was live then.
+
+    Attributes:
+        desired_hash: of what was wanted.
+        live_hash: of what was live, as ``hashing.live_hash`` has it.
+        uid: of the live object.
+        resource_version: of the live object.
+        skipped: it is left alone, because an annotation says so.
+        outline: of the live object, as ``hashing.outline`` has it.
+
+    """
 
     desired_hash: str
     live_hash: str
     uid: str
     resource_version: str
     skipped: bool = False
+    outline: int = 0
 
 
 class Verified:

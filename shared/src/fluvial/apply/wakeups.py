@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.apply.live import version_of
+from fluvial.apply.owned import outlined
 from fluvial.clock import Clock
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
@@ -62,7 +63,10 @@ class WakeUps:
         watch = self._watches.get(resource)
         if watch is None:
             informer = self._informers.informer(
-                resource, label_selector=self._selector, metadata_only=True
+                resource,
+                label_selector=self._selector,
+                metadata_only=True,
+                transform=outlined,  # as the watches for drift have it: they are one
             )
             hear = informer.subscribe(lambda old, new: self._changed(resource, old, new))
             watch = self._watches[resource] = _Watch(informer, hear)

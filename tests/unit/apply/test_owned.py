@@ -1,0 +1,180 @@
+"""How often an object that others change wakes its owner, and which states are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from fluvial.apply import Entry, Known, OwnedWatches, Verified, encode_id
+from fluvial.apply.hashing import outline
+from fluvial.apply.owned import outlined
+from fluvial.clock import RealClock
+from fluvial.kube.informer import InformerFactory
+from fluvial.kube.kinds import CONFIG_MAP
+from fluvial.kube.resource import Resource
+from fluvial.kube.store import Store
+from fluvial.log import get_logger
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef
+
+OWNER = ObjectKey("flux-system", "app")
+REF = ObjectRef("", "ConfigMap", "team", "a")
+
+
+class FakeInformer:
+    """A store that a test writes to."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.synced = True
+        self.error: Exception | None = None
+        self._hear: list[Callable[[JsonObject | None, JsonObject | None], None]] = []
+
+    def subscribe(self, subscriber: Any) -> Any:
+        self._hear.append(subscriber)
+        return lambda: self._hear.remove(subscriber)
+
+    def put(self, version: int) -> None:
+        for change in self.store.put(outlined(live(version))):
+            for hear in self._hear:
+                hear(change.old, change.new)
+
+
+class FakeInformers:
+    """Gives one informer."""
+
+    def __init__(self) -> None:
+        self.one = FakeInformer()
+
+    def informer(self, *args: Any, **options: Any) -> FakeInformer:
+        del args, options
+        return self.one
+
+    def release(self, informer: FakeInformer) -> None:
+        assert informer is self.one
+
+
+class FakeMapper:
+    """Knows ConfigMaps."""
+
+    async def resource_for_kind(self, group: str, kind: str, *, version_hint: str = "") -> Resource:
+        del group, kind, version_hint
+        return CONFIG_MAP
+
+
+def live(version: int, **more: Any) -> JsonObject:
+    metadata = {"namespace": "team", "name": "a", "uid": "u", "resourceVersion": str(version)}
+    return {"kind": "ConfigMap", "metadata": metadata | more}
+
+
+def verified(version: int) -> Known:
+    return Known("d", "l", "u", str(version), outline=outline(live(version)))
+
+
+@asynccontextmanager
+async def watching(wake: Callable[[ObjectKey], None]) -> AsyncIterator[tuple[Any, Verified]]:
+    informers, known = FakeInformers(), Verified()
+    watches = OwnedWatches(
+        cast("InformerFactory", informers),
+        selector="",
+        wake=wake,
+        clock=RealClock(),
+        log=get_logger("test"),
+    )
+    known.record(REF, verified(1))
+    informers.one.put(1)
+    entries = [Entry(encode_id(REF), "v1")]
+    await watches.follow(OWNER, entries, mapper=cast("Any", FakeMapper()), known=known)
+    task = asyncio.create_task(watches.run(), name="owned")
+    try:
+        yield informers.one, known
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.looptime
+async def test_two_managers_that_disagree_do_not_keep_each_other_busy() -> None:
+    loop = asyncio.get_running_loop()
+    version = 1
+    times: list[float] = []
+
+    def correct(_key: ObjectKey) -> None:
+        """The owner writes at once; the other one a second later, for ever."""
+        nonlocal version
+        times.append(loop.time())
+        version += 1
+        known.record(REF, verified(version))
+        informer.put(version)
+
+    async with watching(correct) as (informer, known):
+        started = loop.time()
+        while loop.time() - started < 2000:
+            version += 1
+            informer.put(version)
+            await asyncio.sleep(1)
+        fought = [round(moment - started) for moment in times]
+        await asyncio.sleep(3000)
+        calm = loop.time()
+        times.clear()
+        version += 1
+        informer.put(version)
+        await asyncio.sleep(1)
+
+    assert fought[0] == 0, "the first correction is immediate"
+    gaps = [later - earlier for earlier, later in itertools.pairwise(fought)]
+    assert gaps == sorted(gaps)
+    assert 8 <= len(fought) <= 14
+    assert max(gaps) <= 601
+    assert times[0] - calm < 1, "after a while of peace it is immediate again"
+
+
+@pytest.mark.looptime
+async def test_the_event_of_an_own_write_may_come_first() -> None:
+    woken: list[ObjectKey] = []
+    async with watching(woken.append) as (informer, known):
+        informer.put(2)
+        known.record(REF, verified(2))
+        await asyncio.sleep(10)
+
+    assert woken == []
+    assert not known.is_suspect(REF)
+
+
+@pytest.mark.looptime
+async def test_a_cluster_that_was_restored_wakes() -> None:
+    woken: list[ObjectKey] = []
+    async with watching(woken.append) as (informer, known):
+        known.record(REF, verified(9))
+        informer.put(9)
+        informer.put(3)
+        await asyncio.sleep(10)
+
+    assert woken == [OWNER]
+    assert known.is_suspect(REF)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        (live(1, generation=1), live(2, generation=1), True),
+        (live(1, generation=1), {**live(2, generation=1), "status": {"ready": True}}, True),
+        (live(1, generation=1), live(2, generation=1, managedFields=[{"manager": "x"}]), True),
+        (live(1, generation=1), live(2, generation=2), False),
+        (live(1, generation=1), live(2, generation=1, labels={"a": "b"}), False),
+        (live(1, generation=1), live(2, generation=1, annotations={"a": "b"}), False),
+        (live(1, generation=1), live(2, generation=1, finalizers=["a/b"]), False),
+        (live(1, generation=1), live(2, generation=1, deletionTimestamp="now"), False),
+        (live(1, generation=1), live(2, generation=1, uid="v"), False),
+        (live(1), live(1), True),
+        (live(1), live(2), False),
+    ],
+)
+def test_an_outline_tells_what_metadata_can(
+    before: JsonObject, after: JsonObject, *, same: bool
+) -> None:
+    assert (outline(before) == outline(after)) is same
