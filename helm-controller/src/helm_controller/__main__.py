@@ -1,18 +1,19 @@
-"""Entry point of helm-controller, which is not written yet and says so."""
+"""Entry point of helm-controller."""
 
 from __future__ import annotations
 
+import os
 import sys
+
+from fluvial.runtime.program import run_program
+from helm_controller import app
 
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Say that this controller does not exist yet; exit status 2."""
-    sys.stderr.write(
-        "helm-controller: not written yet. This version runs source-controller, kustomize-controller and notification-controller.\n"
-    )
-    return 2
+    """Run until a signal; the exit code."""
+    return run_program(lambda: app.read_options(sys.argv[1:], os.environ), app.main)
 
 
 if __name__ == "__main__":

@@ -163,6 +163,11 @@ class SourceLookup:
         poll = self._rules.requeue_dependency
         return max(poll, name.patience) if self._watch(resource).synced else poll
 
+    def peek(self, kind: str, key: ObjectKey) -> JsonObject | None:
+        """A source as the cache has it; ``None`` if it has not, or is not in step."""
+        informer = self._watch(_KINDS[kind])
+        return informer.store.get(key) if informer.synced and informer.error is None else None
+
     def watch_kind(self, kind: str) -> None:
         """Watch a kind of source, which an object names."""
         resource = _KINDS.get(kind)

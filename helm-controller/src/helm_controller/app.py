@@ -1,0 +1,190 @@
+"""Composition root of helm-controller: the only place that reads flags and environment."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fluvial.artifact.fetcher import Fetcher, open_fetcher
+from fluvial.build.helm.postrender import PostRenderer
+from fluvial.build.helm.renderer import MAX_CHART, HelmRenderer, engine_pool
+from fluvial.build.kustomize import KubectlEngine
+from fluvial.helm.digests import CANONICAL
+from fluvial.kube.tenants import TenantRules
+from fluvial.log import get_logger, setup_logging
+from fluvial.runtime.backoff import jitter
+from fluvial.runtime.flags import FlagSet
+from fluvial.runtime.manager import Manager
+from fluvial.runtime.options import (
+    IDENTITY_GATE,
+    CommonOptions,
+    Gate,
+    common_options,
+    read_common_options,
+)
+from helm_controller.assemble import HelmController, Parts, Settings
+
+__all__ = ["Options", "main", "read_options", "settings_of"]
+
+NAME = "helm-controller"
+VERSION = "0.1.0"
+_GRACE = 600.0  # Flux's Deployment leaves 600 s for termination
+_ENGINES = 2
+
+# Flags that would do nothing yet: no token is cached before workload identity is there.
+_OMITTED = (
+    "token-cache-max-size",
+    "token-cache-max-duration",
+    "allow-outbound",
+    "override-manager",
+)
+
+GATES: Mapping[str, Gate] = {
+    "AdditiveCELDependencyCheck": Gate(),
+    "AdoptLegacyReleases": Gate(),
+    "AllowDNSLookups": Gate(settable=False),
+    "CacheSecretsAndConfigMaps": Gate(settable=False),
+    "CancelHealthCheckOnNewRevision": Gate(settable=False),
+    "CorrectDrift": Gate(),
+    "DefaultToRetryOnFailure": Gate(),
+    "DetectDrift": Gate(),
+    "DirectSourceFetch": Gate(settable=False),
+    "DisableChartDigestTracking": Gate(),
+    "DisableConfigWatchers": Gate(),
+    "ExternalArtifact": Gate(),
+    "OOMWatch": Gate(settable=False),
+    "UseHelm3Defaults": Gate(settable=False),
+    IDENTITY_GATE: Gate(settable=False),
+}
+"""AdoptLegacyReleases, CorrectDrift and DetectDrift have no effect, in Flux as here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The common options and this controller's own.
+
+    Attributes:
+        grace: seconds that releases in hand have to finish after a signal.
+        snapshot_digest: algorithm of the digests in statuses.
+        artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
+
+    """
+
+    common: CommonOptions
+    grace: float
+    snapshot_digest: str
+    artifact_host: str
+
+
+def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Read the command line and set up logging.
+
+    Raises:
+        FlagError: a flag is unknown, has a bad value or is not supported yet.
+        HelpRequested: ``--help``.
+
+    """
+    flags = FlagSet(NAME)
+    common_options(flags, environ=environ, omit=_OMITTED)
+    flags.duration(
+        "graceful-shutdown-timeout", _GRACE, "How long releases in hand may take after a signal."
+    )
+    flags.string(
+        "snapshot-digest-algo",
+        CANONICAL,
+        "Algorithm of the digests in statuses.",
+        choices=("sha256", "sha384", "sha512", "blake3"),
+    )
+    parsed = flags.parse(arguments)
+    options = Options(
+        common=read_common_options(parsed, gates=GATES, environ=environ),
+        grace=parsed["graceful-shutdown-timeout"],
+        snapshot_digest=parsed["snapshot-digest-algo"],
+        artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
+    )
+    setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
+    return options
+
+
+async def main(options: Options) -> int:
+    """Run the controller; its exit code."""
+    log = get_logger(NAME)
+    async with AsyncExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fluvial-helm-")))
+        manager = await stack.enter_async_context(
+            Manager(options.common, name=NAME, version=VERSION, log=log, grace=options.grace)
+        )
+        fetcher = await _fetcher(options, manager, work, stack)
+        pool = await stack.enter_async_context(
+            engine_pool(log=log, size=_ENGINES, keep_spare=False)
+        )
+        parts = Parts(
+            client=manager.client,
+            informers=manager.informers,
+            events=manager.events,
+            metrics=manager.metrics,
+            fetcher=fetcher,
+            renderer=HelmRenderer(pool, post_renderer=_post_renderer(work)),
+            clock=manager.clock,
+            log=log,
+            guard=manager.guard,
+        )
+        manager.add(HelmController(parts, settings_of(options)))
+        return await manager.run()
+
+
+def settings_of(options: Options) -> Settings:
+    """What the flags say, as the controller takes it."""
+    common = options.common
+    gates = common.gates
+    return Settings(
+        concurrency=common.concurrent,
+        requeue_dependency=common.requeue_dependency,
+        retry_delays=(common.min_retry_delay, common.max_retry_delay),
+        cross_namespace=not common.no_cross_namespace_refs,
+        external_artifacts=gates["ExternalArtifact"],
+        additive_expressions=gates["AdditiveCELDependencyCheck"],
+        tracks_digests=not gates["DisableChartDigestTracking"],
+        retries_by_default=gates["DefaultToRetryOnFailure"],
+        snapshot_digest=options.snapshot_digest,
+        namespace=common.watch_namespace,
+        label_selector=common.watch_label_selector,
+        config_selector=""
+        if gates["DisableConfigWatchers"]
+        else common.watch_configs_label_selector,
+        tenants=TenantRules(
+            default_service_account=common.default_service_account,
+            insecure_kubeconfig_exec=common.insecure_kubeconfig_exec,
+            insecure_kubeconfig_tls=common.insecure_kubeconfig_tls,
+        ),
+        jitter=jitter(common.interval_jitter_percentage),
+        spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
+        user_agent=f"{NAME}/{VERSION}",
+    )
+
+
+async def _fetcher(
+    options: Options, manager: Manager, work: Path, stack: AsyncExitStack
+) -> Fetcher:
+    return await stack.enter_async_context(
+        open_fetcher(
+            work / "artifacts",
+            dialer=await manager.dialer(),
+            max_cache_bytes=MAX_CHART,
+            max_artifact_bytes=MAX_CHART,
+            retries=options.common.http_retry,
+            clock=manager.clock,
+            host_override=options.artifact_host,
+        )
+    )
+
+
+def _post_renderer(work: Path) -> PostRenderer:
+    home, builds = work / "home", work / "builds"
+    for folder in (home, builds):
+        folder.mkdir(mode=0o700)
+    return PostRenderer(KubectlEngine(home), work_dir=builds)

@@ -1,0 +1,1 @@
+"""HelmRelease: a chart and values become a release, and stay one."""

@@ -1,0 +1,180 @@
+"""One action under way: what it writes to the storage, and what becomes of status by that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from fluvial.api.helm_status import ReleaseAction
+from fluvial.build.helm.model import CustomResource
+from fluvial.durations import format_duration
+from fluvial.errors import FluvialError
+from fluvial.helm import history as past
+from fluvial.helm.digests import CANONICAL
+from fluvial.helm.ending import Ending
+from fluvial.helm.inventory import release_inventory
+from fluvial.helm.lifecycle import Lifecycle
+from fluvial.helm.release import Release, Status
+from fluvial.helm.steps import ActionLog
+from fluvial.helm.storage import ReleaseStorage
+from fluvial.helm.waiting import Waits
+from fluvial.runtime.events import EventRecorder
+from helm_controller.helmrelease import reasons
+from helm_controller.helmrelease.run import FIELD_MANAGER, Run
+from helm_controller.helmrelease.turns import RestingWaits
+
+__all__ = ["Acting", "Stage"]
+
+_HAS_OBJECTS: Final[dict[ReleaseAction, bool]] = {
+    "install": True,
+    "upgrade": True,
+    "rollback": True,
+    "uninstall": False,
+    "uninstall-remediation": False,
+}
+"""Whether there are objects of the release after an action."""
+
+
+@dataclass(slots=True)
+class Acting:
+    """An action under way.
+
+    Attributes:
+        lifecycle: installs, upgrades and rolls back.
+        ending: tests, unlocks and uninstalls.
+        log: the last steps.
+        waits: how objects are waited for.
+        written: every write of a record, in its order.
+        crds: what the chart brings, for the inventory.
+
+    """
+
+    lifecycle: Lifecycle
+    ending: Ending
+    log: ActionLog
+    waits: Waits
+    written: list[Release]
+    crds: Iterable[CustomResource] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where actions are done.
+
+    Attributes:
+        waits: how objects are waited for, in any run.
+        algorithm: of the digests in the status.
+
+    """
+
+    waits: Waits
+    events: EventRecorder
+    algorithm: str = CANONICAL
+
+    def storage(self, run: Run, written: list[Release] | None = None) -> ReleaseStorage:
+        """The records of a run's release, as the tenant."""
+        assert run.tenant is not None  # noqa: S101  # known by a step before
+        return ReleaseStorage(
+            run.tenant.client,
+            run.status.storage_namespace or run.spec_of.storage_namespace,
+            observe=written.append if written is not None else None,
+            clock=run.turn,
+            field_manager=FIELD_MANAGER,
+        )
+
+    def begin(self, run: Run) -> Acting:
+        """What an action needs.
+
+        Args:
+            run: with tenant and target.
+
+        """
+        assert run.target is not None  # noqa: S101  # known by a step before
+        written: list[Release] = []
+        storage, waits = self.storage(run, written), RestingWaits(self.waits, run.turn)
+        log = ActionLog(run.target)
+        return Acting(
+            Lifecycle(run.target, storage, waits, log=log),
+            Ending(run.target, storage, log=log),
+            log,
+            waits,
+            written,
+        )
+
+    @asynccontextmanager
+    async def observed(
+        self, run: Run, acting: Acting, action: ReleaseAction | None
+    ) -> AsyncIterator[None]:
+        """Do something; what it has written is in ``run.status`` when the context is closed.
+
+        Args:
+            run: whose status.
+            acting: the action.
+            action: for the history; ``None`` keeps what each revision was made by.
+
+        """
+        started = run.turn.monotonic()
+        try:
+            yield
+        finally:
+            if action in {"install", "upgrade"}:
+                took = round(run.turn.monotonic() - started, 3)
+                run.status.last_attempted_release_action_duration = format_duration(took)
+            await self._observe(run, acting, action)
+
+    async def _observe(self, run: Run, acting: Acting, action: ReleaseAction | None) -> None:
+        if not acting.written:
+            return
+        run.status.history = list(
+            past.recorded(
+                past.newest_first(run.status.history),
+                acting.written,
+                action=action or made_by(acting.written[-1]),
+                oci_digest=run.chart.digest if run.chart else "",
+                algorithm=self.algorithm,
+            )
+        )
+        if action is None:
+            return
+        if not _HAS_OBJECTS[action]:
+            run.status.inventory = None
+            return
+        await self._list_objects(run, acting)
+
+    async def _list_objects(self, run: Run, acting: Acting) -> None:
+        assert run.target is not None  # noqa: S101  # known by a step before
+        newest = max(acting.written, key=lambda release: release.version)
+        try:
+            run.status.inventory, odd = await release_inventory(run.target, newest, acting.crds)
+        except FluvialError as error:
+            odd = (str(error),)
+        if odd:
+            self.tell(run, "Warning", reasons.NAMESPACE_CHECK_SKIPPED, "\n".join(odd))
+
+    def tell(self, run: Run, type_: str, reason: str, message: str) -> None:
+        """Report an event, masked."""
+        self.events.event(
+            run.obj,
+            type="Warning" if type_ == "Warning" else "Trace" if type_ == "Trace" else "Normal",
+            reason=reason,
+            message=run.masker.text(message),
+            metadata=run.event_metadata(),
+        )
+
+    def tell_failure(self, run: Run, reason: str, message: str, log: ActionLog) -> None:
+        """Report a failure with the last steps; what hooks have written stays in the cluster."""
+        self.tell(run, "Warning", reason, log.after(message))
+        for output in log.outputs:
+            self.tell(run, "Trace", reason, str(output))
+
+
+def made_by(release: Release) -> ReleaseAction:
+    """The action that a revision was made by, as far as it tells."""
+    description = release.info.description
+    if release.status is Status.PENDING_ROLLBACK or "pending-rollback" in description:
+        return "rollback"
+    if release.status is Status.PENDING_INSTALL or "pending-install" in description:
+        return "install"
+    return "install" if release.version == 1 else "upgrade"

@@ -1,0 +1,323 @@
+"""What is done when the state machine has decided; each leaves conditions and events behind.
+
+An action that fails before it has written a record has changed nothing that counts: the error goes
+up and is tried again under backoff. One that fails later is counted, and the state machine decides
+what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from fluvial.api.helm import HelmRelease
+from fluvial.apply import asked_to_wait
+from fluvial.durations import format_duration
+from fluvial.errors import FluvialError
+from fluvial.helm import history as past
+from fluvial.helm.errors import ActionFailed, ActionRefused, ReleaseNotFound
+from fluvial.helm.facts import Step
+from fluvial.helm.making import changes_nothing
+from fluvial.helm.options import ApplyOptions, TestOptions, UninstallOptions
+from fluvial.helm.policy import Policy
+from fluvial.helm.release import Release
+from fluvial.runtime.outcome import Failed, Stalled, Waiting
+from helm_controller.helmrelease import reasons, verdict
+from helm_controller.helmrelease.acting import Acting, Stage
+from helm_controller.helmrelease.rendering import Rendering
+from helm_controller.helmrelease.run import Run, StatusWriter
+
+__all__ = ["Actions", "forget_failures"]
+
+_SUCCEEDED: Final = {"install": reasons.INSTALL_SUCCEEDED, "upgrade": reasons.UPGRADE_SUCCEEDED}
+_FAILED: Final = {"install": reasons.INSTALL_FAILED, "upgrade": reasons.UPGRADE_FAILED}
+
+ReleaseVerb = Literal["install", "upgrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """Does what was decided."""
+
+    stage: Stage
+    rendering: Rendering
+    writer: StatusWriter
+
+    async def install(self, run: Run, policy: Policy) -> None:
+        """Install; raises Failed or Waiting if nothing has been stored."""
+        options = ApplyOptions.of_install(run.spec_of)
+        run.status.history = []
+
+        async def work(acting: Acting) -> Release:
+            await self.rendering.definitions(run, acting.waits, before=None)
+            version = await acting.lifecycle.next_version(run.spec_of.release_name)
+            made = await self.rendering.make(
+                run, version=version, before=None, server_side=options.by_server(None)
+            )
+            acting.crds, run.archive = made.crds, None
+            return await acting.lifecycle.install(made.release, options)
+
+        await self._release(run, policy, verb="install", options=options, work=work)
+
+    async def upgrade(self, run: Run, policy: Policy, step: Step) -> None:
+        """Upgrade, or adopt what is there; raises as ``install``."""
+        options = ApplyOptions.of_upgrade(run.spec_of)
+
+        async def work(acting: Acting) -> Release:
+            current = await acting.lifecycle.current(run.spec_of.release_name)
+            last = await self.stage.storage(run).last(run.spec_of.release_name)
+            version, by_server = last.version + 1, options.by_server(last)
+            if step.adopt_if_same:
+                made = await self.rendering.make(
+                    run, version=version, before=current, server_side=by_server
+                )
+                if await changes_nothing(current, made.release, origin=run.owner.labels):
+                    acting.crds, run.archive = made.crds, None
+                    acting.written.append(current)
+                    return current
+            await self.rendering.definitions(run, acting.waits, before=current)
+            made = await self.rendering.make(
+                run, version=version, before=current, server_side=by_server
+            )
+            acting.crds, run.archive = made.crds, None
+            return await acting.lifecycle.upgrade(made.release, current=current, options=options)
+
+        await self._release(run, policy, verb="upgrade", options=options, work=work)
+
+    async def _release(
+        self,
+        run: Run,
+        policy: Policy,
+        *,
+        verb: ReleaseVerb,
+        options: ApplyOptions,
+        work: Callable[[Acting], Awaitable[Release]],
+    ) -> None:
+        verdict.clear(run, reasons.TEST_SUCCESS)
+        run.status.last_attempted_release_action = verb
+        verdict.progressing(
+            run, f"Running '{verb}' action with timeout of {format_duration(options.timeout)}"
+        )
+        await self.writer.save(run)
+        acting = self.stage.begin(run)
+        try:
+            async with self.stage.observed(run, acting, verb):
+                release = await work(acting)
+        except (Waiting, Stalled):
+            raise
+        except FluvialError as error:
+            await self._release_failed(run, acting, error, verb=verb)
+            return
+        verdict.clear(run, reasons.REMEDIATED)
+        message = _succeeded(verb, release)
+        verdict.mark(run, reasons.RELEASED, "True", _SUCCEEDED[verb], message)
+        if policy.tests:
+            verdict.mark(
+                run,
+                reasons.TEST_SUCCESS,
+                "Unknown",
+                reasons.AWAITING_TESTS,
+                f"Release {_named(release)} is awaiting tests",
+            )
+        remedy = policy.install if verb == "install" else policy.upgrade
+        if remedy.retry_seconds is not None:
+            forget_failures(run)
+        await self._end(run, "Normal", _SUCCEEDED[verb], message)
+
+    async def _release_failed(
+        self, run: Run, acting: Acting, error: FluvialError, *, verb: ReleaseVerb
+    ) -> None:
+        message = f"Helm {verb} failed for release {verdict.full_name(run)}: {error}"
+        verdict.mark(run, reasons.RELEASED, "False", _FAILED[verb], message)
+        run.status.failures += 1
+        stored = bool(acting.written)
+        if stored and verb == "install":
+            run.status.install_failures += 1
+        if stored and verb == "upgrade":
+            run.status.upgrade_failures += 1
+        self.stage.tell_failure(run, _FAILED[verb], message, acting.log)
+        if not stored:
+            raise Failed(_FAILED[verb], message, retry_after=_asked(error)) from error
+        verdict.summarise(run)
+        await self.writer.save(run)
+
+    async def test(self, run: Run, policy: Policy) -> None:
+        """Run the tests of the newest revision."""
+        options = TestOptions.of(run.spec_of)
+        name = run.spec_of.release_name
+        verdict.progressing(
+            run, f"Running 'test' action with timeout of {format_duration(options.timeout)}"
+        )
+        await self.writer.save(run)
+        failure: FluvialError | None = None
+        acting = self.stage.begin(run)
+        async with self.stage.observed(run, acting, None):
+            try:
+                release = await acting.ending.test(name, options)
+            except ActionFailed as error:
+                failure, release = error, error.release
+        tests = past.hooks_tested(release, options.filters)
+        run.status.history = list(past.with_tests(tuple(run.status.history), tests))
+        if failure is None:
+            done = f"{len(tests)} test hook(s) completed successfully" if tests else "no test hooks"
+            message = f"{_succeeded('test', release)}: {done}"
+            verdict.mark(run, reasons.TEST_SUCCESS, "True", reasons.TEST_SUCCEEDED, message)
+            await self._end(run, "Normal", reasons.TEST_SUCCEEDED, message)
+            return
+        message = f"Helm test failed for release {_named(release)}: {failure}"
+        verdict.mark(run, reasons.TEST_SUCCESS, "False", reasons.TEST_FAILED, message)
+        run.status.failures += 1
+        self._count_failed_test(run, policy)
+        verdict.summarise(run)
+        self.stage.tell_failure(run, reasons.TEST_FAILED, message, acting.log)
+        await self.writer.save(run)
+
+    def _count_failed_test(self, run: Run, policy: Policy) -> None:
+        """A failed test is a failure of the action that made the release, where tests count."""
+        if run.status.last_attempted_release_action == "install":
+            run.status.install_failures += 0 if policy.install.ignores_tests else 1
+        elif run.status.last_attempted_release_action == "upgrade":
+            run.status.upgrade_failures += 0 if policy.upgrade.ignores_tests else 1
+
+    async def roll_back(self, run: Run, step: Step) -> bool:
+        """Go back to an older revision; whether it went well."""
+        assert step.target is not None  # noqa: S101  # decided together with it
+        options, version = ApplyOptions.of_rollback(run.spec_of), step.target.version
+
+        async def work(acting: Acting) -> Release:
+            name = run.spec_of.release_name
+            return await acting.lifecycle.roll_back(name, version, options)
+
+        return await self._remediate(
+            run,
+            verb="rollback",
+            kind="rollback",
+            outcome=(reasons.ROLLBACK_SUCCEEDED, reasons.ROLLBACK_FAILED),
+            work=work,
+        )
+
+    async def uninstall(self, run: Run) -> bool:
+        """Uninstall because of a failure; whether it went well."""
+
+        async def work(acting: Acting) -> Release:
+            options = UninstallOptions.of(run.spec_of)
+            return await acting.ending.uninstall(run.spec_of.release_name, options)
+
+        return await self._remediate(
+            run,
+            verb="uninstall",
+            kind="uninstall-remediation",
+            outcome=(reasons.UNINSTALL_SUCCEEDED, reasons.UNINSTALL_FAILED),
+            work=work,
+        )
+
+    async def _remediate(
+        self,
+        run: Run,
+        *,
+        verb: Literal["rollback", "uninstall"],
+        kind: Literal["rollback", "uninstall-remediation"],
+        outcome: tuple[str, str],
+        work: Callable[[Acting], Awaitable[Release]],
+    ) -> bool:
+        verdict.progressing(run, f"Running '{verb}' action to undo a failure")
+        await self.writer.save(run)
+        succeeded, failed = outcome
+        acting = self.stage.begin(run)
+        try:
+            async with self.stage.observed(run, acting, kind):
+                release = await work(acting)
+        except FluvialError as error:
+            message = f"Helm {verb} failed for release {verdict.full_name(run)}: {error}"
+            verdict.mark(run, reasons.REMEDIATED, "False", failed, message)
+            run.status.failures += 1
+            self.stage.tell_failure(run, failed, message, acting.log)
+            if not acting.written:
+                raise Failed(failed, message) from error
+            verdict.summarise(run)
+            await self.writer.save(run)
+            return False
+        message = _succeeded(verb, release)
+        verdict.mark(run, reasons.REMEDIATED, "True", succeeded, message)
+        await self._end(run, "Normal", succeeded, message)
+        return True
+
+    async def unlock(self, run: Run) -> None:
+        """Mark what was left pending as failed, so that the next action starts from there."""
+        acting = self.stage.begin(run)
+        async with self.stage.observed(run, acting, None):
+            release = await acting.ending.unlock(run.spec_of.release_name)
+        if release is None:
+            return
+        message = f"Unlocked release {_named(release)}: {release.info.description}"
+        verdict.mark(run, reasons.RELEASED, "False", reasons.PENDING_RELEASE, message)
+        await self._end(run, "Warning", reasons.PENDING_RELEASE, message)
+
+    async def finish_uninstall(self, run: Run) -> None:
+        """Uninstall to its end what was left half way; a missing record is the end."""
+        await self.take_away(run, run.spec_of)
+        run.status.history = []
+        run.status.inventory = None
+        await self.writer.save(run)
+
+    async def take_away(self, run: Run, release: HelmRelease, *, name: str = "") -> None:
+        """Uninstall for good; that there is nothing (any more) is as good.
+
+        Args:
+            run: with tenant and target.
+            release: whose options count.
+            name: of the release; that of the object by default.
+
+        Raises:
+            Failed: UninstallFailed.
+
+        """
+        message = ""
+        acting = self.stage.begin(run)
+        try:
+            async with self.stage.observed(run, acting, "uninstall"):
+                done = await acting.ending.uninstall(
+                    name or release.release_name, UninstallOptions.of(release)
+                )
+                message = _succeeded("uninstall", done)
+        except (ReleaseNotFound, ActionRefused):
+            message = f"Helm uninstall: release {name or release.release_name} is not there"
+        except FluvialError as error:
+            message = f"Helm uninstall failed for release {name or release.release_name}: {error}"
+            verdict.mark(run, reasons.RELEASED, "False", reasons.UNINSTALL_FAILED, message)
+            run.status.failures += 1
+            self.stage.tell_failure(run, reasons.UNINSTALL_FAILED, message, acting.log)
+            raise Failed(reasons.UNINSTALL_FAILED, message) from error
+        verdict.mark(run, reasons.RELEASED, "False", reasons.UNINSTALL_SUCCEEDED, message)
+        self.stage.tell(run, "Normal", reasons.UNINSTALL_SUCCEEDED, message)
+
+    async def _end(self, run: Run, type_: str, reason: str, message: str) -> None:
+        verdict.summarise(run)
+        self.stage.tell(run, type_, reason, message)
+        await self.writer.save(run)
+
+
+def _asked(error: FluvialError) -> float | None:
+    """Seconds that a server wants to be left alone, if one does."""
+    return asked_to_wait(error) or None
+
+
+def forget_failures(run: Run) -> None:
+    """Begin to count anew."""
+    run.status.failures = 0
+    run.status.install_failures = 0
+    run.status.upgrade_failures = 0
+
+
+def _named(release: Release) -> str:
+    """``apps/web.v2 with chart podinfo@6.5.0``."""
+    chart = release.metadata
+    return (
+        f"{release.namespace}/{release.name}.v{release.version}"
+        f" with chart {chart.name}@{chart.version}"
+    )
+
+
+def _succeeded(verb: verdict.Verb, release: Release) -> str:
+    return f"Helm {verb} succeeded for release {_named(release)}"

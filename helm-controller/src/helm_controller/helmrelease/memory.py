@@ -1,0 +1,26 @@
+"""What the process remembers of each HelmRelease: names and digests, never values or manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.build.helm.model import ChartDescription
+from fluvial.runtime.memory import ObjectMemory
+
+__all__ = ["Memory"]
+
+
+@dataclass(slots=True)
+class Memory(ObjectMemory):
+    """One HelmRelease's.
+
+    Attributes:
+        artifact: URL and digest of the chart that was described last.
+        described: what it said of itself.
+        in_place: what was found in place when nothing was left to do; see ``Run.attempt``.
+
+    """
+
+    artifact: tuple[str, str] = ("", "")
+    described: ChartDescription | None = None
+    in_place: str = ""

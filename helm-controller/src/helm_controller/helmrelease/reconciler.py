@@ -1,0 +1,252 @@
+"""The way of one HelmRelease: look, resolve, decide, act, report.
+
+Called by the controller for one key at a time. Invariants: everything done to a tenant's objects,
+and to the records of its releases, is done as the tenant; status is written before an action begins
+and after each record that it writes; a run that finds everything in place writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.api.codec import InvalidObject, decode
+from fluvial.api.helm import HelmRelease
+from fluvial.api.meta import FINALIZER
+from fluvial.artifact.sources import SourceLookup
+from fluvial.errors import FluvialError
+from fluvial.helm.history import newest_first
+from fluvial.helm.observing import (
+    FORCE_REQUEST,
+    is_requested,
+    moved_from,
+    reset_reason,
+)
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.kube.store import Store
+from fluvial.kube.tenants import Tenants
+from fluvial.log import Logger
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime import conditions
+from fluvial.runtime.dependencies import DependencyCheck
+from fluvial.runtime.memory import Memories
+from fluvial.runtime.outcome import Ignored, Result
+from fluvial.runtime.patcher import StatusPatcher
+from helm_controller.helmrelease.acting import Stage
+from helm_controller.helmrelease.actions import Actions, forget_failures
+from helm_controller.helmrelease.charts import ChartObjects
+from helm_controller.helmrelease.confirming import Outdated
+from helm_controller.helmrelease.expressions import Expressions
+from helm_controller.helmrelease.finish import Finish, unexpected
+from helm_controller.helmrelease.inputs import Inputs
+from helm_controller.helmrelease.memory import Memory
+from helm_controller.helmrelease.references import dependency_keys, source_name
+from helm_controller.helmrelease.removal import RemovalStep
+from helm_controller.helmrelease.rounds import Rounds
+from helm_controller.helmrelease.run import Run
+from helm_controller.helmrelease.targets import Targets
+from helm_controller.helmrelease.turns import Turn, Turns
+from helm_controller.helmrelease.unsupported import refuse_unsupported
+
+__all__ = ["HelmReleaseReconciler"]
+
+
+@dataclass(frozen=True, slots=True)
+class HelmReleaseReconciler:
+    """Reconciles HelmReleases; ``reconcile`` is what the controller calls."""
+
+    client: KubeClient
+    store: Store
+    memories: Memories[Memory]
+    patcher: StatusPatcher
+    sources: SourceLookup
+    dependencies: DependencyCheck
+    expressions: Expressions
+    tenants: Tenants
+    targets: Targets
+    charts: ChartObjects
+    inputs: Inputs
+    stage: Stage
+    actions: Actions
+    rounds: Rounds
+    removal: RemovalStep
+    finish: Finish
+    turns: Turns
+    log: Logger
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """One run.
+
+        Raises:
+            Failed, Waiting, Stalled: after status says so; the controller sets the timer.
+            Ignored: the object is gone.
+
+        """
+        async with self.turns.turn() as turn:
+            try:
+                return await self._reconcile(key, turn, live=False)
+            except Outdated:
+                self.log.info(
+                    "a cache is not of the API server's time: starting over with what is live"
+                )
+                return await self._reconcile(key, turn, live=True)
+
+    async def _reconcile(self, key: ObjectKey, turn: Turn, *, live: bool) -> Result:
+        run = await self._open(key, turn, live=live)
+        if run is None:
+            raise Ignored
+        if run.spec_of.metadata.deletion_timestamp is not None:
+            return await self._remove(run)
+        if run.spec_of.spec.suspend:
+            return await self.finish.suspended(run)
+        try:
+            return await self._steps(run)
+        except Outdated:
+            raise
+        except FluvialError as error:
+            raise await self.finish.failed(run, error) from error
+        except Exception as error:
+            await self.finish.failed(run, unexpected(error))
+            raise
+
+    async def _open(self, key: ObjectKey, turn: Turn, *, live: bool) -> Run | None:
+        """Read the object and make it ours by the finalizer; ``None`` if it is gone.
+
+        It comes from the cache, unless it is to be ``live`` or somebody asked for this run.
+        """
+        cached = self.store.get(key)
+        if cached is None:
+            await self._forget(key)
+            return None
+        obj = self.memories.newest(key, cached)
+        release = self._decode(obj)
+        if release is None:
+            return None
+        memory = self.memories.of(key, cached)
+        live = live or bool(_open_request(release, memory.request))
+        try:
+            if live:
+                obj = await self.client.get(kinds.HELM_RELEASE, key)
+                release = decode(obj, HelmRelease)
+            deleting = release.metadata.deletion_timestamp is not None
+            if FINALIZER not in release.metadata.finalizers and not deleting:
+                obj = await self.patcher.add_finalizer(obj)
+        except NotFound:
+            await self._forget(key)
+            return None
+        release = decode(obj, HelmRelease)
+        # Of the object as it is now: a request that came meanwhile is answered by this run.
+        requested = _open_request(release, memory.request)
+        memory.latest = obj
+        memory.request = release.metadata.reconcile_request
+        return Run(
+            key=key,
+            obj=obj,
+            spec_of=release,
+            memory=memory,
+            turn=turn,
+            started=turn.monotonic(),
+            requested=requested,
+            live=live,
+        )
+
+    def _decode(self, obj: JsonObject) -> HelmRelease | None:
+        """The typed object; an object that the CRD should have refused is logged and left alone."""
+        try:
+            return decode(obj, HelmRelease)
+        except InvalidObject as error:
+            self.log.error("the object does not have its kind's shape", error=str(error))
+            return None
+
+    async def _forget(self, key: ObjectKey) -> None:
+        """The object is gone, and with it what it needed."""
+        self.memories.forget(key)
+        await self.tenants.release(key)
+
+    async def _remove(self, run: Run) -> Result:
+        if FINALIZER not in run.spec_of.metadata.finalizers:
+            return Result()
+        try:
+            await self.removal.remove(run)
+        except FluvialError as error:
+            raise await self.finish.failed(run, error) from error
+        await self._forget(run.key)
+        raise Ignored
+
+    async def _steps(self, run: Run) -> Result:
+        refuse_unsupported(run.obj)
+        judge = await self.expressions.compile(run)
+        await self.dependencies.check(
+            run.key, dependency_keys(run.spec_of), fresh=run.fresh, judge=judge
+        )
+        await self.charts.ensure(run)
+        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh)
+        await self.inputs.read_values(run)
+        await self.targets.aim(run)
+        await self.inputs.read_chart(run)
+        if await self._is_in_place(run):
+            return self.finish.quiet(run)
+        if await self._move(run):
+            return Result(0.0)
+        self._note_attempt(run)
+        end = await self.rounds.round(run)
+        run.record = await self._newest_record(run)
+        return await self.finish.ended(run, end)
+
+    async def _newest_record(self, run: Run) -> str:
+        """What tells the newest record, and each write of it, from all others."""
+        revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
+        return f"{revisions[-1].version} {revisions[-1].stamp}" if revisions else ""
+
+    async def _is_in_place(self, run: Run) -> bool:
+        """Whether nothing has changed since everything was found in place."""
+        if run.fresh or run.spec_of.spec.detects_drift or not _is_settled(run):
+            return False
+        run.record = await self._newest_record(run)
+        return bool(run.record) and run.memory.in_place == run.attempt
+
+    async def _move(self, run: Run) -> bool:
+        """Uninstall what was released elsewhere, or of another chart; whether there was such."""
+        assert run.chart is not None  # noqa: S101  # read by a step before
+        moved = moved_from(run.spec_of, run.chart.described.name)
+        if not moved:
+            return False
+        self.log.info("the release moves: the old one is uninstalled", changed=moved)
+        newest = newest_first(run.status.history)[0]
+        await self.actions.take_away(run, run.spec_of, name=newest.name)
+        run.status.history = []
+        run.status.inventory = None
+        run.status.storage_namespace = ""
+        forget_failures(run)
+        await self.actions.writer.save(run)
+        return True
+
+    def _note_attempt(self, run: Run) -> None:
+        """Write down what is tried, and forget the failures of what was tried before."""
+        assert run.chart is not None  # noqa: S101  # read by a step before
+        status = run.status
+        if reset_reason(run.spec_of, run.wanted):
+            forget_failures(run)
+        run.forced = is_requested(run.spec_of, FORCE_REQUEST, handled=status.last_handled_force_at)
+        status.last_attempted_generation = run.generation
+        status.last_attempted_revision = run.chart.version
+        status.last_attempted_revision_digest = run.chart.digest
+        status.last_attempted_config_digest = run.config_digest
+        status.last_attempted_values_checksum = ""
+        status.last_release_revision = 0
+        status.storage_namespace = run.spec_of.storage_namespace
+
+
+def _open_request(release: HelmRelease, seen: str) -> str:
+    """The reconcile request that no run has answered or begun to answer, or ``""``."""
+    token = release.metadata.reconcile_request
+    handled = release.status.last_handled_reconcile_at
+    return token if token and token not in {handled, seen} else ""
+
+
+def _is_settled(run: Run) -> bool:
+    """Whether status already says that this generation is released."""
+    return run.status.observed_generation == run.generation and conditions.is_true(
+        run.status.conditions, conditions.READY
+    )

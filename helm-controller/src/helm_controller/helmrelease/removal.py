@@ -1,0 +1,106 @@
+"""What happens to a release when its HelmRelease is deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fluvial.errors import FluvialError
+from fluvial.helm import history as past
+from fluvial.helm.errors import ReleaseNotFound
+from fluvial.helm.manifest import objects_of
+from fluvial.helm.release import Release
+from fluvial.kube import kinds
+from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
+from fluvial.kube.tenants import Tenants
+from fluvial.log import Logger
+from fluvial.objects import ObjectKey
+from fluvial.runtime.patcher import StatusPatcher
+from helm_controller.helmrelease import reasons
+from helm_controller.helmrelease.acting import Stage
+from helm_controller.helmrelease.actions import Actions
+from helm_controller.helmrelease.charts import ChartObjects
+from helm_controller.helmrelease.run import Run
+from helm_controller.helmrelease.targets import Targets
+
+__all__ = ["RemovalStep"]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalStep:
+    """Uninstalls, deletes the HelmChart, and lets go of the object by taking the finalizer off."""
+
+    client: KubeClient
+    tenants: Tenants
+    targets: Targets
+    stage: Stage
+    actions: Actions
+    charts: ChartObjects
+    patcher: StatusPatcher
+    log: Logger
+
+    async def remove(self, run: Run) -> None:
+        """Do it as the tenant.
+
+        Raises:
+            Failed: UninstallFailed or HelmChartSyncErr; the finalizer stays and it is tried again.
+
+        """
+        if not run.spec_of.spec.suspend:
+            if run.status.storage_namespace:
+                await self._uninstall(run)
+            await self.charts.remove(run)
+        await self.patcher.remove_finalizer(run.obj)
+
+    async def _uninstall(self, run: Run) -> None:
+        if await self._nobody_can(run):
+            return
+        await self.targets.aim(run)
+        name = await self._released_name(run)
+        if name:
+            await self.actions.take_away(run, run.spec_of, name=name)
+
+    async def _nobody_can(self, run: Run) -> bool:
+        """Whether who would uninstall is gone, so that everything is left behind (Flux)."""
+        problem = ""
+        if await self.tenants.account_is_gone(run.actor):
+            problem = "the service account to be impersonated does not exist"
+        config = run.spec_of.spec.kube_config
+        if config is not None and config.secret_ref is not None:
+            key = ObjectKey(run.key.namespace, config.secret_ref.name)
+            try:
+                await self.client.get(kinds.SECRET, key, metadata_only=True)
+            except NotFound:
+                problem = f"the kubeconfig Secret '{key}' does not exist"
+        if not problem:
+            return False
+        self.log.error("the release is left behind", reason=problem)
+        self.stage.tell(
+            run, "Warning", reasons.UNINSTALL_FAILED, f"unable to uninstall the release: {problem}"
+        )
+        return True
+
+    async def _released_name(self, run: Run) -> str:
+        """The release that is ours, ``""`` if there is none.
+
+        A process that was killed in its first action has left a record that no status knows; the
+        labels in its manifest tell whose it is.
+        """
+        history = past.newest_first(run.status.history)
+        if history:
+            return history[0].name
+        try:
+            last = await self.stage.storage(run).last(run.spec_of.release_name)
+        except ReleaseNotFound:
+            return ""
+        return last.name if await _is_ours(run, last) else ""
+
+
+async def _is_ours(run: Run, release: Release) -> bool:
+    try:
+        objects = await objects_of(release.manifest)
+        for hook in release.hooks:
+            objects += await objects_of(hook.manifest)
+    except FluvialError:
+        return False
+    return any(run.owner.owns(obj) for obj in objects)

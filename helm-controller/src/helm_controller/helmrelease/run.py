@@ -1,0 +1,189 @@
+"""One run of one HelmRelease: what the steps hand on to each other, and how status is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fluvial.api.codec import encode
+from fluvial.api.helm import GROUP, HelmRelease
+from fluvial.api.helm_status import HelmReleaseStatus
+from fluvial.apply import HealthExpressions, Masker, Owner, Target
+from fluvial.artifact.sources import Source
+from fluvial.build.helm.model import ChartDescription
+from fluvial.helm.observing import Wanted
+from fluvial.helm.storage import ReleaseStorage
+from fluvial.helm.values import Composed
+from fluvial.kube.tenants import Actor, Tenant
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.patcher import StatusPatcher
+from helm_controller.helmrelease.memory import Memory
+from helm_controller.helmrelease.turns import Turn
+
+__all__ = ["FIELD_MANAGER", "Chart", "Run", "StatusWriter"]
+
+FIELD_MANAGER: Final = "helm-controller"
+_STATUS_FIELDS: Final = frozenset(HelmReleaseStatus.__struct_encode_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The chart that is to be released.
+
+    Attributes:
+        described: what the archive says.
+        version: under which it is released, with the artifact's digest where that is tracked.
+        digest: of the OCI artifact, or ``""``.
+
+    """
+
+    described: ChartDescription
+    version: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        """``podinfo@6.5.0``."""
+        return f"{self.described.name}@{self.version}"
+
+
+@dataclass(slots=True)
+class Run:
+    """State of one run; steps read it top-down and add what later steps need.
+
+    Attributes:
+        obj: the object as the API server last had it.
+        spec_of: its typed form; its status is the one that the run will write.
+        turn: lets this run work; also the clock.
+        started: on the monotonic clock.
+        requested: the reconcile request that this run answers, or ``""``.
+        live: object and source were read from the API server, or confirmed by it, in this run.
+        forced: a release by force is asked for and has not been made.
+        source: the artifact, once found.
+        values: composed, once read.
+        chart: once described.
+        tenant: who acts, once known.
+        target: where objects go, and as whom, once known.
+        storage: the records, once known.
+        record: name, number and version of the newest record, once it was looked at.
+        masker: hides every string that came from a Secret.
+        health: how the health of some kinds is read, once compiled.
+        config_digest: of the values.
+        archive: the chart, between being described and being rendered.
+
+    """
+
+    key: ObjectKey
+    obj: JsonObject
+    spec_of: HelmRelease
+    memory: Memory
+    turn: Turn
+    started: float
+    requested: str = ""
+    live: bool = False
+    forced: bool = False
+    source: Source | None = None
+    values: Composed | None = None
+    chart: Chart | None = None
+    tenant: Tenant | None = None
+    target: Target | None = None
+    storage: ReleaseStorage | None = None
+    record: str = ""
+    masker: Masker = field(default_factory=Masker)
+    health: HealthExpressions | None = None
+    config_digest: str = ""
+    archive: bytes | None = field(default=None, repr=False)
+
+    @property
+    def status(self) -> HelmReleaseStatus:
+        """The status that the run will write."""
+        return self.spec_of.status
+
+    @property
+    def fresh(self) -> bool:
+        """Trust no cache."""
+        return self.live or bool(self.requested)
+
+    @property
+    def generation(self) -> int:
+        """The generation that this run is about."""
+        return self.spec_of.metadata.generation
+
+    @property
+    def owner(self) -> Owner:
+        """Who owns what this run applies."""
+        return Owner(GROUP, "HelmRelease", self.key.namespace, self.key.name)
+
+    @property
+    def actor(self) -> Actor:
+        """What the object says about who acts for it."""
+        spec = self.spec_of.spec
+        return Actor(self.key, spec.service_account_name or "", spec.kube_config)
+
+    @property
+    def trust_domain(self) -> str:
+        """Whose values and templates these are; a worker serves one."""
+        config = self.spec_of.spec.kube_config
+        remote = config.secret_ref.name if config and config.secret_ref else ""
+        return "/".join((self.key.namespace, self.tenant.user if self.tenant else "", remote))
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is to be released."""
+        assert self.chart is not None  # noqa: S101  # described by a step before
+        assert self.values is not None  # noqa: S101  # read by a step before
+        return Wanted(self.chart.described.name, self.chart.version, self.values.values)
+
+    @property
+    def attempt(self) -> str:
+        """Identity of (object, generation, chart, values, newest record)."""
+        artifact = self.source.artifact if self.source else None
+        parts = (
+            self.spec_of.metadata.uid,
+            str(self.generation),
+            artifact.revision if artifact else "",
+            artifact.digest if artifact else "",
+            self.chart.version if self.chart else "",
+            self.config_digest,
+            self.record,
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def event_metadata(self) -> dict[str, str]:
+        """Metadata of an event about this run."""
+        metadata = {}
+        if self.chart is not None:
+            metadata[f"{GROUP}/revision"] = self.chart.version
+            if self.chart.described.app_version:
+                metadata[f"{GROUP}/app-version"] = self.chart.described.app_version
+            if self.chart.digest:
+                metadata[f"{GROUP}/oci-digest"] = self.chart.digest
+        if self.status.last_attempted_config_digest:
+            metadata[f"{GROUP}/token"] = self.status.last_attempted_config_digest
+        return metadata
+
+
+class StatusWriter:
+    """Writes the status of runs."""
+
+    def __init__(self, patcher: StatusPatcher) -> None:
+        self._patcher = patcher
+
+    async def save(self, run: Run) -> None:
+        """Write what differs between the status that is there and ``run.status``.
+
+        Raises:
+            Conflict: the object kept changing.
+            NotFound: it is gone.
+
+        """
+        after = {**run.obj, "status": _merged(run)}
+        run.obj = run.memory.latest = await self._patcher.patch(run.obj, after)
+
+
+def _merged(run: Run) -> Mapping[str, Any]:
+    """Our status over what is there, so that fields that we do not know survive."""
+    before = run.obj.get("status") or {}
+    unknown = {name: value for name, value in before.items() if name not in _STATUS_FIELDS}
+    return {**unknown, **encode(run.status)}
