@@ -56,8 +56,8 @@ class Owned:
         """Wait until just these kinds are watched, and the watches are in step."""
         await until(
             lambda: (
-                set(self.watches._watches) == set(resources)
-                and all(watch.in_step for watch in self.watches._watches.values())
+                set(self.watches.kinds.watches) == set(resources)
+                and all(watch.in_step for watch in self.watches.kinds.watches.values())
             )
         )
 
@@ -140,7 +140,7 @@ async def test_a_change_while_the_owner_works_is_not_lost(world: World) -> None:
                 await until(lambda: _stored(owned, name) == "9")
 
         def _stored(owned: Owned, name: str) -> str:
-            watch = owned.watches._watches[CONFIG_MAPS]
+            watch = owned.watches.kinds.watches[CONFIG_MAPS]
             obj = watch.informer.store.get(world.key(name)) or {}
             before = world.known.get(_ref(world, name))
             assert before is not None
@@ -185,7 +185,7 @@ async def test_where_watching_is_forbidden_the_timer_asks_as_the_tenant(
     nobody = world.as_user("nobody").client
     async with watching(world, client=nobody) as owned:
         await owned.apply(world.config_map("a", k="1"))
-        await until(lambda: CONFIG_MAPS in owned.watches._refused)
+        await until(lambda: CONFIG_MAPS in owned.watches.kinds.refused)
         world.spy.take()
         assert await owned.look() == []
 
@@ -213,7 +213,7 @@ async def test_no_more_kinds_are_watched_than_may_be(world: World) -> None:
     limits = WatchLimits(kinds=1, retry=0.1, debounce=0.02, first_delay=0.02, tick=0.05)
     async with watching(world, limits) as owned:
         await owned.apply(world.config_map("a", k="1"), world.deployment("web"))
-        assert len(owned.watches._watches) == len(owned.watches._refused) == 1
+        assert len(owned.watches.kinds.watches) == len(owned.watches.kinds.refused) == 1
         await owned.apply(world.deployment("web"))
 
         await owned.watched(DEPLOYMENTS)
@@ -228,14 +228,14 @@ async def test_an_owner_that_is_gone_leaves_nothing(world: World) -> None:
         owned.watches.release(OWNER)
 
         await owned.watched()
-        assert (owned.watches._owner_of, owned.watches._users) == ({}, {})
+        assert (owned.watches._owner_of, owned.watches.kinds._users) == ({}, {})
 
 
 async def test_the_watch_is_compared_with_a_list_once_an_interval(world: World) -> None:
     async with watching(world) as owned:
         await owned.apply(world.config_map("a", k="1"))
         await owned.watched(CONFIG_MAPS)
-        informer = owned.watches._watches[CONFIG_MAPS].informer
+        informer = owned.watches.kinds.watches[CONFIG_MAPS].informer
         informer.store.drop(world.key("a"))  # an event that was lost
         lists = informer.lists
         assert await owned.look() == [_ref(world, "a")]

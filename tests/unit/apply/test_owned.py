@@ -12,7 +12,7 @@ import pytest
 
 from fluvial.apply import Entry, Known, OwnedWatches, Verified, encode_id
 from fluvial.apply.hashing import outline
-from fluvial.apply.owned import outlined
+from fluvial.apply.owned_kinds import outlined
 from fluvial.clock import RealClock
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.kinds import CONFIG_MAP

@@ -67,7 +67,8 @@ from fluvial.apply.model import (
 )
 from fluvial.apply.observe import suspect_changed
 from fluvial.apply.order import Stage, stages
-from fluvial.apply.owned import OwnedObserver, OwnedWatches, WatchLimits
+from fluvial.apply.owned import OwnedObserver, OwnedWatches
+from fluvial.apply.owned_kinds import WatchLimits
 from fluvial.apply.plan import Planner
 from fluvial.apply.prepare import prepare, prepare_set
 from fluvial.apply.prune import PruneOutcome, Pruner, PruneResult, Pruning

@@ -24,49 +24,21 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
-from fluvial.apply.hashing import outline
 from fluvial.apply.inventory import Entry
 from fluvial.apply.live import uid_of, version_of
 from fluvial.apply.model import Known, Mapper, Verified
+from fluvial.apply.owned_kinds import KindWatches, WatchLimits
 from fluvial.clock import Clock
 from fluvial.errors import FluvialError
-from fluvial.kube.errors import ApiError, Gone, NotFound, ServerError, TooManyRequests, Unreachable
-from fluvial.kube.informer import Informer, InformerFactory, NotSynced
+from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef, key_of
 
-__all__ = ["OwnedObserver", "OwnedWatches", "Versions", "WatchLimits", "outlined"]
+__all__ = ["OwnedObserver", "OwnedWatches", "Versions"]
 
 Versions = dict[ObjectRef, tuple[str, str]]
 """uid and resourceVersion by object."""
-
-_RELIST_SECONDS = 30.0
-_PASSING = (Gone, NotFound, ServerError, TooManyRequests, Unreachable)
-
-
-@dataclass(frozen=True, slots=True)
-class WatchLimits:
-    """How much is watched, and how fast is acted; times in seconds.
-
-    Attributes:
-        kinds: watched at once; 0 watches nothing.
-        objects: kept in memory at once, over all kinds.
-        debounce: after an event until it is judged.
-        first_delay: between the first two wake-ups for one object; doubled each time.
-        longest_delay: to which that grows.
-        retry: until a kind that could not be watched is tried again.
-        tick: between looks at how the watches do.
-
-    """
-
-    kinds: int = 100
-    objects: int = 100_000
-    debounce: float = 0.3
-    first_delay: float = 1.0
-    longest_delay: float = 600.0
-    retry: float = 600.0
-    tick: float = 5.0
 
 
 class OwnedObserver(Protocol):
@@ -79,18 +51,6 @@ class OwnedObserver(Protocol):
     def woken(self) -> None:
         """An owner was woken."""
         ...
-
-
-@dataclass(slots=True, eq=False)
-class _Watch:
-    informer: Informer
-    unsubscribe: Callable[[], None]
-    listed: float
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def in_step(self) -> bool:
-        return self.informer.synced and self.informer.error is None
 
 
 @dataclass(slots=True)
@@ -141,16 +101,18 @@ class OwnedWatches:
         limits: WatchLimits | None = None,
         observer: OwnedObserver | None = None,
     ) -> None:
-        self._informers = informers
-        self._selector = selector
         self._wake = wake
         self._clock = clock
-        self._log = log
         self._limits = limits or WatchLimits()
         self._observer = observer
-        self._watches: dict[Resource, _Watch] = {}
-        self._users: dict[Resource, set[ObjectKey]] = {}
-        self._refused: dict[Resource, float] = {}
+        self.kinds = KindWatches(
+            informers,
+            selector=selector,
+            heard=self._heard,
+            clock=clock,
+            log=log,
+            limits=self._limits,
+        )
         self._owners: dict[ObjectKey, _Owner] = {}
         self._owner_of: dict[ObjectRef, ObjectKey] = {}
         self._paces: dict[ObjectRef, _Pace] = {}
@@ -185,9 +147,7 @@ class OwnedWatches:
         self._forget(key)
         self._owners[key] = _Owner(known, resources)
         self._owner_of.update(dict.fromkeys(resources, key))
-        for resource in resources.values():
-            self._users.setdefault(resource, set()).add(key)
-        self._settle()
+        self.kinds.use(key, resources.values())
         self.check(key)
 
     def check(self, key: ObjectKey) -> None:
@@ -200,7 +160,7 @@ class OwnedWatches:
     def release(self, key: ObjectKey) -> None:
         """An owner is gone, or its objects are elsewhere."""
         self._forget(key)
-        self._settle()
+        self.kinds.use(key, ())
 
     async def versions(
         self, resource: Resource, refs: Iterable[ObjectRef], *, known: Verified, max_age: float
@@ -215,12 +175,12 @@ class OwnedWatches:
             out.
 
         """
-        watch = self._watches.get(resource)
-        if watch is None or not await self._freshened(watch, max_age) or not watch.in_step:
+        watch = self.kinds.watches.get(resource)
+        if watch is None or not await watch.freshened(self._clock, max_age):
             return None
         found: Versions = {}
         for ref in refs:
-            stored = watch.informer.store.get(ObjectKey(ref.namespace, ref.name))
+            stored = watch.stored(ref.namespace, ref.name)
             if stored is None:
                 continue
             before = known.get(ref)
@@ -234,10 +194,9 @@ class OwnedWatches:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_time(), name="owned-timer")
-                group.create_task(self._keep_watches(), name="owned-watches")
+                group.create_task(self._tend(), name="owned-watches")
         finally:
-            for resource in list(self._watches):
-                self._end(resource)
+            self.kinds.close()
 
     # -- events --------------------------------------------------------------------------------
 
@@ -263,10 +222,10 @@ class OwnedWatches:
         """Whether the watch shows another state of an object than the verified one, a newer one."""
         owner = self._owners.get(self._owner_of.get(ref, ObjectKey("", "")))
         before = owner.known.get(ref) if owner else None
-        watch = self._watches.get(owner.resources[ref]) if owner else None
+        watch = self.kinds.watches.get(owner.resources[ref]) if owner else None
         if before is None or watch is None:
             return False
-        stored = watch.informer.store.get(ObjectKey(ref.namespace, ref.name))
+        stored = watch.stored(ref.namespace, ref.name)
         if stored is None or _is_behind(stored, before):
             return False
         if version_of(stored) == before.resource_version:
@@ -317,100 +276,22 @@ class OwnedWatches:
             self._observer.woken()
         self._wake(key)
 
-    # -- watches -------------------------------------------------------------------------------
-
-    async def _freshened(self, watch: _Watch, max_age: float) -> bool:
-        async with watch.lock:
-            now = self._clock.monotonic()
-            if now - watch.listed <= max_age or not watch.in_step:
-                return True
-            try:
-                await watch.informer.relist(_RELIST_SECONDS)
-            except NotSynced:
-                return False
-            watch.listed = now
-            return True
-
     def _forget(self, key: ObjectKey) -> None:
         owner = self._owners.pop(key, None)
-        if owner is None:
-            return
-        for ref, resource in owner.resources.items():
+        for ref in owner.resources if owner else ():
             if self._owner_of.get(ref) == key:
                 del self._owner_of[ref]
-            self._users.get(resource, set()).discard(key)
 
-    def _settle(self) -> None:
-        """Watch what is used, as far as it may be, and nothing else."""
-        for resource in [one for one, users in self._users.items() if not users]:
-            del self._users[resource]
-            self._refused.pop(resource, None)
-            self._end(resource)
-        for resource in self._users:
-            if resource in self._watches or resource in self._refused:
-                continue
-            if len(self._watches) >= self._limits.kinds:
-                self._refuse(resource, f"{self._limits.kinds} kinds are watched already")
-            else:
-                self._begin(resource)
-
-    def _begin(self, resource: Resource) -> None:
-        informer = self._informers.informer(
-            resource, label_selector=self._selector, metadata_only=True, transform=outlined
-        )
-        hear = informer.subscribe(lambda old, new: self._heard(resource, old, new))
-        self._watches[resource] = _Watch(informer, hear, self._clock.monotonic())
-
-    def _end(self, resource: Resource) -> None:
-        watch = self._watches.pop(resource, None)
-        if watch is not None:
-            watch.unsubscribe()
-            self._informers.release(watch.informer)
-
-    def _refuse(self, resource: Resource, why: str) -> None:
-        self._end(resource)
-        self._refused[resource] = self._clock.monotonic() + self._limits.retry
-        if self._limits.kinds:
-            self._log.info(
-                "a kind is not watched: drift is found at intervals",
-                resource=resource.group_resource,
-                reason=why,
-            )
-
-    async def _keep_watches(self) -> None:
+    async def _tend(self) -> None:
         while True:
             await self._clock.sleep(self._limits.tick)
+            self.kinds.tend()
             now = self._clock.monotonic()
-            for resource, watch in list(self._watches.items()):
-                error = watch.informer.error
-                if isinstance(error, ApiError) and not isinstance(error, _PASSING):
-                    self._refuse(resource, str(error))
-            self._bound_memory()
-            for resource in [one for one, until in self._refused.items() if until <= now]:
-                del self._refused[resource]
-            self._settle()
             old = [ref for ref, pace in self._paces.items() if now - pace.last > 2 * pace.delay]
             for ref in old:
                 del self._paces[ref]
             if self._observer is not None:
-                self._observer.watched(kinds=len(self._watches), objects=sum(self._sizes()))
-
-    def _sizes(self) -> list[int]:
-        return [len(watch.informer.store) for watch in self._watches.values()]
-
-    def _bound_memory(self) -> None:
-        while sum(self._sizes()) > self._limits.objects:
-            largest = max(self._watches, key=lambda one: len(self._watches[one].informer.store))
-            self._refuse(largest, f"more than {self._limits.objects} objects are owned")
-
-
-def outlined(obj: JsonObject) -> JsonObject:
-    """What is kept of an owned object (an informer's transform): identity, version, outline."""
-    metadata = obj["metadata"]
-    kept = {name: metadata[name] for name in ("name", "uid", "resourceVersion")}
-    if "namespace" in metadata:
-        kept["namespace"] = metadata["namespace"]
-    return {"metadata": kept, "outline": outline(obj)}
+                self._observer.watched(kinds=len(self.kinds.watches), objects=self.kinds.objects)
 
 
 def _number(obj: JsonObject) -> int:

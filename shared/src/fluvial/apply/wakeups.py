@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.apply.live import version_of
-from fluvial.apply.owned import outlined
+from fluvial.apply.owned_kinds import outlined
 from fluvial.clock import Clock
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
