@@ -62,6 +62,10 @@ class Repo:
         self._commit(message)
         return self.push()
 
+    def mirror(self, url: str) -> None:
+        """Push to another host from now on, and not below the server's root."""
+        git(self.work, "remote", "set-url", "origin", url)
+
     def push(self) -> str:
         """Push branches and tags; answers the hash of HEAD."""
         git(self.work, "push", "--quiet", "--force", "origin", "--all")
