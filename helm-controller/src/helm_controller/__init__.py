@@ -1,1 +1,1 @@
-"""Reconciles HelmReleases (not written yet)."""
+"""Reconciles HelmReleases."""

@@ -36,12 +36,7 @@ _GRACE = 600.0  # Flux's Deployment leaves 600 s for termination
 _ENGINES = 2
 
 # Flags that would do nothing yet: no token is cached before workload identity is there.
-_OMITTED = (
-    "token-cache-max-size",
-    "token-cache-max-duration",
-    "allow-outbound",
-    "override-manager",
-)
+_OMITTED = ("token-cache-max-size", "token-cache-max-duration", "override-manager")
 
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(),
