@@ -88,7 +88,13 @@ class Actions:
         return Ending(self.target, self.world.storage, log=self.log)
 
     async def make(
-        self, files: Files, version: int, before: Release | None = None, *, values: int = 0
+        self,
+        files: Files,
+        version: int,
+        before: Release | None = None,
+        *,
+        values: int = 0,
+        server_side: bool = True,
     ) -> Release:
         """A revision that is to be installed, or is to follow another one."""
         return await new_release(
@@ -98,16 +104,19 @@ class Actions:
             version=version,
             now=self.target.clock.now(),
             before=before,
+            server_side=server_side,
         )
 
     async def install(self, files: Files, options: ApplyOptions = QUICK) -> Release:
         version = await self.lifecycle.next_version("app")
-        return await self.lifecycle.install(await self.make(files, version), options)
+        release = await self.make(files, version, server_side=options.by_server(None))
+        return await self.lifecycle.install(release, options)
 
     async def upgrade(self, files: Files, options: ApplyOptions = QUICK) -> Release:
         current = await self.lifecycle.current("app")
         version = await self.lifecycle.next_version("app")
-        release = await self.make(files, version, current)
+        by_server = options.by_server(await self.world.storage.last("app"))
+        release = await self.make(files, version, current, server_side=by_server)
         return await self.lifecycle.upgrade(release, current=current, options=options)
 
     async def statuses(self) -> dict[int, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fluvial.helm import options
-from fluvial.helm.making import changes_nothing, require_server_side
+from fluvial.helm.making import changes_nothing
 from fluvial.helm.release import Status
 from harness.helm import HelmSdk, need_helm
 from integration.helm.actions import QUICK, Actions, actions, config_map, job
@@ -58,7 +58,7 @@ async def test_we_go_on_with_what_helm_released(act: Actions, tmp_path: Path) ->
     async with act.world.helm(tmp_path) as helm:
         await helm.do("install", chart=chart, name="app")
         first = await act.lifecycle.current("app")
-        require_server_side("auto", first)
+        assert QUICK.by_server(first)
         assert await changes_nothing(first, first)
 
         await act.upgrade({"a.yaml": config_map("a"), "t.yaml": _FILES["t.yaml"]})

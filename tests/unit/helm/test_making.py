@@ -13,9 +13,9 @@ from fluvial.api.codec import decode, unsupported_fields
 from fluvial.api.helm import HelmRelease
 from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import options
-from fluvial.helm.errors import ActionRefused, ManifestError
+from fluvial.helm.errors import ManifestError
 from fluvial.helm.history import Verification, snapshot_of, verify
-from fluvial.helm.making import changes_nothing, new_release, require_server_side, rolled_back
+from fluvial.helm.making import changes_nothing, new_release, rolled_back
 from fluvial.helm.record import decode_release, encode_release
 from fluvial.helm.release import Hook, HookRun, Release, Status
 
@@ -45,9 +45,17 @@ def _rendered(**fields: Any) -> RenderedRelease:
     return RenderedRelease(**(given | fields))
 
 
-async def _make(version: int = 1, before: Release | None = None, **fields: Any) -> Release:
+async def _make(
+    version: int = 1, before: Release | None = None, *, server_side: bool = True, **fields: Any
+) -> Release:
     return await new_release(
-        _rendered(**fields), name="app", namespace="apps", version=version, now=_NOW, before=before
+        _rendered(**fields),
+        name="app",
+        namespace="apps",
+        version=version,
+        now=_NOW,
+        before=before,
+        server_side=server_side,
     )
 
 
@@ -144,36 +152,38 @@ async def test_labels_that_tell_who_releases_are_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "method", "refused"),
+    ("mode", "method", "by_server"),
     [
-        (None, "ssa", False),
-        ("auto", "ssa", False),
-        ("enabled", "csa", False),
-        ("auto", "csa", True),
-        (None, "", True),
-        ("disabled", "ssa", True),
+        ("auto", "ssa", True),
+        ("auto", "csa", False),
+        ("auto", "", False),
+        ("auto", None, True),
+        ("enabled", "csa", True),
+        ("disabled", "ssa", False),
+        ("disabled", None, False),
     ],
 )
-async def test_what_the_client_would_have_to_apply_is_refused(
+async def test_who_applies_is_asked_for_or_as_before(
     mode: Any,
-    method: str,
-    refused: bool,  # noqa: FBT001 - a table
+    method: str | None,
+    by_server: bool,  # noqa: FBT001 - a table
 ) -> None:
-    previous = msgspec.structs.replace(await _make(), apply_method=method)
-    if not refused:
-        require_server_side(mode, previous)
-        return
+    given = options.ApplyOptions(server_side=mode)
+    previous = None
+    if method is not None:
+        previous = msgspec.structs.replace(await _make(), apply_method=method)
 
-    with pytest.raises(ActionRefused, match="set serverSideApply to enabled"):
-        require_server_side(mode, previous)
+    assert given.by_server(previous) is by_server
 
 
-def test_an_install_by_the_client_is_refused() -> None:
-    require_server_side(None, None)
-    require_server_side(mode=True, previous=None)
+async def test_a_revision_says_who_applies_it() -> None:
+    by_client = await _make(server_side=False)
+    back = rolled_back(by_client, last=by_client, now=_NOW)
+    back_by_client = rolled_back(await _make(), last=by_client, now=_NOW, server_side=False)
 
-    with pytest.raises(ActionRefused, match="true for install"):
-        require_server_side(mode=False, previous=None)
+    assert by_client.apply_method == back_by_client.apply_method == "csa"
+    assert back.apply_method == "ssa"
+    assert decode_release(encode_release(by_client)).apply_method == "csa"
 
 
 def _release(**spec: Any) -> HelmRelease:
@@ -183,7 +193,9 @@ def _release(**spec: Any) -> HelmRelease:
 def test_options_have_the_defaults_of_flux() -> None:
     release = _release()
 
-    assert options.ApplyOptions.of_install(release) == options.ApplyOptions(history_limit=0)
+    assert options.ApplyOptions.of_install(release) == options.ApplyOptions(
+        server_side="enabled", history_limit=0
+    )
     assert options.ApplyOptions.of_upgrade(release) == options.ApplyOptions()
     assert options.ApplyOptions.of_rollback(release) == options.ApplyOptions(strict=False)
     assert options.UninstallOptions.of(release) == options.UninstallOptions()
@@ -204,9 +216,10 @@ def test_options_are_read_off_the_spec() -> None:
             "disableOpenAPIValidation": True,
             "createNamespace": True,
             "replace": True,
+            "serverSideApply": False,
         },
-        upgrade={"cleanupOnFail": True, "disableTakeOwnership": True},
-        rollback={"disableHooks": True},
+        upgrade={"cleanupOnFail": True, "disableTakeOwnership": True, "force": True},
+        rollback={"disableHooks": True, "serverSideApply": "disabled"},
         uninstall={"keepHistory": True, "deletionPropagation": "orphan", "disableWait": True},
         test={"timeout": "3s", "filters": [{"name": "a"}]},
     )
@@ -219,14 +232,15 @@ def test_options_are_read_off_the_spec() -> None:
         strict=False,
         take_ownership=False,
         create_namespace=True,
+        server_side="disabled",
         replace=True,
         history_limit=0,
     )
     assert options.ApplyOptions.of_upgrade(release) == options.ApplyOptions(
-        timeout=60.0, take_ownership=False, cleanup_on_fail=True, history_limit=3
+        timeout=60.0, take_ownership=False, cleanup_on_fail=True, force=True, history_limit=3
     )
     assert options.ApplyOptions.of_rollback(release) == options.ApplyOptions(
-        timeout=60.0, hooks=False, strict=False, history_limit=3
+        timeout=60.0, hooks=False, strict=False, server_side="disabled", history_limit=3
     )
     assert options.UninstallOptions.of(release) == options.UninstallOptions(
         timeout=60.0, wait=False, keep_history=True, propagation="Orphan"
@@ -245,7 +259,8 @@ def test_a_namespace_is_made_only_for_a_target() -> None:
     ("spec", "refused"),
     [
         ({"upgrade": {"serverSideApply": "auto"}, "waitStrategy": {"name": "poller"}}, ()),
-        ({"upgrade": {"serverSideApply": "disabled"}}, ("spec.upgrade.serverSideApply=disabled",)),
+        ({"upgrade": {"serverSideApply": "disabled"}}, ()),
+        ({"rollback": {"serverSideApply": "disabled"}}, ()),
         ({"waitStrategy": {"name": "legacy"}}, ("spec.waitStrategy.name=legacy",)),
         ({"healthCheckExprs": [{"apiVersion": "v1"}]}, ("spec.healthCheckExprs",)),
     ],

@@ -17,8 +17,10 @@ from the bottom up::
     ownership ......... whose an object is, as Helm marks it
     making, options ... the next revision, and how the spec wants it done
     cluster ........... a release's objects: found, applied, deleted, as the tenant
+    clientside ........ patches out of three versions, where the client applies objects
     waiting, hooks .... until they are ready; what is run before and after
     crds .............. definitions that a chart brings
+    carrying .......... an action as far as it touches objects
     lifecycle ......... install, upgrade, roll back
     ending ............ test, unlock, uninstall
     inventory ......... the objects of a release for its status

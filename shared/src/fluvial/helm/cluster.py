@@ -1,7 +1,8 @@
 """A release's objects in the cluster: found, claimed, applied, waited for and deleted.
 
 Everything is done as the tenant whose ``Target`` this is. Objects go in the order of their kinds,
-those of one kind side by side; every write is a server-side apply that takes conflicting fields.
+those of one kind side by side. ``apply`` is a server-side apply that takes conflicting fields; other
+ways of writing are given to ``write_each``.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ from itertools import groupby
 from typing import Final, TypeVar
 
 from fluvial.apply.bounded import map_bounded
-from fluvial.apply.errors import Failure
+from fluvial.apply.errors import Failure, FailureReason
 from fluvial.apply.failures import failure_of
 from fluvial.apply.live import scoped, uid_of
 from fluvial.apply.managers import take_over
 from fluvial.apply.model import Target
-from fluvial.helm.errors import ManifestError, ObjectsFailed, OwnershipError, WaitFailed
+from fluvial.helm.errors import (
+    ManifestError,
+    MergeError,
+    ObjectsFailed,
+    OwnershipError,
+    WaitFailed,
+)
 from fluvial.helm.ownership import RELEASE_NAME, RELEASE_NAMESPACE, is_kept, marked, not_owned
 from fluvial.helm.steps import ActionLog
 from fluvial.kube.client import Propagation
@@ -177,15 +184,30 @@ class ReleaseObjects:
         async def write(one: Located) -> None:
             if one.ref in migrate:
                 await self.own_fields(one)
+            await self._target.client.apply(
+                one.resource,
+                one.key,
+                one.obj,
+                field_manager=self._target.field_manager,
+                field_validation="Strict" if strict else "Ignore",
+            )
+
+        await self.write_each(located, write)
+
+    async def write_each(
+        self, located: Sequence[Located], write: Callable[[Located], Awaitable[None]]
+    ) -> None:
+        """Write objects, kind after kind, and again where only the quota was busy.
+
+        Raises:
+            ObjectsFailed: some were refused; those of later kinds were not tried.
+
+        """
+
+        async def patiently(one: Located) -> None:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    await self._target.client.apply(
-                        one.resource,
-                        one.key,
-                        one.obj,
-                        field_manager=self._target.field_manager,
-                        field_validation="Strict" if strict else "Ignore",
-                    )
+                    await write(one)
                 except Conflict as error:
                     if attempt == _ATTEMPTS or not _is_busy_quota(error):
                         raise
@@ -195,7 +217,7 @@ class ReleaseObjects:
                     return
 
         for _, group in groupby(located, key=lambda one: one.ref.kind):
-            await self._each(list(group), write, during="apply")
+            await self._each(list(group), patiently, during="apply")
 
     async def own_fields(self, one: Located) -> None:
         """Make fields ours by apply that Helm, Flux or we own by update; raises ApiError."""
@@ -329,6 +351,9 @@ class ReleaseObjects:
                 results[one.ref] = await function(one)
             except ApiError as error:
                 failures.append(self.failure(one, error, during=during))
+            except MergeError as error:
+                message = f"{one.ref} {during} failed: {error}"
+                failures.append(Failure(one.ref, FailureReason.INVALID, message))
 
         await map_bounded(
             one_of_them, located, limit=self._target.concurrency, name=f"release-{during}"

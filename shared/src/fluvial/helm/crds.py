@@ -1,7 +1,8 @@
 """Definitions of kinds that a chart brings in its ``crds`` folder; they are never deleted.
 
 ``Create`` makes what is missing and leaves alone what is there, as Flux's documents say; its code
-writes over it, which may lose fields of objects that others have.
+writes over it, which may lose fields of objects that others have. They are always applied by the
+server, however the release is.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ async def apply_crds(
     if policy != "CreateReplace":
         wanted = await _missing(objects_in, wanted)
     if wanted:
-        await objects_in.apply(wanted, strict=False)
+        # Flux up to 2.7 replaced them as a client: what a definition lacks now would stay otherwise.
+        replaced = {one.ref for one in wanted} if policy == "CreateReplace" else ()
+        await objects_in.apply(wanted, strict=False, migrate=replaced)
         await waits.until_ready(target, wanted, timeout=READY_SECONDS)
         target.mapper.invalidate()
     return tuple(odd)

@@ -3,7 +3,8 @@
 Each object of the stored manifest is applied in a dry run as the tenant, and what the server makes
 of it is compared with what is there. Paths that are to be ignored have the live value in both. An
 object that is gone is made again; one that differs is applied again, or patched where it has
-ignored paths, because to apply it without them would delete what is there.
+ignored paths, because to apply it without them would delete what is there, and where the client
+applies, because its fields are not those of an applier.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fluvial.apply.diff import ObjectDiff, compare
 from fluvial.apply.errors import Failure
 from fluvial.apply.model import Target
 from fluvial.apply.policy import is_disabled
+from fluvial.helm.clientside.writer import ClientSide
 from fluvial.helm.cluster import Located, ReleaseObjects
 from fluvial.helm.errors import ObjectsFailed
 from fluvial.helm.manifest import objects_of
@@ -193,7 +195,9 @@ async def correct_drift(
     for drift in drifts:
         one = drift.located
         try:
-            if drift.change is Change.CHANGED and drift.ignores:
+            if drift.change is Change.REMOVED and not release.server_side:
+                await ClientSide(target, originals={}).apply(objects, [one])
+            elif drift.change is Change.CHANGED and (drift.ignores or not release.server_side):
                 await target.client.patch(
                     one.resource,
                     one.key,
@@ -201,7 +205,8 @@ async def correct_drift(
                     patch_type="json",
                     field_manager=target.field_manager,
                 )
-                await objects.own_fields(one)
+                if release.server_side:
+                    await objects.own_fields(one)
             else:
                 await objects.apply([one], strict=False)
         except ApiError as error:

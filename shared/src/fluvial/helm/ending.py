@@ -71,7 +71,13 @@ class Ending:
         """
         release = await self._storage.last(name)
         running = self._running(release)
-        hooks = Hooks(self._target, self._objects(release), options.timeout, self._log)
+        hooks = Hooks(
+            self._target,
+            self._objects(release),
+            options.timeout,
+            self._log,
+            server_side=release.server_side,
+        )
         try:
             await hooks.run(
                 running,

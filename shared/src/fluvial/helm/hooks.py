@@ -13,6 +13,7 @@ from typing import Final
 
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
+from fluvial.helm.clientside.writer import ClientSide
 from fluvial.helm.cluster import Located, ReleaseObjects
 from fluvial.helm.errors import HelmError, HookFailed
 from fluvial.helm.manifest import objects_of
@@ -44,6 +45,8 @@ class Hooks:
         objects: of the release.
         timeout: seconds for each hook to end, and for each to be gone.
         log: told what is done, and given what hooks have written.
+        server_side: whether the server applies hooks; a client makes them, and fails where they
+            are there.
 
     """
 
@@ -51,6 +54,7 @@ class Hooks:
     objects: ReleaseObjects
     timeout: float
     log: ActionLog | None = None
+    server_side: bool = True
 
     async def run(
         self, running: Running, event: str, *, selected: Callable[[Hook], bool] = _any
@@ -88,7 +92,7 @@ class Hooks:
         await running.record()
         self._note(f"running {_name(event, hook)}, up to {self.timeout:g}s")
         try:
-            await self.objects.apply(located, strict=True)
+            await self._make(located)
         except HelmError as error:
             running.hook_ended(index, HookPhase.FAILED)
             raise _failed(event, hook, error) from error
@@ -101,6 +105,12 @@ class Hooks:
             raise _failed(event, hook, error) from error
         running.hook_ended(index, HookPhase.SUCCEEDED)
         self._note(f"{_name(event, hook)} succeeded")
+
+    async def _make(self, located: Sequence[Located]) -> None:
+        if self.server_side:
+            await self.objects.apply(located, strict=True)
+        else:
+            await ClientSide(self.target, originals={}).apply(self.objects, located)
 
     def _note(self, text: str) -> None:
         if self.log is not None:

@@ -5,20 +5,19 @@ when it ends. Of an action that was killed in between, the pending record is lef
 marks as failed: the next action then starts from there. An error before the first write is raised
 as it is; one after it is an ``ActionFailed``, and the revision is stored as failed.
 
-Everything is applied by the server (``apply_method: ssa``); what would have to be applied by the
-client is refused by ``making.require_server_side``.
+Objects are applied by the server or by the client, as the revision's record says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
+from fluvial.helm.carrying import CarryingOut
 from fluvial.helm.cluster import Located, ReleaseObjects
-from fluvial.helm.errors import ActionFailed, ActionRefused, ObjectsFailed, ReleaseNotFound
-from fluvial.helm.hooks import Hooks
+from fluvial.helm.errors import ActionFailed, ActionRefused, ReleaseNotFound
 from fluvial.helm.making import rolled_back
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.options import ApplyOptions
@@ -29,7 +28,7 @@ from fluvial.helm.storage import ReleaseStorage
 from fluvial.helm.waiting import Waits
 from fluvial.kube.errors import AlreadyExists, NotFound
 from fluvial.kube.kinds import NAMESPACE
-from fluvial.objects import ObjectKey, ObjectRef
+from fluvial.objects import ObjectKey
 
 __all__ = ["Lifecycle"]
 
@@ -121,10 +120,10 @@ class Lifecycle:
             await self._storage.update(superseded)
         running = self._running(release)
         await running.create()
-        run = self._run(objects, options)
+        run = self._run(objects, options, release)
         try:
             await run.hooks(running, "pre-install")
-            await objects.apply(objects.marked(located), strict=options.strict, migrate=existing)
+            await run.write(located, existing=existing)
             await run.wait(located)
             await run.hooks(running, "post-install")
         except FluvialError as error:
@@ -161,11 +160,14 @@ class Lifecycle:
         created = [one for one in added if one.ref not in existing]
         running = self._running(release)
         await running.create(limit=options.history_limit)
-        run = self._run(objects, options)
+        run = self._run(objects, options, release)
         try:
             await run.hooks(running, "pre-upgrade")
-            migrate = existing if current.server_side else existing | known
-            await run.replace(before, after, migrate=migrate)
+            # A failed revision in between may have been applied by the client.
+            settled = current.server_side and current.version == release.version - 1
+            taken_over = () if settled else known
+            await run.write(after, existing=existing, before=before, taken_over=taken_over)
+            await run.delete_stale(before, after)
             await run.wait(after)
             await run.hooks(running, "post-upgrade")
         except FluvialError as error:
@@ -197,7 +199,12 @@ class Lifecycle:
         if last.status.is_pending:
             raise ActionRefused(f"release {last} is being worked on: {last.info.status}")
         target = await self._storage.get(name, version)
-        release = rolled_back(target, last=last, now=self._target.clock.now())
+        release = rolled_back(
+            target,
+            last=last,
+            now=self._target.clock.now(),
+            server_side=options.by_server(target),
+        )
         objects = self._objects(release)
         before = await objects.locate_known(await objects_of(last.manifest))
         after = await objects.locate(await objects_of(release.manifest))
@@ -207,10 +214,11 @@ class Lifecycle:
         created = [one for one in added if one.ref not in existing]
         running = self._running(release)
         await running.create(limit=options.history_limit)
-        run = self._run(objects, options)
+        run = self._run(objects, options, release)
         try:
             await run.hooks(running, "pre-rollback")
-            await run.replace(before, after, migrate=existing | known)
+            await run.write(after, existing=existing, before=before, taken_over=known)
+            await run.delete_stale(before, after)
             await run.wait(after)
             await run.hooks(running, "post-rollback")
         except FluvialError as error:
@@ -239,8 +247,15 @@ class Lifecycle:
     def _running(self, release: Release) -> Running:
         return Running(release, storage=self._storage, clock=self._target.clock, log=self._log)
 
-    def _run(self, objects: ReleaseObjects, options: ApplyOptions) -> _Run:
-        return _Run(self._target, objects, self._waits, options, self._log)
+    def _run(self, objects: ReleaseObjects, options: ApplyOptions, release: Release) -> CarryingOut:
+        return CarryingOut(
+            self._target,
+            objects,
+            waits=self._waits,
+            options=options,
+            log=self._log,
+            server_side=release.server_side,
+        )
 
     async def _name_is_free(self, release: Release, options: ApplyOptions) -> Release | None:
         """The record whose name is used again, if there is one."""
@@ -276,7 +291,7 @@ class Lifecycle:
         what: str,
         error: FluvialError,
         *,
-        run: _Run | None = None,
+        run: CarryingOut | None = None,
         created: Sequence[Located] = (),
     ) -> ActionFailed:
         """Store the failure and clean up; what then goes wrong must not hide the failure itself."""
@@ -290,59 +305,3 @@ class Lifecycle:
         if run is not None:
             problems += await run.clean_up(created)
         return ActionFailed("; ".join(problems), release=running.release)
-
-
-class _Run:
-    """The part of an action that touches objects."""
-
-    def __init__(
-        self,
-        target: Target,
-        objects: ReleaseObjects,
-        waits: Waits,
-        options: ApplyOptions,
-        log: ActionLog | None,
-    ) -> None:
-        self._target = target
-        self._objects = objects
-        self._waits = waits
-        self._options = options
-        self._log = log
-
-    async def hooks(self, running: Running, event: str) -> None:
-        if self._options.hooks:
-            hooks = Hooks(self._target, self._objects, self._options.timeout, self._log)
-            await hooks.run(running, event)
-
-    async def replace(
-        self, before: Sequence[Located], after: Sequence[Located], *, migrate: Collection[ObjectRef]
-    ) -> None:
-        """Apply what is wanted, then delete what is wanted no longer."""
-        marked = self._objects.marked(after)
-        await self._objects.apply(marked, strict=self._options.strict, migrate=migrate)
-        wanted: set[ObjectRef] = {one.ref for one in after}
-        stale = [one for one in before if one.ref not in wanted]
-        await self._objects.delete(stale, spare_kept=True)
-
-    async def wait(self, located: Sequence[Located]) -> None:
-        if not self._options.wait:
-            return
-        awaited = [
-            one
-            for one in located
-            if self._options.wait_for_jobs or (one.ref.group, one.ref.kind) != ("batch", "Job")
-        ]
-        timeout = self._options.timeout
-        self._objects.note(f"waiting for {len(awaited)} objects to be ready, up to {timeout:g}s")
-        await self._waits.until_ready(self._target, awaited, timeout=timeout)
-        self._objects.note(f"{len(awaited)} objects are ready")
-
-    async def clean_up(self, created: Sequence[Located]) -> list[str]:
-        """Delete what the action has created, if it is to; returns what went wrong."""
-        if not self._options.cleanup_on_fail:
-            return []
-        try:
-            await self._objects.delete(list(reversed(created)))
-        except ObjectsFailed as error:
-            return [f"objects could not be cleaned up: {error}"]
-        return []

@@ -10,16 +10,14 @@ import msgspec
 import orjson
 from msgspec import Raw
 
-from fluvial.api.helm_actions import ServerSideApplyMode
 from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import gotime
 from fluvial.helm.digests import config_digest
-from fluvial.helm.errors import ActionRefused
 from fluvial.helm.manifest import manifest_text, objects_of, sort_file_set, split
 from fluvial.helm.release import ApplyMethod, ChartMetadata, Hook, Info, Release, Status
 from fluvial.objects import JsonObject
 
-__all__ = ["changes_nothing", "new_release", "require_server_side", "rolled_back"]
+__all__ = ["changes_nothing", "new_release", "rolled_back"]
 
 
 async def new_release(
@@ -30,6 +28,7 @@ async def new_release(
     version: int,
     now: datetime,
     before: Release | None = None,
+    server_side: bool = True,
 ) -> Release:
     """The revision that an install or upgrade begins with.
 
@@ -40,6 +39,7 @@ async def new_release(
         version: the revision.
         now: when it is deployed.
         before: the revision that is upgraded; ``None`` for an install.
+        server_side: whether the server applies its objects (``ApplyOptions.by_server``).
 
     Raises:
         ManifestError: what was rendered is no stream of objects.
@@ -66,13 +66,27 @@ async def new_release(
         config=dict(rendered.config),
         manifest=manifest_text(found.documents),
         hooks=found.hooks,
-        apply_method=ApplyMethod.SERVER_SIDE.value,
+        apply_method=_method(server_side=server_side),
         labels=dict(before.labels) if before is not None else {},
     )
 
 
-def rolled_back(target: Release, *, last: Release, now: datetime) -> Release:
-    """The revision that a rollback begins with: what ``target`` had, numbered after ``last``."""
+def _method(*, server_side: bool) -> str:
+    return (ApplyMethod.SERVER_SIDE if server_side else ApplyMethod.CLIENT_SIDE).value
+
+
+def rolled_back(
+    target: Release, *, last: Release, now: datetime, server_side: bool = True
+) -> Release:
+    """The revision that a rollback begins with: what ``target`` had, numbered after ``last``.
+
+    Args:
+        target: the revision to go back to.
+        last: the newest revision.
+        now: when it is deployed.
+        server_side: whether the server applies its objects (``ApplyOptions.by_server``).
+
+    """
     info = Info(
         first_deployed=last.info.first_deployed,
         last_deployed=gotime.format_nano(now),
@@ -85,35 +99,7 @@ def rolled_back(target: Release, *, last: Release, now: datetime) -> Release:
         namespace=last.namespace,
         version=last.version + 1,
         info=info,
-        apply_method=ApplyMethod.SERVER_SIDE.value,
-    )
-
-
-def require_server_side(
-    mode: ServerSideApplyMode | bool | None,  # noqa: FBT001 - a field's value
-    previous: Release | None,
-) -> None:
-    """Refuse what would have to be applied by the client.
-
-    Args:
-        mode: ``serverSideApply`` of ``install`` (a boolean), ``upgrade`` or ``rollback``.
-        previous: whose way of being applied counts where the mode is ``auto``; ``None`` for an
-            install.
-
-    Raises:
-        ActionRefused: it would.
-
-    """
-    automatic = mode is None or mode == "auto"
-    if automatic and (previous is None or previous.server_side):
-        return
-    if mode is True or mode == "enabled":
-        return
-    what = "the release" if previous is None else f"release {previous}"
-    raise ActionRefused(
-        f"{what} would have to be applied by the client, which is not supported:"
-        " set serverSideApply to enabled (true for install); what was applied by the client"
-        " before is then taken over"
+        apply_method=_method(server_side=server_side),
     )
 
 

@@ -6,19 +6,26 @@ from dataclasses import dataclass
 from typing import Final
 
 from fluvial.api.helm import HelmRelease
-from fluvial.api.helm_actions import Install, Rollback, Test, TestFilter, Uninstall, Upgrade
+from fluvial.api.helm_actions import (
+    Install,
+    Rollback,
+    ServerSideApplyMode,
+    Test,
+    TestFilter,
+    Uninstall,
+    Upgrade,
+)
 from fluvial.api.meta import seconds
+from fluvial.helm.release import Release
 from fluvial.kube.client import Propagation
 
 __all__ = ["UNSUPPORTED", "ApplyOptions", "TestOptions", "UninstallOptions"]
 
 UNSUPPORTED: Final = (
     "spec.healthCheckExprs",
-    "spec.rollback.serverSideApply=disabled",
-    "spec.upgrade.serverSideApply=disabled",
     "spec.waitStrategy.name=legacy",
 )
-"""Fields that nothing here acts on: to be refused. ``making.require_server_side`` has the rest."""
+"""Fields that nothing here acts on: to be refused."""
 
 _PROPAGATION: Final[dict[str, Propagation]] = {
     "background": "Background",
@@ -40,6 +47,8 @@ class ApplyOptions:
         take_ownership: whether objects that exist are taken, whoever has made them.
         cleanup_on_fail: whether what was created is deleted after a failure.
         create_namespace: whether the release's namespace is made (install).
+        server_side: whether the server applies objects; ``auto`` is as it was done before.
+        force: whether objects are replaced instead of merged, where the client applies them.
         replace: whether the name of an uninstalled or failed release is used again (install).
         history_limit: how many revisions are kept, all where 0.
 
@@ -53,8 +62,22 @@ class ApplyOptions:
     take_ownership: bool = True
     cleanup_on_fail: bool = False
     create_namespace: bool = False
+    server_side: ServerSideApplyMode = "auto"
+    force: bool = False
     replace: bool = False
     history_limit: int = 5
+
+    def by_server(self, previous: Release | None) -> bool:
+        """Whether the server applies objects, or the client.
+
+        Args:
+            previous: which revision ``auto`` looks at: the newest for an upgrade, whatever has
+                become of it; the one to go back to for a rollback; ``None`` for an install.
+
+        """
+        if self.server_side == "auto":
+            return previous is None or previous.server_side
+        return self.server_side == "enabled"
 
     @classmethod
     def of_install(cls, release: HelmRelease) -> ApplyOptions:
@@ -68,6 +91,7 @@ class ApplyOptions:
             strict=not own.disable_open_api_validation,
             take_ownership=not own.disable_take_ownership,
             create_namespace=own.create_namespace and spec.target_namespace is not None,
+            server_side="disabled" if own.server_side_apply is False else "enabled",
             replace=own.replace,
             history_limit=0,
         )
@@ -83,6 +107,8 @@ class ApplyOptions:
             wait_for_jobs=not own.disable_wait_for_jobs,
             strict=not own.disable_open_api_validation,
             take_ownership=not own.disable_take_ownership,
+            server_side=own.server_side_apply or "auto",
+            force=own.force,
             cleanup_on_fail=own.cleanup_on_fail,
             history_limit=spec.history_limit,
         )
@@ -97,6 +123,8 @@ class ApplyOptions:
             wait=not own.disable_wait,
             wait_for_jobs=not own.disable_wait_for_jobs,
             strict=False,
+            server_side=own.server_side_apply or "auto",
+            force=own.force,
             cleanup_on_fail=own.cleanup_on_fail,
             history_limit=spec.history_limit,
         )

@@ -13,7 +13,9 @@ from fluvial.apply.bounded import map_bounded
 from fluvial.apply.diff import ObjectDiff, compare
 from fluvial.apply.errors import Failure, FailureReason
 from fluvial.apply.model import Action, Target
+from fluvial.helm.clientside.writer import ClientSide
 from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.errors import MergeError
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.ownership import is_kept, not_owned
 from fluvial.helm.release import Release
@@ -73,6 +75,7 @@ async def preview(
     *,
     current: Release | None,
     take_ownership: bool = True,
+    force: bool = False,
 ) -> Preview:
     """Tell what an install or upgrade would do.
 
@@ -81,6 +84,7 @@ async def preview(
         release: as it would be released.
         current: what it would start from; ``None`` for an install.
         take_ownership: whether objects of others would be taken.
+        force: whether objects would be replaced, where the client applies them.
 
     Raises:
         ManifestError: one of the manifests is no stream of objects.
@@ -93,7 +97,16 @@ async def preview(
     if current is not None:
         before = await objects.locate_known(await objects_of(current.manifest))
     wanted = {one.ref for one in after}
-    question = _Question(target, objects, release, take_ownership=take_ownership)
+    client_side: ClientSide | None = None
+    if not release.server_side:
+        originals: dict[ObjectRef, JsonObject | None] = dict.fromkeys(wanted)
+        originals |= {one.ref: one.obj for one in before}
+        client_side = ClientSide(
+            target, originals=originals, force=force, strict=False, dry_run=True
+        )
+    question = _Question(
+        target, objects, release, take_ownership=take_ownership, client_side=client_side
+    )
     found: list[PlannedObject | Failure | None] = []
     found += await map_bounded(
         question.wanted, after, limit=target.concurrency, name="preview-wanted"
@@ -110,31 +123,45 @@ class _Question:
     """One preview."""
 
     def __init__(
-        self, target: Target, objects: ReleaseObjects, release: Release, *, take_ownership: bool
+        self,
+        target: Target,
+        objects: ReleaseObjects,
+        release: Release,
+        *,
+        take_ownership: bool,
+        client_side: ClientSide | None,
     ) -> None:
         self._target = target
         self._objects = objects
         self._release = release
         self._take = take_ownership
+        self._client_side = client_side
 
     async def wanted(self, one: Located) -> PlannedObject | Failure:
         try:
             live = await self._objects.live(one)
             if live is not None and (refusal := self._refusal(one, live)) is not None:
                 return refusal
-            result = await self._target.client.apply(
-                one.resource,
-                one.key,
-                one.obj,
-                field_manager=self._target.field_manager,
-                dry_run=True,
-            )
+            result = await self._written(one, live)
         except ApiError as error:
             return self._objects.failure(one, error, during="dry-run")
+        except MergeError as error:
+            return Failure(one.ref, FailureReason.INVALID, f"{one.ref} dry-run failed: {error}")
         if live is None:
             return PlannedObject(one.ref, Action.CREATED)
         diff = compare(live, result, masker=self._target.masker)
         return PlannedObject(one.ref, Action.CONFIGURED if diff else Action.UNCHANGED, diff)
+
+    async def _written(self, one: Located, live: JsonObject | None) -> JsonObject:
+        if self._client_side is not None:
+            return await self._client_side.write(one, live)
+        return await self._target.client.apply(
+            one.resource,
+            one.key,
+            one.obj,
+            field_manager=self._target.field_manager,
+            dry_run=True,
+        )
 
     def _refusal(self, one: Located, live: JsonObject) -> Failure | None:
         if self._take:
