@@ -69,6 +69,10 @@ test: $(VENV)/.dev $(VENV)/.helm $(VENV)/.storage ## All tests that need no Go
 control-plane: $(VENV)/.dev ## Build the real etcd, kube-apiserver and kube-controller-manager once
 	PYTHONPATH=tests $(BIN)/python -m controlplane.build
 
+.PHONY: gitea
+gitea: $(VENV)/.dev ## Build a real Gitea once, for tests (needs Go and a C compiler)
+	PYTHONPATH=tests $(BIN)/python -m githosts.build
+
 .PHONY: e2e-real
 e2e-real: $(VENV)/.dev $(VENV)/.helm ## Tests against the real control plane
 	bash tests/setup.sh
