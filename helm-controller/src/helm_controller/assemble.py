@@ -42,6 +42,7 @@ from helm_controller.helmrelease.expressions import Expressions
 from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
+from helm_controller.helmrelease.plans import Plans
 from helm_controller.helmrelease.reconciler import HelmReleaseReconciler
 from helm_controller.helmrelease.references import INDEXES, has_tried, kind_of_source
 from helm_controller.helmrelease.removal import RemovalStep
@@ -237,7 +238,7 @@ class HelmController:
         )
         stage = Stage(self._waits, parts.events, settings.snapshot_digest)
         rendering = Rendering(inputs, parts.renderer, targets.capabilities, parts.log)
-        actions = Actions(stage, rendering, writer)
+        actions = Actions(stage, rendering, Plans(stage), writer)
         charts = ChartObjects(
             parts.client,
             writer,

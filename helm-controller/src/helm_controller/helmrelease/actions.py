@@ -25,7 +25,8 @@ from fluvial.helm.release import Release
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Acting, Stage
-from helm_controller.helmrelease.rendering import Rendering
+from helm_controller.helmrelease.plans import Plans, is_planned
+from helm_controller.helmrelease.rendering import Made, Rendering
 from helm_controller.helmrelease.run import Run, StatusWriter
 
 __all__ = ["Actions", "forget_failures"]
@@ -42,19 +43,26 @@ class Actions:
 
     stage: Stage
     rendering: Rendering
+    plans: Plans
     writer: StatusWriter
 
     async def install(self, run: Run, policy: Policy) -> None:
         """Install; raises Failed or Waiting if nothing has been stored."""
         options = ApplyOptions.of_install(run.spec_of)
+
+        async def make() -> Made:
+            revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
+            version = revisions[-1].version + 1 if revisions else 1
+            return await self.rendering.make(
+                run, version=version, before=None, server_side=options.by_server(None)
+            )
+
+        planned = await self._planned(run, make, before=None, options=options)
         run.status.history = []
 
         async def work(acting: Acting) -> Release:
             await self.rendering.definitions(run, acting.waits, before=None)
-            version = await acting.lifecycle.next_version(run.spec_of.release_name)
-            made = await self.rendering.make(
-                run, version=version, before=None, server_side=options.by_server(None)
-            )
+            made = planned or await make()
             acting.crds, run.archive = made.crds, None
             return await acting.lifecycle.install(made.release, options)
 
@@ -64,26 +72,71 @@ class Actions:
         """Upgrade, or adopt what is there; raises as ``install``."""
         options = ApplyOptions.of_upgrade(run.spec_of)
 
+        storage, name = self.stage.storage(run), run.spec_of.release_name
+
+        async def make(current: Release) -> Made:
+            last = await storage.last(name)
+            return await self.rendering.make(
+                run,
+                version=last.version + 1,
+                before=current,
+                server_side=options.by_server(last),
+            )
+
+        planned: Made | None = None
+        if is_planned(run) and not step.adopt_if_same:
+            current = await self.stage.begin(run).lifecycle.current(name)
+            planned = await self._planned(
+                run, lambda: make(current), before=current, options=options
+            )
+
         async def work(acting: Acting) -> Release:
-            current = await acting.lifecycle.current(run.spec_of.release_name)
-            last = await self.stage.storage(run).last(run.spec_of.release_name)
-            version, by_server = last.version + 1, options.by_server(last)
+            current = await acting.lifecycle.current(name)
             if step.adopt_if_same:
-                made = await self.rendering.make(
-                    run, version=version, before=current, server_side=by_server
-                )
+                made = await make(current)
                 if await changes_nothing(current, made.release, origin=run.owner.labels):
                     acting.crds, run.archive = made.crds, None
                     acting.written.append(current)
                     return current
+                agreed = await self._planned(
+                    run, lambda: make(current), before=current, options=options
+                )
+            else:
+                agreed = planned
             await self.rendering.definitions(run, acting.waits, before=current)
-            made = await self.rendering.make(
-                run, version=version, before=current, server_side=by_server
-            )
+            made = agreed or await make(current)
             acting.crds, run.archive = made.crds, None
             return await acting.lifecycle.upgrade(made.release, current=current, options=options)
 
         await self._release(run, policy, verb="upgrade", options=options, work=work)
+
+    async def _planned(
+        self,
+        run: Run,
+        make: Callable[[], Awaitable[Made]],
+        *,
+        before: Release | None,
+        options: ApplyOptions,
+    ) -> Made | None:
+        """What has been approved, where releases need that; ``None`` where they do not.
+
+        Raises:
+            Waiting: AwaitingApproval.
+            Failed: PlanFailed.
+
+        """
+        if not is_planned(run):
+            return None
+        try:
+            made = await make()
+            await self.plans.approved(
+                run, made, current=before, take_ownership=options.take_ownership
+            )
+        except (Waiting, Stalled, Failed):
+            raise
+        except FluvialError as error:
+            raise Failed(reasons.PLAN_FAILED, f"no plan could be made: {error}") from error
+        return made
 
     async def _release(
         self,
@@ -104,7 +157,7 @@ class Actions:
         try:
             async with self.stage.observed(run, acting, verb):
                 release = await work(acting)
-        except (Waiting, Stalled):
+        except (Waiting, Stalled, Failed):
             raise
         except FluvialError as error:
             await self._release_failed(run, acting, error, verb=verb)

@@ -18,9 +18,11 @@ class Memory(ObjectMemory):
         artifact: URL and digest of the chart that was described last.
         described: what it said of itself.
         in_place: what was found in place when nothing was left to do; see ``Run.attempt``.
+        planned: digest of the plan that was told last.
 
     """
 
     artifact: tuple[str, str] = ("", "")
     described: ChartDescription | None = None
     in_place: str = ""
+    planned: str = ""

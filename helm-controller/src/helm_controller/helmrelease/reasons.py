@@ -7,6 +7,7 @@ from typing import Final
 __all__ = [
     "ACCESS_DENIED",
     "ARTIFACT_FAILED",
+    "AWAITING_APPROVAL",
     "AWAITING_TESTS",
     "CHART_MUTATE_ERROR",
     "DRIFTED",
@@ -25,6 +26,7 @@ __all__ = [
     "NAMESPACE_CHECK_SKIPPED",
     "NO_DRIFT_DETECTED",
     "PENDING_RELEASE",
+    "PLAN_FAILED",
     "PROGRESSING",
     "PROGRESSING_WITH_RETRY",
     "READY",
@@ -56,6 +58,7 @@ DRIFTED: Final = "Drifted"
 
 ACCESS_DENIED: Final = "AccessDenied"
 ARTIFACT_FAILED: Final = "ArtifactFailed"
+AWAITING_APPROVAL: Final = "AwaitingApproval"
 AWAITING_TESTS: Final = "AwaitingTests"
 CHART_MUTATE_ERROR: Final = "ChartMutateError"
 DRIFT_CORRECTED: Final = "DriftCorrected"
@@ -73,6 +76,7 @@ MISSING_ROLLBACK_TARGET: Final = "MissingRollbackTarget"
 NAMESPACE_CHECK_SKIPPED: Final = "NamespaceCheckSkipped"
 NO_DRIFT_DETECTED: Final = "NoDriftDetected"
 PENDING_RELEASE: Final = "PendingRelease"
+PLAN_FAILED: Final = "PlanFailed"
 PROGRESSING: Final = "Progressing"
 PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"
 RECONCILE_ERROR: Final = "ReconcileError"

@@ -25,6 +25,7 @@ from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.confirming import Confirmation
+from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.rendering import effective_values
 from helm_controller.helmrelease.run import Run, StatusWriter
 
@@ -126,7 +127,7 @@ class Rounds:
                 await self.actions.finish_uninstall(run)
             case Action.COMPARE:
                 await self._compare(run, state)
-            case Action.CORRECT_DRIFT:
+            case Action.CORRECT_DRIFT if not is_planned(run):
                 await self._correct(run, state)
             case Action.CHECK_TARGET:
                 state.target = await self._check_target(run, step)
@@ -139,7 +140,7 @@ class Rounds:
             case Action.DONE:
                 self._in_place(run, state)
                 return RoundEnd()
-            case Action.TELL_DRIFT:
+            case Action.TELL_DRIFT | Action.CORRECT_DRIFT:
                 assert state.report is not None  # noqa: S101  # it was compared
                 self._tell_drift(run, state.report)
                 self._in_place(run, state)

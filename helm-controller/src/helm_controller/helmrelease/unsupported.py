@@ -11,9 +11,7 @@ from helm_controller.helmrelease import reasons
 __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
 REFUSED_FIELDS = (*UNSUPPORTED, "spec.dependsOn[].readyExpr", "spec.kubeConfig.configMapRef")
-REFUSED_ANNOTATIONS = tuple(
-    f"fluvial.dev/{name}" for name in ("mode", "approve", "prune-limit", "drift", "apply")
-)
+REFUSED_ANNOTATIONS = tuple(f"fluvial.dev/{name}" for name in ("prune-limit", "drift", "apply"))
 
 
 def refuse_unsupported(obj: JsonObject) -> None:

@@ -9,7 +9,7 @@ keys; a mapper that fails is logged and costs its one event, never the watch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fluvial.api.meta import RECONCILE_REQUEST
 from fluvial.log import get_logger
@@ -26,11 +26,14 @@ __all__ = [
     "artifact_revision_changed",
     "became_ready",
     "generation_changed",
+    "intent_changed",
     "is_settled",
     "own_key",
     "reconcile_requested",
     "watch_with",
 ]
+
+_OURS: Final = "fluvial.dev/"
 
 Predicate = Callable[[JsonObject | None, JsonObject | None], bool]
 Mapper = Callable[[JsonObject], Iterable[ObjectKey]]
@@ -75,6 +78,11 @@ def reconcile_requested(old: JsonObject | None, new: JsonObject | None) -> bool:
         return True
     value = annotations_of(new).get(RECONCILE_REQUEST)
     return value is not None and value != annotations_of(old).get(RECONCILE_REQUEST)
+
+
+def intent_changed(old: JsonObject | None, new: JsonObject | None) -> bool:
+    """An annotation of ours (``fluvial.dev/…``) changed. Creation and disappearance pass."""
+    return old is None or new is None or _intent(old) != _intent(new)
 
 
 def artifact_revision_changed(old: JsonObject | None, new: JsonObject | None) -> bool:
@@ -159,6 +167,10 @@ def watch_with(
 
 def _keys(mapper: Mapper, old: JsonObject | None, new: JsonObject | None) -> dict[ObjectKey, None]:
     return {key: None for obj in (old, new) if obj is not None for key in mapper(obj)}
+
+
+def _intent(obj: JsonObject) -> dict[str, str]:
+    return {k: v for k, v in annotations_of(obj).items() if k.startswith(_OURS)}
 
 
 def _artifact(obj: JsonObject) -> tuple[Any, ...] | None:

@@ -18,6 +18,7 @@ from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (
     any_of,
     generation_changed,
+    intent_changed,
     is_settled,
     reconcile_requested,
     watch_with,
@@ -91,7 +92,7 @@ def _own_changes(
     queue: WorkQueue[ObjectKey], spread: Callable[[float], float]
 ) -> Callable[[JsonObject | None, JsonObject | None], None]:
     """Changed and pending objects at once; what is in place at the start within its interval."""
-    matters = any_of(generation_changed, reconcile_requested)
+    matters = any_of(generation_changed, reconcile_requested, intent_changed)
 
     def changed(old: JsonObject | None, new: JsonObject | None) -> None:
         if not matters(old, new):
