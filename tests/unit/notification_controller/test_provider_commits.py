@@ -29,7 +29,7 @@ LISTS = {
     "gitea": f"https://gitea.example.com/api/v1/repos/org/app/commits/{COMMIT}/statuses"
     "?limit=50&sort=highestindex",
     "bitbucket": "https://api.bitbucket.org/2.0/repositories/my-workspace/my-repo/commit/"
-    f"{COMMIT}/statuses?pagelen=50",
+    f"{COMMIT}/statuses/build/{KEY}",
     "bitbucketserver": "https://bitbucket.example.com/ctx/rest/api/latest/projects/PRJ/repos/app/"
     f"commits/{COMMIT}/builds?key={KEY}",
     "azuredevops": "https://dev.azure.com/fabrikam/My%20Project/_apis/git/repositories/app/commits/"
@@ -48,14 +48,15 @@ WRITES = {
 }
 TOKENS = {"bitbucket": "jdoe:app-password"}
 DESCRIPTION = "reconciliation succeeded"
-BUILD = {"key": KEY, "name": NAME, "state": "SUCCESSFUL", "description": DESCRIPTION}
+TITLE = "kustomization/shop"
+BUILD = {"key": KEY, "name": TITLE, "state": "SUCCESSFUL", "description": DESCRIPTION}
 SITE = "https://bitbucket.example.com/ctx/projects/PRJ/repos/app/commits/"
 WRITTEN: dict[str, Any] = {
     "github": {"state": "success", "context": NAME, "description": DESCRIPTION},
     "gitlab": {"state": "success", "name": NAME, "description": DESCRIPTION},
     "gitea": {"state": "success", "context": NAME, "description": DESCRIPTION},
     "bitbucket": BUILD | {"url": "https://bitbucket.org"},
-    "bitbucketserver": BUILD | {"url": SITE + COMMIT},
+    "bitbucketserver": BUILD | {"url": SITE + COMMIT, "name": f"{TITLE} [{DESCRIPTION}]"},
     "azuredevops": {
         "state": "succeeded",
         "description": DESCRIPTION,
@@ -71,10 +72,10 @@ def settings(type_: str, **more: Any) -> dict[str, Any]:
 
 def listed(type_: str, *found: dict[str, Any]) -> Any:
     """What a service answers to a list; found are in its own words, the newest first."""
-    if type_ == "bitbucketserver":
+    if type_.startswith("bitbucket"):
         return found[0] if found else 404
-    if type_ in {"bitbucket", "azuredevops"}:
-        return {"values" if type_ == "bitbucket" else "value": list(found)}
+    if type_ == "azuredevops":
+        return {"value": list(found)}
     return list(found)
 
 
@@ -170,7 +171,7 @@ async def test_a_service_that_does_not_know_the_token_writes_nothing(type_: str)
     with pytest.raises(SendFailed, match="401"):
         await talk.tell(about(), type_, **settings(type_))
     assert len(talk.sent) == 1
-    assert "token" in talk.sent[0].problem(Reply(203, b"<html>")) or type_ == "bitbucketserver"
+    assert "token" in talk.sent[0].problem(Reply(203, b"<html>"))
 
 
 def test_secrets_are_known_in_their_parts() -> None:

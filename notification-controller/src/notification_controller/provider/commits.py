@@ -47,12 +47,14 @@ class _Status:
 
     Attributes:
         name: of the status, the same for every event of an object by one Provider.
+        title: of the object, for people.
         state: ``success``, ``failure`` or ``pending``.
 
     """
 
     commit: str
     name: str
+    title: str
     state: str
     description: str
 
@@ -133,7 +135,7 @@ async def bitbucket(message: Message, to: Settings, exchange: Exchange) -> None:
                          again=False)  # fmt: skip
     headers = hosts.basic(user, password)
     base = _BITBUCKET.joinpath(*found.path) / "commit" / status.commit / "statuses"
-    listed = _values(await _listed(exchange, base.with_query(pagelen=_LISTED), headers))
+    listed = await _build_there(exchange, base / "build" / status.key, headers)
     document = _build(status) | {"url": "https://bitbucket.org"}
     if _says(listed, status, state=document["state"], names=("key", "state"), name=status.key):
         return
@@ -158,11 +160,9 @@ async def bitbucketserver(message: Message, to: Settings, exchange: Exchange) ->
     commit = commit / "commits" / status.commit
     url = site / "rest/api/latest" / commit.path / "builds"
     document = _build(status) | {"url": str(site / commit.path)}
-    reply = await exchange(
-        Outgoing("GET", url.with_query(key=status.key), b"", headers, room=_ROOM, absent=True)
-    )
-    one = reply.json() if reply.status != 404 else None
-    listed = [one] if isinstance(one, dict) else []
+    # Its pages show nothing but the name.
+    document["name"] = f"{status.title} [{status.description}]"
+    listed = await _build_there(exchange, url.with_query(key=status.key), headers)
     if _says(listed, status, state=document["state"], names=("key", "state"), name=status.key):
         return
     await exchange(json_request(url, document, headers=headers))
@@ -225,18 +225,28 @@ def _status(message: Message, *, shows_progress: bool = False) -> _Status | None
     if event.reason == _PROGRESSING:
         state = "pending"
     obj = event.involved_object
-    name = f"{obj.kind}/{obj.name}/{message.provider.split('-', 1)[0]}".lower()
-    name = message.status_name or name
-    return _Status(commit, name, state, " ".join(_WORDS.findall(event.reason)).lower())
+    title = f"{obj.kind}/{obj.name}".lower()
+    name = message.status_name or f"{title}/{message.provider.split('-', 1)[0]}".lower()
+    return _Status(commit, name, title, state, " ".join(_WORDS.findall(event.reason)).lower())
 
 
 def _build(status: _Status) -> dict[str, str]:
     return {
         "key": status.key,
         "state": {"success": "SUCCESSFUL", "failure": "FAILED"}[status.state],
-        "name": status.name,
+        "name": status.title,
         "description": status.description,
     }
+
+
+async def _build_there(
+    exchange: Exchange, url: URL, headers: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The build status of a key, if there is one."""
+    asking = Outgoing("GET", url, b"", headers, problem=_signed_out, room=_ROOM, absent=True)
+    reply = await exchange(asking)
+    one = reply.json() if reply.status != 404 else None
+    return [one] if isinstance(one, dict) else []
 
 
 async def _listed(exchange: Exchange, url: URL, headers: Mapping[str, str]) -> Any:
@@ -247,7 +257,7 @@ async def _listed(exchange: Exchange, url: URL, headers: Mapping[str, str]) -> A
 
 def _values(page: Any) -> list[dict[str, Any]]:
     """The items of a page."""
-    found = page.get("values", page.get("value")) if isinstance(page, dict) else None
+    found = page.get("value") if isinstance(page, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
@@ -282,4 +292,8 @@ def _bearer(token: str) -> dict[str, str]:
 
 def _signed_out(reply: Reply) -> str:
     """Azure DevOps answers 203 and a page to a token that it does not know."""
-    return "" if reply.json() is not None else "the service answers by no JSON: check the token"
+    return (
+        ""
+        if reply.status == 404 or reply.json() is not None
+        else "the service answers by no JSON: check the token"
+    )
