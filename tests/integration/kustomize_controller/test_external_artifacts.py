@@ -87,7 +87,8 @@ async def test_a_new_revision_wakes_only_its_own_kustomization(
     find = SourceLookup.find
 
     async def counted(self: SourceLookup, source: SourceName, *, fresh: bool) -> Source:
-        runs.append(source.owner.name)
+        if not fresh:  # which is asked once more before a write
+            runs.append(source.owner.name)
         return await find(self, source, fresh=fresh)
 
     for name in ("web", "api"):

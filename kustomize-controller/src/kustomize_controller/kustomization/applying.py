@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from fluvial.apply import (
@@ -56,8 +56,22 @@ class ApplyStep:
             health=run.health,
         )
 
-    async def apply(self, run: Run, target: Target, desired: Sequence[JsonObject]) -> ApplyResult:
+    async def apply(
+        self,
+        run: Run,
+        target: Target,
+        desired: Sequence[JsonObject],
+        *,
+        confirm: Callable[[], Awaitable[None]],
+    ) -> ApplyResult:
         """Apply, prune, and leave the new inventory in ``run.status``.
+
+        Args:
+            run: whose.
+            target: where and as whom.
+            desired: the built set.
+            confirm: awaited before the first write and before the first deletion; what it raises
+                ends the apply.
 
         Raises:
             Failed: ReconciliationFailed or PruneFailed; what was done is in the message and the
@@ -77,6 +91,7 @@ class ApplyStep:
                 inventory=before,
                 known=run.memory.known,
                 write_ahead=write_ahead,
+                confirm=confirm,
                 options=options,
             )
         except ApplyError as error:
@@ -88,17 +103,16 @@ class ApplyStep:
         if result.changed:
             run.changed = True
             self._report(run, result.log())
-        await self._prune(run, target, before, result)
+        stale = before.subtract(result.inventory)
+        if run.spec_of.spec.prune and len(stale):
+            await confirm()
+            await self._prune(run, target, stale, result)
+        else:
+            run.set_inventory(result.inventory)
         return result
 
-    async def _prune(
-        self, run: Run, target: Target, before: Inventory, result: ApplyResult
-    ) -> None:
+    async def _prune(self, run: Run, target: Target, stale: Inventory, result: ApplyResult) -> None:
         """Delete what is no longer desired; entries whose deletion failed stay."""
-        stale = before.subtract(result.inventory)
-        if not run.spec_of.spec.prune or not len(stale):
-            run.set_inventory(result.inventory)
-            return
         pruned = await Pruner(target).prune(stale)
         run.set_inventory(result.inventory.union(pruned.kept))
         log = change_log(pruned.changes, all_actions=True)

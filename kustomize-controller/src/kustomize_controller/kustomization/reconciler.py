@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
-from fluvial.apply import suspect_changed
 from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
@@ -32,6 +31,8 @@ from fluvial.runtime.patcher import StatusPatcher
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
+from kustomize_controller.kustomization.confirming import Confirmation, Outdated
+from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
@@ -56,10 +57,12 @@ class KustomizationReconciler:
     writer: StatusWriter
     expressions: Expressions
     sources: SourceLookup
+    confirmation: Confirmation
     dependencies: DependencyCheck
     tenants: Tenants
     renderer: Renderer
     applying: ApplyStep
+    drift: DriftStep
     health: HealthStep
     removal: RemovalStep
     finish: Finish
@@ -74,7 +77,16 @@ class KustomizationReconciler:
         Ignored: the object is gone.
 
         """
-        run = await self._open(key)
+        try:
+            return await self._reconcile(key, live=False)
+        except Outdated:
+            self.log.info(
+                "a cache is not of the API server's time: starting over with what is live"
+            )
+            return await self._reconcile(key, live=True)
+
+    async def _reconcile(self, key: ObjectKey, *, live: bool) -> Result:
+        run = await self._open(key, live=live)
         if run is None:
             raise Ignored
         if run.spec_of.metadata.deletion_timestamp is not None:
@@ -84,14 +96,19 @@ class KustomizationReconciler:
             return await self.finish.suspended(run)
         try:
             return await self._steps(run)
+        except Outdated:
+            raise
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
         except Exception as error:
             await self.finish.failed(run, unexpected(error))
             raise
 
-    async def _open(self, key: ObjectKey) -> Run | None:
-        """Read the object and make it ours by the finalizer; ``None`` if it is gone."""
+    async def _open(self, key: ObjectKey, *, live: bool) -> Run | None:
+        """Read the object and make it ours by the finalizer; ``None`` if it is gone.
+
+        It comes from the cache, unless it is to be ``live`` or somebody asked for this run.
+        """
         cached = self.store.get(key)
         if cached is None:
             await self._forget(key)
@@ -101,10 +118,12 @@ class KustomizationReconciler:
         if kustomization is None:
             return None
         memory = self.memories.of(key, cached)
-        deleting = kustomization.metadata.deletion_timestamp is not None
+        live = live or bool(_open_request(kustomization, memory.request))
         try:
-            if _open_request(kustomization, memory.request):
+            if live:
                 obj = await self.client.get(kinds.KUSTOMIZATION, key)
+                kustomization = decode(obj, Kustomization)
+            deleting = kustomization.metadata.deletion_timestamp is not None
             if FINALIZER not in kustomization.metadata.finalizers and not deleting:
                 obj = await self.patcher.add_finalizer(obj)
         except NotFound:
@@ -123,6 +142,7 @@ class KustomizationReconciler:
             memory=memory,
             started=self.clock.monotonic(),
             requested=requested,
+            live=live,
         )
 
     def _decode(self, obj: JsonObject) -> Kustomization | None:
@@ -136,13 +156,17 @@ class KustomizationReconciler:
     async def _forget(self, key: ObjectKey) -> None:
         """The object is gone, and with it what it needed."""
         self.memories.forget(key)
+        self.drift.release(key)
         await self.tenants.release(key)
 
     async def _remove(self, run: Run) -> Result:
         self.health.abandon(run)
+        self.drift.release(run.key)
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
         try:
+            if run.memory.removal is None:
+                await self.confirmation.own(run)
             await self.removal.remove(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
@@ -152,11 +176,11 @@ class KustomizationReconciler:
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
         judge = await self.expressions.compile(run)
-        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh)
+        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.live)
         await self.dependencies.check(
             run.key,
             dependency_keys(run.spec_of),
-            fresh=run.fresh,
+            fresh=run.live,
             objection=lags_behind(run.source),
             judge=judge,
         )
@@ -165,6 +189,7 @@ class KustomizationReconciler:
             if self.health.is_pending(run):
                 return Result()
             if self.health.take(run):
+                self.drift.listened(run)
                 return await self.finish.succeeded(run)
         return await self._bring_about(run)
 
@@ -175,13 +200,16 @@ class KustomizationReconciler:
         known = run.memory.known
         run.silent = not run.fresh and _is_settled(run)
         if run.silent and known.covers(run.attempt):
-            if not await suspect_changed(target, run.inventory, known=known):
+            if not await self.drift.is_suspected(run, target):
                 return self.finish.quiet(run)
         elif not run.silent:
             await self.writer.progress(run, _progress_message(run))
         desired = await self.renderer.render(run)
         target = self.applying.target(run, tenant)
-        result = await self.applying.apply(run, target, desired)
+        result = await self.applying.apply(
+            run, target, desired, confirm=lambda: self.confirmation.everything(run)
+        )
+        await self.drift.listen(run, target)
         if await self.health.begin(run, target, result):
             return Result()
         return await self.finish.succeeded(run)

@@ -38,6 +38,8 @@ class Run:
         started: on the monotonic clock.
         requested: the reconcile request that this run answers, or ``""``.
         fresh: trust no cache.
+        live: object and source were read from the API server, or confirmed by it, in this run.
+        taken: the API server has this very object, with this spec.
         silent: status already says that this generation and revision are applied; a run that
             finds nothing new writes nothing.
         source: the artifact, once found.
@@ -56,6 +58,8 @@ class Run:
     memory: Memory
     started: float
     requested: str = ""
+    live: bool = False
+    taken: bool = False
     silent: bool = False
     source: Source | None = None
     config: Config | None = None
@@ -151,8 +155,12 @@ class StatusWriter:
             return _with_entries_since(before, latest, wanted)
 
         run.obj = run.memory.latest = await self._patcher.patch(before, after, rebase=rebase)
-        if run.status.inventory is not None:
-            run.set_inventory(_inventory_in(run.obj))
+        run.taken |= run.obj is not before
+        # After a conflict it may be the status of another spec than the one that is worked on.
+        run.taken &= run.obj.get("spec") == before.get("spec")
+        stored = _inventory_in(run.obj)
+        if run.status.inventory is not None or len(stored):
+            run.set_inventory(stored)
 
     async def progress(self, run: Run, message: str) -> None:
         """Report that a new attempt is on its way, and what it does now."""

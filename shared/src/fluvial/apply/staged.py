@@ -41,6 +41,7 @@ from fluvial.objects import JsonObject, ObjectRef
 __all__ = ["WriteAhead", "apply_set", "plan_set"]
 
 WriteAhead = Callable[[Inventory], Awaitable[None]]
+Confirm = Callable[[], Awaitable[None]]
 
 _PLAN_ATTEMPTS = 5
 _PLAN_DELAY = 0.05
@@ -57,6 +58,7 @@ async def apply_set(
     known: Verified,
     write_ahead: WriteAhead,
     options: ApplyOptions,
+    confirm: Confirm | None = None,
 ) -> ApplyResult:
     """Apply a prepared set.
 
@@ -69,6 +71,8 @@ async def apply_set(
         write_ahead: stores the union in status (under resourceVersion, 409: read again, union).
             What it raises ends the apply before the stage is written.
         options: force, stages, trust.
+        confirm: awaited before the first write of all: whether the set is still wanted. What it
+            raises ends the apply.
 
     Raises:
         StageRejected, StageFailed, StageNotReady: ``applied`` has the changes made before; keep
@@ -78,7 +82,13 @@ async def apply_set(
     if not options.trust_known:
         known.clear()
     run = _SetRun(
-        target, desired, inventory=inventory, known=known, ahead=write_ahead, options=options
+        target,
+        desired,
+        inventory=inventory,
+        known=known,
+        ahead=write_ahead,
+        options=options,
+        confirm=confirm,
     )
     for stage in stages(desired, custom_kinds=options.custom_stage_kinds):
         await run.stage(stage)
@@ -98,7 +108,9 @@ class _SetRun:
         known: Verified,
         ahead: WriteAhead,
         options: ApplyOptions,
+        confirm: Confirm | None,
     ) -> None:
+        self._confirm = confirm
         self._target = target
         self._known = known
         self._ahead = ahead
@@ -141,8 +153,13 @@ class _SetRun:
             raise StageRejected(str(error), failures=error.failures, applied=applied) from None
 
     async def _store(self, change_set: ChangeSet) -> None:
+        if not change_set.writes:
+            return
+        if self._confirm is not None:
+            await self._confirm()
+            self._confirm = None
         union = self._stored.union(change_set.entries)
-        if change_set.writes and union.ids() != self._stored.ids():
+        if union.ids() != self._stored.ids():
             await self._ahead(union)
             self._stored = union
 
