@@ -38,6 +38,10 @@ class FaultProxy:
         kubeconfig: of the control plane; its current context is stood in front of.
         port: where to listen on 127.0.0.1; 0 takes a free port.
         control_port: serve the JSON control there (0: a free port); ``None`` serves none.
+        keep_bodies: keep what requests send, in ``bodies``.
+
+    Attributes:
+        bodies: media type and body of requests by their sequence numbers.
 
     Raises:
         BadUpstream: see ``faultproxy.upstream``.
@@ -45,8 +49,15 @@ class FaultProxy:
     """
 
     def __init__(
-        self, kubeconfig: Mapping[str, Any], *, port: int = 0, control_port: int | None = None
+        self,
+        kubeconfig: Mapping[str, Any],
+        *,
+        port: int = 0,
+        control_port: int | None = None,
+        keep_bodies: bool = False,
     ) -> None:
+        self.bodies: dict[int, tuple[str, bytes]] = {}
+        self._keep_bodies = keep_bodies
         self._upstream = Upstream(kubeconfig)
         self._authority = certs.make_authority()
         self._tls = certs.server_context(self._authority, host=_HOST)
@@ -202,6 +213,8 @@ class FaultProxy:
             if "Upgrade" in request.headers:
                 return web.Response(status=501, text="the fault proxy passes no upgrades on\n")
             body = await request.read()
+            if self._keep_bodies and body:
+                self.bodies[asked.seq] = (request.content_type, body)
             asked.user = await self._upstream.user(request.headers)
             delays, rule = self._rules.choose(asked)
             for each in delays:

@@ -1,8 +1,9 @@
 """Helm's own engine in a process of its own, for tests that do as its users do.
 
 A Go library is loaded there, after which a process must not fork. Requests are JSON lines on
-standard input, ``{"do": method, "with": keyword arguments}``; the first is the keyword arguments of
-``helm_python.Config``. Each has one JSON line as its answer, ``{"result": …}`` or
+standard input, ``{"do": method, "with": keyword arguments}``, where ``also`` are options of the
+library that its Python face lacks, such as ``server_side_apply``; the first is the keyword
+arguments of ``helm_python.Config``. Each has one JSON line as its answer, ``{"result": …}`` or
 ``{"error": type, "message": text}``.
 """
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import helm_python
+from helm_python import config as helm_config
 
 __all__ = ["main"]
 
@@ -28,7 +31,23 @@ def main() -> int:
 def _do(config: helm_python.Config, method: str, arguments: dict[str, Any]) -> Any:
     if method == "version":
         return helm_python.helm_sdk_version()
-    return getattr(config, method)(**arguments)
+    with _also(arguments.pop("also", {})):
+        return getattr(config, method)(**arguments)
+
+
+@contextmanager
+def _also(more: dict[str, Any]) -> Iterator[None]:
+    """Give the library options that its Python face does not have."""
+    plain: Any = helm_config._opts
+
+    def options(**given: Any) -> Any:
+        return plain(**given, **more)
+
+    helm_config._opts = options
+    try:
+        yield
+    finally:
+        helm_config._opts = plain
 
 
 if __name__ == "__main__":
