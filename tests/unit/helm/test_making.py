@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fluvial.api.codec import decode, unsupported_fields
+from fluvial.api.codec import decode
 from fluvial.api.helm import HelmRelease
 from fluvial.build.helm.model import RenderedRelease
 from fluvial.helm import options
@@ -256,14 +256,16 @@ def test_a_namespace_is_made_only_for_a_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "refused"),
+    ("spec", "legacy"),
     [
-        ({"upgrade": {"serverSideApply": "auto"}, "waitStrategy": {"name": "poller"}}, ()),
-        ({"upgrade": {"serverSideApply": "disabled"}}, ()),
-        ({"rollback": {"serverSideApply": "disabled"}}, ()),
-        ({"waitStrategy": {"name": "legacy"}}, ("spec.waitStrategy.name=legacy",)),
-        ({"healthCheckExprs": [{"apiVersion": "v1"}]}, ("spec.healthCheckExprs",)),
+        ({}, False),
+        ({"waitStrategy": {"name": "poller"}}, False),
+        ({"waitStrategy": {"name": "legacy"}}, True),
     ],
 )
-def test_what_is_not_done_can_be_refused(spec: dict[str, Any], refused: tuple[str, ...]) -> None:
-    assert unsupported_fields({"spec": spec}, options.UNSUPPORTED) == refused
+def test_the_way_of_waiting_is_that_of_every_action(spec: dict[str, Any], *, legacy: bool) -> None:
+    release = _release(**spec)
+
+    assert options.ApplyOptions.of_install(release).legacy_wait is legacy
+    assert options.ApplyOptions.of_upgrade(release).legacy_wait is legacy
+    assert options.ApplyOptions.of_rollback(release).legacy_wait is legacy

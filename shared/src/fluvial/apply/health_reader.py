@@ -14,7 +14,7 @@ from fluvial.kube.errors import ApiError, NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 
-__all__ = ["PODS", "Reading", "read_health", "read_pods"]
+__all__ = ["PODS", "Reading", "pod_selector", "read_health", "read_pods"]
 
 PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
 _POD_LIMIT = 100
@@ -82,7 +82,7 @@ async def _judged(target: Target, ref: ObjectRef, live: JsonObject, resource: Re
         health = replace(health, message=target.masker.message(health.message, live))
         return Reading(health, resource, version_of(live))
     health = compute_status(live, now=target.clock.now())
-    pods = _pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
+    pods = pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
     if pods:
         health = await read_pods(target, health, namespace=ref.namespace, selector=pods)
     health = replace(health, message=target.masker.text(health.message))
@@ -112,11 +112,14 @@ def _unknown(target: Target, error: FluvialError) -> Health:
     return Health(HealthStatus.UNKNOWN, target.masker.text(str(error)))
 
 
-def _pod_selector(live: JsonObject) -> str:
+def pod_selector(live: JsonObject) -> str:
+    """The label selector of a workload's pods, ``""`` where it has none."""
     selector = (live.get("spec") or {}).get("selector") or {}
-    labels = selector.get("matchLabels") or {}
+    plain = live.get("kind") == "ReplicationController"
+    labels = (selector if plain else selector.get("matchLabels")) or {}
     parts = [f"{key}={value}" for key, value in sorted(labels.items())]
-    parts += [_expression(rule) for rule in selector.get("matchExpressions") or []]
+    if not plain:
+        parts += [_expression(rule) for rule in selector.get("matchExpressions") or []]
     return ",".join(part for part in parts if part)
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from fluvial.apply.diff import ObjectDiff
-from fluvial.apply.expressions import HealthExpressions
+from fluvial.apply.health_kinds import Health
 from fluvial.apply.inventory import Entry, Inventory
 from fluvial.apply.masking import Masker
 from fluvial.clock import Clock, RealClock
@@ -26,6 +26,7 @@ __all__ = [
     "ApplyResult",
     "Change",
     "ChangeSet",
+    "HealthReader",
     "Known",
     "Mapper",
     "Owner",
@@ -36,6 +37,18 @@ __all__ = [
 ]
 
 FIELD_MANAGER = "kustomize-controller"
+
+
+class HealthReader(Protocol):
+    """How the health of some kinds is read; ``fluvial.apply.expressions`` has one."""
+
+    def covers(self, ref: ObjectRef) -> bool:
+        """Whether it is for an object of this kind."""
+        ...
+
+    async def read(self, ref: ObjectRef, live: JsonObject) -> Health:
+        """Status of an object; unknown, with the reason, where it cannot be told."""
+        ...
 
 
 class Mapper(Protocol):
@@ -119,7 +132,7 @@ class Target:
     masker: Masker = field(default_factory=Masker)
     clock: Clock = field(default_factory=RealClock)
     concurrency: int = 4
-    health: HealthExpressions | None = None
+    health: HealthReader | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from fluvial.apply.model import Target
 from fluvial.helm.clientside.writer import ClientSide, Originals
 from fluvial.helm.cluster import Located, ReleaseObjects
 from fluvial.helm.errors import ObjectsFailed
 from fluvial.helm.hooks import Hooks
+from fluvial.helm.legacy import LegacyReadiness
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.running import Running
 from fluvial.helm.steps import ActionLog
@@ -41,7 +43,8 @@ class CarryingOut:
         log: ActionLog | None,
         server_side: bool,
     ) -> None:
-        self._target = target
+        # Users' expressions do not count in hooks either.
+        self._target = replace(target, health=None) if options.legacy_wait else target
         self._objects = objects
         self._waits = waits
         self._options = options
@@ -107,15 +110,23 @@ class CarryingOut:
         """Wait until objects are ready, if they are to be waited for; raises WaitFailed."""
         if not self._options.wait:
             return
-        awaited = [
-            one
-            for one in located
-            if self._options.wait_for_jobs or (one.ref.group, one.ref.kind) != ("batch", "Job")
-        ]
-        timeout = self._options.timeout
+        awaited = [one for one in located if self._is_awaited(one)]
+        target, timeout = self._target, self._options.timeout
+        if self._options.legacy_wait:
+            target = replace(target, health=LegacyReadiness(target))
         self._objects.note(f"waiting for {len(awaited)} objects to be ready, up to {timeout:g}s")
-        await self._waits.until_ready(self._target, awaited, timeout=timeout)
+        await self._waits.until_ready(target, awaited, timeout=timeout)
         self._objects.note(f"{len(awaited)} objects are ready")
+
+    def _is_awaited(self, one: Located) -> bool:
+        """Whether an object can become ready, and is to: what is paused cannot."""
+        match (one.ref.group, one.ref.kind):
+            case ("batch", "Job"):
+                return self._options.wait_for_jobs
+            case ("apps", "Deployment"):
+                return (one.obj.get("spec") or {}).get("paused") is not True
+            case _:
+                return True
 
     async def clean_up(self, created: Sequence[Located]) -> list[str]:
         """Delete what the action has created, if it is to; returns what went wrong."""

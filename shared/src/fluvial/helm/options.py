@@ -21,10 +21,7 @@ from fluvial.kube.client import Propagation
 
 __all__ = ["UNSUPPORTED", "ApplyOptions", "TestOptions", "UninstallOptions"]
 
-UNSUPPORTED: Final = (
-    "spec.healthCheckExprs",
-    "spec.waitStrategy.name=legacy",
-)
+UNSUPPORTED: Final[tuple[str, ...]] = ()
 """Fields that nothing here acts on: to be refused."""
 
 _PROPAGATION: Final[dict[str, Propagation]] = {
@@ -32,6 +29,11 @@ _PROPAGATION: Final[dict[str, Propagation]] = {
     "foreground": "Foreground",
     "orphan": "Orphan",
 }
+
+
+def _legacy(release: HelmRelease) -> bool:
+    strategy = release.spec.wait_strategy
+    return strategy is not None and strategy.name == "legacy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class ApplyOptions:
         hooks: whether hooks are run.
         wait: whether objects are waited for.
         wait_for_jobs: whether Jobs among them are.
+        legacy_wait: whether they are ready as Helm 3 saw it, whatever the user's expressions say.
         strict: whether the server refuses fields that it does not know.
         take_ownership: whether objects that exist are taken, whoever has made them.
         cleanup_on_fail: whether what was created is deleted after a failure.
@@ -58,6 +61,7 @@ class ApplyOptions:
     hooks: bool = True
     wait: bool = True
     wait_for_jobs: bool = True
+    legacy_wait: bool = False
     strict: bool = True
     take_ownership: bool = True
     cleanup_on_fail: bool = False
@@ -88,6 +92,7 @@ class ApplyOptions:
             hooks=not own.disable_hooks,
             wait=not own.disable_wait,
             wait_for_jobs=not own.disable_wait_for_jobs,
+            legacy_wait=_legacy(release),
             strict=not own.disable_open_api_validation,
             take_ownership=not own.disable_take_ownership,
             create_namespace=own.create_namespace and spec.target_namespace is not None,
@@ -105,6 +110,7 @@ class ApplyOptions:
             hooks=not own.disable_hooks,
             wait=not own.disable_wait,
             wait_for_jobs=not own.disable_wait_for_jobs,
+            legacy_wait=_legacy(release),
             strict=not own.disable_open_api_validation,
             take_ownership=not own.disable_take_ownership,
             server_side=own.server_side_apply or "auto",
@@ -122,6 +128,7 @@ class ApplyOptions:
             hooks=not own.disable_hooks,
             wait=not own.disable_wait,
             wait_for_jobs=not own.disable_wait_for_jobs,
+            legacy_wait=_legacy(release),
             strict=False,
             server_side=own.server_side_apply or "auto",
             force=own.force,

@@ -13,9 +13,8 @@ from collections.abc import Hashable, Sequence
 from itertools import count
 from typing import Final, Protocol
 
-from fluvial.apply.expressions import HealthExpressions
 from fluvial.apply.health import HealthStatus
-from fluvial.apply.model import Target
+from fluvial.apply.model import HealthReader, Target
 from fluvial.apply.policy import has_ttl
 from fluvial.apply.waiter import HealthWaiter
 from fluvial.apply.waits import WaitRequest
@@ -148,7 +147,7 @@ async def _has_ended(target: Target, objects: ReleaseObjects, one: Located) -> b
 
 
 async def _is_current(
-    target: Target, expressions: HealthExpressions, objects: ReleaseObjects, one: Located
+    target: Target, reader: HealthReader, objects: ReleaseObjects, one: Located
 ) -> bool:
     try:
         live = await objects.live(one)
@@ -156,7 +155,7 @@ async def _is_current(
         return False
     if live is None:
         raise WaitFailed(f"{one.ref} is gone before it was ready")
-    health = await expressions.read(one.ref, live)
+    health = await reader.read(one.ref, live)
     if health.status is HealthStatus.FAILED:
         raise WaitFailed(target.masker.message(f"{one.ref} has failed: {health.message}", live))
     return health.status is HealthStatus.CURRENT
