@@ -65,6 +65,10 @@ test: $(VENV)/.dev $(VENV)/.helm $(VENV)/.storage ## All tests that need no Go
 	bash tests/setup.sh
 	$(BIN)/python -m pytest -n 2 -m 'not real'
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Fuzz webhooks and events: 100,000 cases of each kind, some 20 minutes (N=100000)
+	FLUVIAL_FUZZ=$(or $(N),100000) $(BIN)/python -m pytest -n 3 --timeout=0 tests/unit/notification_controller/test_fuzz.py
+
 .PHONY: control-plane
 control-plane: $(VENV)/.dev ## Build the real etcd, kube-apiserver and kube-controller-manager once
 	PYTHONPATH=tests $(BIN)/python -m controlplane.build
@@ -123,6 +127,10 @@ bench-sources: $(VENV)/.run ## Measure large sources: time, and memory of the co
 .PHONY: bench-helm
 bench-helm: $(VENV)/.run $(VENV)/.helm ## Measure renders of Helm charts: time, memory, start, leaks
 	$(BIN)/python -m bench.helm
+
+.PHONY: bench-events
+bench-events: $(VENV)/.run ## Measure notification-controller: 10,000 events a minute, a dead service, a kill
+	$(BIN)/python -m bench.events
 
 .PHONY: bench-devcluster
 bench-devcluster: $(VENV)/.run ## Measure devcluster: start, memory, applies and watches

@@ -54,6 +54,8 @@ def alert(**spec: Any) -> Alert:
         b"[]",
         b"null",
         b"{}",
+        b"[" * 10_000,
+        b'{"involvedObject":' * 10_000,
         b'{"involvedObject":{},"severity":"info","timestamp":"","message":"","reason":""}',
         b'{"involvedObject":{"kind":"K","name":"n"},"severity":1,"timestamp":"","message":"","reason":""}',
         b'{"involvedObject":{"kind":"K","name":"n"},"severity":"info","message":"","reason":""}',

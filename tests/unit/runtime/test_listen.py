@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from contextlib import AsyncExitStack
@@ -73,3 +74,33 @@ async def test_all_interfaces(
             assert (await listen(stack, app(), ":0")).startswith("127.0.0.1:")
 
     assert tried == families
+
+
+async def test_what_callers_send_is_neither_logged_nor_are_stacks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with AsyncExitStack() as stack:
+        bound = await listen(stack, app(), "127.0.0.1:0")
+        host, _, port = bound.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\nAuthorization: s3cr3t\0\r\n\r\n")
+        first = await reader.readline()
+        writer.close()
+
+    assert b" 400 " in first
+    assert "s3cr3t" not in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+async def test_what_is_our_fault_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(_: web.Request) -> web.Response:
+        raise ValueError("ours")
+
+    made = web.Application()
+    made.router.add_get("/", broken)
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+        bound = await listen(stack, made, "127.0.0.1:0")
+        async with http.get(f"http://{bound}/") as answer:
+            assert answer.status == 500
+
+    assert "ValueError: ours" in caplog.text

@@ -6,6 +6,7 @@ one of the outcomes of ``fluvial_notifications_total`` does; what waits meanwhil
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from fluvial.runtime.metrics import Metrics
@@ -32,9 +33,13 @@ class Counting:
         metrics: of the controller.
         waiting: tells how many wait, in lanes and in groups.
 
+    Attributes:
+        totals: how many were matched, and came to each end, since the start.
+
     """
 
     def __init__(self, metrics: Metrics, waiting: Callable[[], float]) -> None:
+        self.totals: Counter[str] = Counter()
         self._matched = metrics.counter(
             "fluvial_alerted_events_total", "Events that an Alert tells of, once for each Alert."
         )
@@ -57,9 +62,11 @@ class Counting:
     def matched(self) -> None:
         """An Alert tells of an event."""
         self._matched.inc()
+        self.totals["matched"] += 1
 
     def ended(self, outcome: str, why: str = "", *, number: int = 1) -> None:
         """So many events came to this end."""
         self._ended.labels(outcome).inc(number)
+        self.totals[outcome] += number
         if outcome == "dropped":
             self._dropped.labels(_REASONS.get(why, "other")).inc(number)

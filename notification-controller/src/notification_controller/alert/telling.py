@@ -122,6 +122,7 @@ class Telling:
         """Tell all that waits, also in groups, within ``timeout`` seconds; count the rest."""
         await self._groups.flush()
         await self.lanes.flush(timeout)
+        self._log.info("messages accounted for", **dict(self._count.totals))
 
     def _gathered(self, job: Job, number: int) -> None:
         """A window has ended: the Alert may be another one by now."""

@@ -2,6 +2,7 @@
 
 model ....... Event: Flux's event API
 limiter ..... which have been told already
+expectation . what whoever sends a body may wait for
 server ...... takes them
 """
 

@@ -151,6 +151,8 @@ def read_event(body: bytes) -> Event:
         event = msgspec.convert(raw, Event)
     except (msgspec.MsgspecError, ValueError) as error:
         raise InvalidEvent(f"not an event: {error}") from error
+    except RecursionError as error:
+        raise InvalidEvent("not an event: nested too deeply") from error
     obj = event.involved_object
     if not (obj.kind and obj.name):
         raise InvalidEvent("not an event: involvedObject has no kind or no name")

@@ -12,6 +12,7 @@ from aiohttp import web
 from fluvial.clock import Clock
 from fluvial.log import Logger
 from fluvial.runtime.metrics import Metrics
+from notification_controller.event import expectation
 from notification_controller.event.limiter import EventLimiter
 from notification_controller.event.model import Event, InvalidEvent, read_event
 
@@ -57,7 +58,7 @@ class EventServer:
                 seconds.labels(str(response.status), "/", "POST").observe(took)
 
         app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", handle)
+        app.router.add_route("*", "/{path:.*}", handle, expect_handler=expectation.meet)
         return app
 
     async def _answer(self, request: web.Request) -> web.Response:

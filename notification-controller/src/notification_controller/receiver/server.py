@@ -25,6 +25,7 @@ from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
 from fluvial.runtime.metrics import Metrics
+from notification_controller.event import expectation
 from notification_controller.proof.call import Call, Proof, Refused
 from notification_controller.proof.oidc import Issuers
 from notification_controller.proof.types import Prover, prove
@@ -94,7 +95,7 @@ class ReceiverServer:
                 seconds.labels(str(status), handler, method).observe(took)
 
         app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", handle)
+        app.router.add_route("*", "/{path:.*}", handle, expect_handler=expectation.meet)
         return app
 
     async def _answer(self, request: web.Request) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from contextlib import AsyncExitStack
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 __all__ = ["listen"]
 
@@ -31,7 +33,7 @@ async def listen(stack: AsyncExitStack, app: web.Application, address: str) -> s
 
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(app, access_log=None, logger=_LOG, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if host:
@@ -40,6 +42,22 @@ async def listen(stack: AsyncExitStack, app: web.Application, address: str) -> s
         await web.SockSite(runner, _all_interfaces(int(port))).start()
     bound = runner.addresses[0]
     return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+
+
+class _OwnFaults(logging.Filter):
+    """Lets only what is our fault be logged.
+
+    For what callers send that is no HTTP, and for leaving early, aiohttp logs a stack, with the
+    line that was sent: whoever reaches the port could fill the log, and a token could be in it.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+_LOG = logging.getLogger("fluvial.server")
+_LOG.addFilter(_OwnFaults())
 
 
 def _all_interfaces(port: int) -> socket.socket:
