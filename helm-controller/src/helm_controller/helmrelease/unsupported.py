@@ -10,7 +10,7 @@ from helm_controller.helmrelease import reasons
 
 __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
-REFUSED_FIELDS = (*UNSUPPORTED, "spec.dependsOn[].readyExpr", "spec.kubeConfig.configMapRef")
+REFUSED_FIELDS = (*UNSUPPORTED, "spec.kubeConfig.configMapRef")
 REFUSED_ANNOTATIONS = tuple(f"fluvial.dev/{name}" for name in ("prune-limit", "drift", "apply"))
 
 
