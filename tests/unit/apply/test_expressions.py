@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest_asyncio
 from fluvial.api.kustomize import CustomHealthCheck
 from fluvial.apply.expressions import HealthCompiler, HealthExpressions
 from fluvial.apply.health import Health, HealthStatus
+from fluvial.apply.health_reader import read_health
+from fluvial.apply.model import Owner, Target
 from fluvial.cel.checked import CheckedConditions, InvalidExpressions
 from fluvial.cel.evaluator import CelEvaluator, EvaluatorBusy, ExpressionFailed, cel_pool
+from fluvial.kube.kinds import SECRET
+from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
-from fluvial.objects import JsonObject, ObjectRef
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _REF = ObjectRef("example.com", "Thing", "apps", "t")
@@ -166,3 +171,33 @@ async def test_good_texts_are_remembered_and_bad_luck_is_no_verdict() -> None:
     assert await found.read(_REF, {}) == Health(
         HealthStatus.UNKNOWN, "the CEL workers cannot be had", 2.0
     )
+
+
+class _Cluster:
+    """Has one Secret."""
+
+    async def resource_for_kind(self, group: str, kind: str) -> Resource:
+        assert (group, kind) == ("", "Secret")
+        return SECRET
+
+    async def get(self, resource: Resource, _: ObjectKey) -> JsonObject:
+        metadata = {"namespace": "apps", "name": "s", "resourceVersion": "7"}
+        data = {"password": base64.b64encode(b"hunter2!").decode()}
+        return {"apiVersion": "v1", "kind": resource.kind, "metadata": metadata, "data": data}
+
+
+@pytest.mark.parametrize("text", ["int(data.password) > 0", "data[data.password] == ''"])
+async def test_what_is_said_of_a_secret_does_not_have_its_values(
+    compiler: HealthCompiler, text: str
+) -> None:
+    check = _check(text, api_version="v1", kind="Secret")
+    cluster: Any = _Cluster()
+    owner = Owner("kustomize.toolkit.fluxcd.io", "Kustomization", "apps", "app")
+    target = Target(cluster, cluster, owner, health=await _compiled(compiler, check))
+    ref = ObjectRef("", "Secret", "apps", "s")
+    reading = await read_health(target, ref, absent_is_success=False)
+
+    assert reading.health.status is HealthStatus.UNKNOWN
+    assert reading.health.message.startswith("spec.healthCheckExprs[0].current: ")
+    assert base64.b64encode(b"hunter2!").decode() not in reading.health.message
+    assert reading.version == "7"

@@ -16,8 +16,11 @@ from the bottom up::
     kinds, manifest ... a rendered manifest becomes objects and hooks, in order
     ownership ......... whose an object is, as Helm marks it
     making, options ... the next revision, and how the spec wants it done
+    steps ............. what an action has done last, and what its hooks have written
     cluster ........... a release's objects: found, applied, deleted, as the tenant
     clientside ........ patches out of three versions, where the client applies objects
+    legacy ............ readiness as Helm 3 saw it
+    output ............ logs of hooks, masked
     waiting, hooks .... until they are ready; what is run before and after
     crds .............. definitions that a chart brings
     carrying .......... an action as far as it touches objects

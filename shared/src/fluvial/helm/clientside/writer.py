@@ -62,6 +62,7 @@ class ClientSide:
         async def write(one: Located) -> None:
             live = await objects.live(one) if one.ref in self._originals else None
             await self.write(one, live)
+            objects.note(f"applied {one.ref}")
 
         await objects.write_each(located, write)
 
