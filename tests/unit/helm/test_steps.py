@@ -37,6 +37,8 @@ class _Pods:
             {"metadata": {"namespace": "apps", "name": f"p{n}"}, "spec": {"containers": listed}}
             for n in range(self._pods)
         ]
+        going = {"namespace": "apps", "name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+        pods.insert(0, {"metadata": going, "spec": {"containers": listed}})
         assert limit < 10
         return ListPage(pods, "1")
 
@@ -45,6 +47,7 @@ class _Pods:
     ) -> str:
         self.asked += 1
         assert key.namespace == "apps"
+        assert key.name != "old"
         assert container
         assert tail_lines <= 20
         if isinstance(self._text, asyncio.Event):

@@ -23,6 +23,7 @@ __all__ = ["outputs_of"]
 _LINES: Final = 20
 _BYTES: Final = 4096
 _PODS: Final = 3
+_LISTED: Final = 9
 _CONTAINERS: Final = 5
 _SECONDS: Final = 10.0
 _LONGEST_PROBLEM: Final = 200
@@ -64,10 +65,15 @@ async def _pods(target: Target, located: Sequence[Located]) -> list[JsonObject]:
                 POD,
                 namespace=one.key.namespace,
                 label_selector=f"job-name={one.key.name}",
-                limit=_PODS,
+                limit=_LISTED,
             )
-            found += page.items
+            # Those of an earlier run may still be on their way out.
+            found += [pod for pod in page.items if not _is_going(pod)]
     return found[:_PODS]
+
+
+def _is_going(pod: JsonObject) -> bool:
+    return bool((pod.get("metadata") or {}).get("deletionTimestamp"))
 
 
 def _containers(pod: JsonObject) -> list[str]:
