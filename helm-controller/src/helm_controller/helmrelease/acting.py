@@ -118,6 +118,7 @@ class Stage:
         started = run.turn.monotonic()
         try:
             yield
+            self._tell_outputs(run, reasons.PROGRESSING, acting.log)
         finally:
             if action in {"install", "upgrade"}:
                 took = round(run.turn.monotonic() - started, 3)
@@ -166,6 +167,9 @@ class Stage:
     def tell_failure(self, run: Run, reason: str, message: str, log: ActionLog) -> None:
         """Report a failure with the last steps; what hooks have written stays in the cluster."""
         self.tell(run, "Warning", reason, log.after(message))
+        self._tell_outputs(run, reason, log)
+
+    def _tell_outputs(self, run: Run, reason: str, log: ActionLog) -> None:
         for output in log.outputs:
             self.tell(run, "Trace", reason, str(output))
 
