@@ -443,3 +443,67 @@ async def test_messages_are_counted(world: ReceiverWorld, service: Service) -> N
                 break
             await asyncio.sleep(0.01)
     assert 'fluvial_notifications_total{outcome="failed"} 1.0' in text
+
+
+# --- fewer messages, and the good news ----------------------------------------------------------------
+
+
+async def _annotate(world: ReceiverWorld, **annotations: str) -> None:
+    given = {f"fluvial.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    await world.client.patch(
+        kinds.ALERT,
+        ObjectKey("team", "all"),
+        {"metadata": {"annotations": given}},
+        patch_type="merge",
+        field_manager="test",
+    )
+    await _follow(world)
+
+
+async def test_a_failure_is_told_once_and_so_is_its_end(
+    world: ReceiverWorld, service: Service
+) -> None:
+    await _provider(world, service)
+    await _alert(world, eventSeverity="error")
+    await _annotate(world, failures="once", recovery="tell")
+    for number in range(5):
+        await world.report(number, severity="error", reason="GitOperationFailed")
+    await world.report(5, reason="Succeeded")
+
+    await service.until(lambda s: len(s.got) == 2)
+    assert service.messages[0] == "message 0"
+    assert service.messages[1].startswith("recovered from GitOperationFailed after ")
+    assert service.messages[1].endswith(": message 5")
+    assert service.got[1]["metadata"]["recoveredFrom"] == "GitOperationFailed"
+
+
+async def test_an_annotation_that_is_wrong_is_said_and_the_event_is_told(
+    world: ReceiverWorld, service: Service
+) -> None:
+    await _provider(world, service)
+    await _alert(world)
+    await _annotate(world, group_window="soon")
+    await world.report(1)
+
+    assert "group-window must be a duration from 1s to 1h" in await _warned(world, "InvalidConfig")
+    await service.until(lambda s: bool(s.got))
+
+
+async def test_an_open_group_is_told_when_the_controller_ends_and_nothing_is_taken_any_more(
+    world: ReceiverWorld, service: Service
+) -> None:
+    await _provider(world, service)
+    await _alert(world)
+    await _annotate(world, group_window="1h")
+    for number in range(3):
+        assert await world.report(number) == 202
+    for running in world.controller.everywhere:
+        if running.name == "events":
+            running.stop()
+
+    await service.until(lambda s: bool(s.got))
+    assert service.messages[0].startswith(
+        "3 events in 1h0m0s\n- GitRepository/team/app NewArtifact"
+    )
+    assert service.got[0]["involvedObject"]["kind"] == "Alert"
+    assert await world.report(4) == 503, "whoever reports tries again, and finds another replica"
