@@ -15,22 +15,36 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import orjson
 
 from devcluster import DevCluster
 from fluvial.api import crd
+from fluvial.artifact.fetcher import open_fetcher
 from fluvial.artifact.server import FileServer
+from fluvial.build.helm.model import RenderedRelease
+from fluvial.build.helm.postrender import PostRenderer
+from fluvial.build.helm.renderer import HelmRenderer, engine_pool
+from fluvial.build.kustomize import KubectlEngine
+from fluvial.clock import RealClock
 from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
+from fluvial.kube.informer import InformerFactory
 from fluvial.kube.resource import Resource
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.metrics import Metrics
+from fluvial.workers.pool import WorkerPool
 from fluvial_cli import dev
 from harness.audit import unjustified
+from harness.outbound import loopback_dialer
 from harness.rights import until_allowed
 from harness.team import BINDINGS, CLUSTER_BINDINGS, MANAGER, Team, named
+from helm_controller.assemble import HelmController, Parts, Settings
 
 __all__ = ["AGENT", "ReleaseWorld", "install_definitions"]
 
@@ -63,6 +77,8 @@ class ReleaseWorld:
         kubeconfig: the admin's.
         cluster: devcluster; ``None`` on the real control plane.
         address: of the server of artifacts, without a slash.
+        renders: that the controller has asked for.
+        metrics: the controller's.
 
     """
 
@@ -74,6 +90,8 @@ class ReleaseWorld:
         self.kubeconfig = kubeconfig
         self.cluster = cluster
         self.address = ""
+        self.renders = 0
+        self.metrics = Metrics()
         self._numbers = itertools.count(1)
         self._stack = AsyncExitStack()
 
@@ -98,6 +116,60 @@ class ReleaseWorld:
             self.address = f"http://{host}:{port}"
             await stack.enter_async_context(self._stack)
             yield self
+
+    async def start_controller(self, settings: Settings | None = None) -> None:
+        """Run the controller until the world ends."""
+        stack, clock, log = self._stack, RealClock(), get_logger(AGENT)
+        client = await stack.enter_async_context(
+            await config.load_client(kubeconfig=self.folder / "kubeconfig", user_agent=AGENT)
+        )
+        recorder = EventRecorder(
+            client,
+            controller=AGENT,
+            events_addr="",
+            clock=clock,
+            http=await stack.enter_async_context(aiohttp.ClientSession()),
+            hostname="test",
+            log=log,
+        )
+        fetcher = await stack.enter_async_context(
+            open_fetcher(
+                self.folder / "cache",
+                dialer=loopback_dialer(),
+                max_cache_bytes=2**28,
+                max_artifact_bytes=2**26,
+                retries=0,
+                clock=clock,
+            )
+        )
+        pool = await stack.enter_async_context(engine_pool(log=log))
+        for folder in (work := self.folder / "work", work / "home", work / "trees"):
+            folder.mkdir()
+        post_renderer = PostRenderer(KubectlEngine(work / "home"), work_dir=work / "trees")
+        informers = InformerFactory(client, clock, log, verify=True)
+        parts = Parts(
+            client=client,
+            informers=informers,
+            events=recorder,
+            metrics=self.metrics,
+            fetcher=fetcher,
+            renderer=_Counting(self, pool, post_renderer=post_renderer),
+            clock=clock,
+            log=log,
+        )
+        controller = HelmController(parts, settings or Settings(external_artifacts=True))
+        events = asyncio.create_task(recorder.run(), name="events")
+        stack.push_async_callback(_cancelled, events)
+        await stack.enter_async_context(informers)
+        running = asyncio.create_task(controller.run(), name="controller")
+        stack.push_async_callback(_cancelled, running)
+
+    @property
+    def runs(self) -> int:
+        """Reconciles so far, however they ended."""
+        found = self.metrics.reconciles.collect()
+        samples = [one for family in found for one in family.samples]
+        return int(sum(one.value for one in samples if one.name.endswith("_total")))
 
     # --- namespaces ------------------------------------------------------------------------------
 
@@ -157,3 +229,23 @@ class ReleaseWorld:
         metadata = obj["metadata"]
         key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
         await self.client.apply(resource, key, obj, field_manager=MANAGER)
+
+
+class _Counting(HelmRenderer):
+    """A renderer that counts."""
+
+    def __init__(self, world: ReleaseWorld, pool: WorkerPool, **options: Any) -> None:
+        super().__init__(pool, **options)
+        self._world = world
+
+    async def render(self, *arguments: Any, **options: Any) -> RenderedRelease:
+        self._world.renders += 1
+        return await super().render(*arguments, **options)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """End a task that runs until it is told to end; one that has ended by itself fails the test."""
+    died = task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not died, f"{task.get_name()} had ended: {task}"

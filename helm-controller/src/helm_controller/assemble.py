@@ -76,6 +76,7 @@ class Settings:
         additive_expressions: the usual check of a dependency counts beside its ``readyExpr``.
         tracks_digests: the opposite of gate DisableChartDigestTracking.
         retries_by_default: gate DefaultToRetryOnFailure.
+        render_seconds: that one render of a chart may take.
         snapshot_digest: algorithm of the digests in the status (``--snapshot-digest-algo``).
         namespace: the only namespace that is watched; ``""`` for all.
         label_selector: of the HelmReleases that this shard reconciles.
@@ -93,6 +94,7 @@ class Settings:
     additive_expressions: bool = False
     tracks_digests: bool = True
     retries_by_default: bool = False
+    render_seconds: float = 120.0
     snapshot_digest: str = CANONICAL
     namespace: str = ""
     label_selector: str = ""
@@ -237,7 +239,13 @@ class HelmController:
             spread=settings.jitter,
         )
         stage = Stage(self._waits, parts.events, settings.snapshot_digest)
-        rendering = Rendering(inputs, parts.renderer, targets.capabilities, parts.log)
+        rendering = Rendering(
+            inputs,
+            parts.renderer,
+            targets.capabilities,
+            parts.log,
+            timeout=settings.render_seconds,
+        )
         actions = Actions(stage, rendering, Plans(stage), writer)
         charts = ChartObjects(
             parts.client,
