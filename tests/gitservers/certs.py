@@ -36,14 +36,20 @@ class TestCA:
         """The CA's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def server_context(self, folder: Path, *, names: Sequence[str] = ()) -> ssl.SSLContext:
+    def server_context(
+        self,
+        folder: Path,
+        *,
+        names: Sequence[str] = (),
+        addresses: Sequence[str] = ("127.0.0.1",),
+    ) -> ssl.SSLContext:
         """A TLS context with a fresh server certificate, for further names if wanted."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         alternatives = x509.SubjectAlternativeName(
             [
                 x509.DNSName("localhost"),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                *(x509.IPAddress(ipaddress.ip_address(one)) for one in addresses),
                 *map(x509.DNSName, names),
             ]
         )

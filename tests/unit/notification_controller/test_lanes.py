@@ -139,3 +139,75 @@ async def test_a_message_that_cannot_be_composed_does_not_end_its_lane() -> None
 
         assert seen.ends == [("a", "failed"), ("a", "delivered"), ("a", "delivered")]
         assert lanes.waiting == 0
+
+
+async def test_a_service_that_is_away_for_minutes_gets_everything_in_its_order() -> None:
+    """Nothing is lost, nothing overtakes, and it is not asked more often than once a minute."""
+    seen, tries, taken = Seen(), list[float](), list[str]()
+    loop = asyncio.get_running_loop()
+
+    async def send(job: Job) -> None:
+        tries.append(loop.time())
+        if loop.time() < 600:
+            raise SendFailed("the service answers 503: ", again=True)
+        taken.append(job.message.event.message)
+
+    async with running(send, seen) as lanes:
+        for number in range(50):
+            lanes.put(job("a", text=f"message {number}"))
+        await asyncio.sleep(900)
+
+        assert taken == [f"message {number}" for number in range(50)]
+        assert seen.ends == [("a", "delivered")] * 50
+        assert len([moment for moment in tries if moment < 600]) < 25
+
+
+async def test_a_service_that_is_away_for_longer_costs_the_oldest_message_alone() -> None:
+    seen, taken = Seen(), list[str]()
+    loop = asyncio.get_running_loop()
+
+    async def send(job: Job) -> None:
+        if loop.time() < 1000:
+            raise SendFailed("the service answers 503: ", again=True)
+        taken.append(job.message.event.message)
+
+    async with running(send, seen) as lanes:
+        for number in range(3):
+            lanes.put(job("a", text=f"message {number}"))
+        await asyncio.sleep(1200)
+
+        assert seen.ends == [("a", "failed"), ("a", "delivered"), ("a", "delivered")]
+        assert taken == ["message 1", "message 2"]
+
+
+async def test_a_service_is_not_asked_before_it_says() -> None:
+    seen, tries = Seen(), list[float]()
+    loop = asyncio.get_running_loop()
+
+    async def send(_: Job) -> None:
+        tries.append(loop.time())
+        if len(tries) < 3:
+            raise SendFailed("the service answers 429: ", again=True, after=120)
+
+    async with running(send, seen) as lanes:
+        began = loop.time()
+        lanes.put(job("a"))
+        await asyncio.sleep(300)
+
+        assert seen.ends == [("a", "delivered")]
+        waits = [later - earlier for earlier, later in zip([began, *tries], tries, strict=False)]
+        assert waits[0] == pytest.approx(0, abs=1)
+        assert [wait >= 120 for wait in waits[1:]] == [True, True]
+
+
+async def test_a_wait_beyond_patience_is_none() -> None:
+    seen = Seen()
+
+    async def send(_: Job) -> None:
+        raise SendFailed("the service answers 429: ", again=True, after=600)
+
+    async with running(send, seen, patience=500.0) as lanes:
+        lanes.put(job("a"))
+        await asyncio.sleep(1)
+
+        assert seen.ends == [("a", "failed")]

@@ -4,6 +4,7 @@
     settings .... Settings: a Provider with its Secrets
     outgoing .... Outgoing: one request; SendFailed
     sender ...... sends requests by the dialer
+    answers ..... what a refusal or a failure says of another try
     types ....... from the type of a Provider to what tells a message
     chat, dispatch, hooks, incidents, queues, traces ... types as functions from message and settings to requests
     repositories, hosts ...... where a repository is, and how its API is asked

@@ -18,6 +18,7 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from yarl import URL
 
+from notification_controller.provider.answers import tls_problem
 from notification_controller.provider.hooks import event_json
 from notification_controller.provider.message import Message
 from notification_controller.provider.outgoing import SendFailed
@@ -68,10 +69,8 @@ async def nats(
         await _answered(reader, writer)
         writer.write(f"PUB {subject} {len(body)}\r\n".encode() + body + b"\r\nPING\r\n")
         await _answered(reader, writer)
-    except ssl.SSLCertVerificationError as error:
-        raise SendFailed("the certificate is not trusted", again=True) from error
     except (OSError, ValueError, EOFError) as error:
-        raise SendFailed("the connection broke off", again=True) from error
+        raise SendFailed(tls_problem(error) or "the connection broke off", again=True) from error
     finally:
         writer.transport.abort()  # what was answered is there; nothing else is to be sent
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from fluvial.net.dialer import Dialer, Stream
-from fluvial.net.errors import NetError, net_error
+from fluvial.net.errors import NetError, ProxyFailed, net_error
 from fluvial.net.proxy import ProxyServer
+from notification_controller.provider.answers import is_temporary, tls_problem, wait_of
 from notification_controller.provider.nats import Connect
 from notification_controller.provider.outgoing import Exchange, Outgoing, Reply, SendFailed
 
 __all__ = ["Sender", "Way", "masked"]
 
 _SHOWN = 200
-_LONGEST_WAIT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Seque
             allow_redirects=False,
         ) as response:
             reply = Reply(response.status, await _read(response, request.room))
-            after = _retry_after(response.headers.get("Retry-After", ""))
+            headers = response.headers
     except (aiohttp.ClientError, OSError) as error:
         raise SendFailed(_why(error), again=not isinstance(error, aiohttp.InvalidURL)) from error
     except ValueError as error:
@@ -141,9 +141,12 @@ async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Seque
     if 300 <= reply.status < 400:
         raise SendFailed("the service redirects, which is not followed", again=False)
     if not 200 <= reply.status < 300 and not (reply.status == 404 and request.absent):
-        again = reply.status in {408, 425, 429} or reply.status >= 500
         said = masked(reply.body.decode("utf-8", "replace"), secrets)
-        raise SendFailed(f"the service answers {reply.status}: {said}", again=again, after=after)
+        raise SendFailed(
+            f"the service answers {reply.status}: {said}",
+            again=is_temporary(reply.status, headers),
+            after=wait_of(headers),
+        )
     problem = request.problem(reply)
     if problem:
         raise SendFailed(masked(problem, secrets), again=False)
@@ -168,20 +171,13 @@ def masked(text: str, secrets: Sequence[str]) -> str:
     return "".join(char for char in shown if char.isprintable())[:_SHOWN]
 
 
-def _retry_after(text: str) -> float:
-    try:
-        return min(max(float(text), 0.0), _LONGEST_WAIT)
-    except ValueError:
-        return 0.0
-
-
 def _why(error: BaseException) -> str:
     """What went wrong with a connection, in words that quote nothing of the request."""
-    ours = net_error(error)
+    ours, problem = net_error(error), tls_problem(error)
+    if problem and not isinstance(ours, ProxyFailed):
+        return problem
     if ours is not None:
         return str(ours)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return "the certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorError):
         return "the service cannot be connected to"
     return "the connection broke off"
