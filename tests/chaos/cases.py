@@ -90,12 +90,14 @@ class Cases:
         spec = {"interval": "10m", "url": self.git.url, "ref": {"branch": case}}
         await self.apply(kinds.GIT_REPOSITORY, case, {"name": "app"}, spec=spec)
 
-    async def kustomization(self, case: str, *, health: str = "ready") -> None:
+    async def kustomization(
+        self, case: str, *, health: str = "ready", timeout: str = "30s"
+    ) -> None:
         """Create the Kustomization of a case; ``health`` is what becomes of its Deployment."""
         spec = {
             "interval": "10m",
             "retryInterval": "1s",
-            "timeout": "30s",
+            "timeout": timeout,
             "path": "./deploy",
             "prune": True,
             "wait": True,

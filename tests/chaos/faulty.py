@@ -6,6 +6,7 @@ The controllers reach the control plane through the proxy alone; the test asks i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -110,6 +111,41 @@ class FaultyWorld(Cases):
         await self._close()
         self.client = self.direct = await config.load_client(kubeconfig=file, user_agent="test")
         await self.proxy.retarget(self.plane.kubeconfig())
+
+    # --- histories --------------------------------------------------------------------------------
+
+    async def newest_version(self, case: str) -> int:
+        """The newest resource version of what both controllers follow of a case."""
+        objects = [
+            await self.client.get(resource, ObjectKey(case, "app"))
+            for resource in (kinds.KUSTOMIZATION, kinds.GIT_REPOSITORY)
+        ]
+        return max(int(obj["metadata"]["resourceVersion"]) for obj in objects)
+
+    async def come_past(self, case: str, version: int) -> None:
+        """Write until the history of the cluster has come past a version.
+
+        The server's own caches are filled before, so that it takes watches from that version.
+        """
+        for resource in (kinds.KUSTOMIZATION, kinds.GIT_REPOSITORY):
+            await self.client.list_all(resource)
+        key = ObjectKey(case, "history")
+        for number in itertools.count():
+            await self.apply(
+                kinds.CONFIG_MAP, case, {"name": key.name}, data={"number": str(number)}
+            )
+            written = await self.client.get(kinds.CONFIG_MAP, key)
+            if int(written["metadata"]["resourceVersion"]) > version:
+                break
+        await self.client.delete(kinds.CONFIG_MAP, key)
+
+    async def followed(self, resource: str, *, watches: int) -> None:
+        """Wait until kustomize-controller watches again what a regular expression names."""
+
+        async def is_followed() -> bool:
+            return self.proxy.running(Match(agent=KUSTOMIZE, resource=resource)) >= watches
+
+        await poll(is_followed, f"{resource} is not watched")
 
     # --- phases of a life -------------------------------------------------------------------------
 

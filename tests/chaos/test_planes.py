@@ -194,7 +194,8 @@ async def _restart_without_data(world: FaultyWorld, folder: Path) -> None:
 async def _restored_from_a_backup(world: FaultyWorld, folder: Path) -> None:
     """The cluster is as it was before an upgrade: that state is kept, and the next commit applied.
 
-    Nobody has taken the object ``handed`` over there, so it is pruned in the end.
+    When the controllers see it again, its versions have come past those that they knew. Nobody
+    has taken the object ``handed`` over there, so it is pruned in the end.
     """
     clean = await world.clean()
     case = await world.new_case()
@@ -203,10 +204,16 @@ async def _restored_from_a_backup(world: FaultyWorld, folder: Path) -> None:
     await world.upgrade(case)
     world.push(case, "v1")
     position = world.proxy.position
+    known = await world.newest_version(case)
+    await world.proxy.away()
     await world.plane.restore()
     await world.renew_client(folder)
-    await world.request(kinds.KUSTOMIZATION, case, "restored")
+    await world.come_past(case, known)
+    await world.proxy.back()
+    await world.followed(r"^(gitrepositories|kustomizations)\.", watches=2)
+    await world.kustomization(case, timeout="31s")  # which asks for no fresh look at the source
     await world.settled(kinds.KUSTOMIZATION, case, "v1")
+    await world.request(kinds.KUSTOMIZATION, case, "restored")
     await world.answered(kinds.KUSTOMIZATION, case, "restored")
     found = await world.comes_to(case, clean.ends["first apply"])
     asked = world.deletions(case, after=position)
