@@ -52,7 +52,11 @@ def _union(left: FieldSet, right: FieldSet) -> FieldSet:
 
 
 def take_over(
-    managed: list[JsonObject], *, field_manager: str, override_managers: Iterable[str] = ()
+    managed: list[JsonObject],
+    *,
+    field_manager: str,
+    override_managers: Iterable[str] = (),
+    usual: bool = True,
 ) -> list[JsonObject] | None:
     """The managedFields in which other appliers' fields are ours; ``None`` if there are none.
 
@@ -60,9 +64,10 @@ def take_over(
         managed: the object's managedFields.
         field_manager: who takes over, under operation Apply.
         override_managers: more prefixes that are taken over, besides kubectl and older Flux.
+        usual: whether those two are.
 
     """
-    foreign = (*_FOREIGN, *((prefix, _BOTH) for prefix in override_managers))
+    foreign = (*(_FOREIGN if usual else ()), *((prefix, _BOTH) for prefix in override_managers))
     ours: JsonObject | None = None
     taken: list[JsonObject] = []
     rest: list[JsonObject] = []

@@ -220,7 +220,10 @@ class ReleaseObjects:
             await self._each(list(group), patiently, during="apply")
 
     async def own_fields(self, one: Located) -> None:
-        """Make fields ours by apply that Helm, Flux or we own by update; raises ApiError."""
+        """Make fields ours by apply that Helm, Flux or we own by update; raises ApiError.
+
+        What others have, kubectl included, stays theirs, as in Helm: it is not of the release.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
             live = await self._live(one)
             metadata = (live or {}).get("metadata") or {}
@@ -228,6 +231,7 @@ class ReleaseObjects:
                 metadata.get("managedFields") or [],
                 field_manager=self._target.field_manager,
                 override_managers=_HELMS,
+                usual=False,
             )
             if fields is None:
                 return

@@ -7,6 +7,7 @@ them (Flux: helm-controller 1.5 and later, snapshots of version v2).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -28,6 +29,7 @@ __all__ = [
     "CANONICAL",
     "common_metadata_digest",
     "config_digest",
+    "config_digest_of",
     "config_matches",
     "is_digest",
     "observation",
@@ -40,6 +42,11 @@ __all__ = [
 CANONICAL: Final = "sha256"
 _FORM: Final = re.compile(r"([a-z0-9]+):([0-9a-f]+)", re.ASCII)
 _SHORT_DIGEST: Final = 12
+_AT_ONCE: Final = 1024
+"""Values that are written as YAML without a thread: some 3 ms."""
+
+_TEXT: Final = 256
+"""Characters of a text that count as a value more."""
 
 
 class _Hash(Protocol):
@@ -95,8 +102,39 @@ def config_digest(values: dict[str, Any], algorithm: str = CANONICAL) -> str:
     return _digest(_config(values), algorithm)
 
 
-def config_matches(digest: str, values: dict[str, Any]) -> bool:
-    """Whether a digest, of whichever algorithm, is that of the values."""
+async def config_digest_of(values: dict[str, Any], algorithm: str = CANONICAL) -> str:
+    """Do the same as ``config_digest``; of large values, which take long to write, in a thread."""
+    if _is_large(values):
+        return await asyncio.to_thread(config_digest, values, algorithm)
+    return config_digest(values, algorithm)
+
+
+def _is_large(values: dict[str, Any]) -> bool:
+    left: list[Any] = [values]
+    seen = 0
+    while left and seen <= _AT_ONCE:
+        value = left.pop()
+        seen += 1
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, str):
+            seen += len(value) // _TEXT
+    return seen > _AT_ONCE
+
+
+def config_matches(digest: str, values: dict[str, Any], *, known: str = "") -> bool:
+    """Whether a digest, of whichever algorithm, is that of the values.
+
+    Args:
+        digest: may be anything.
+        values: as they are given to the chart.
+        known: a digest of the values, which need not be made again where the algorithm is the same.
+
+    """
+    if known and digest.partition(":")[0] == known.partition(":")[0]:
+        return hmac.compare_digest(digest.encode(), known.encode())
     return _matches(digest, _config(values))
 
 

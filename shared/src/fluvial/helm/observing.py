@@ -43,12 +43,18 @@ class Wanted:
         chart_name: of the chart.
         chart_version: with the artifact's digest, where it is tracked.
         values: composed.
+        config_digest: of these values, so that it is not made again; ``""`` if it is not known.
 
     """
 
     chart_name: str
     chart_version: str
     values: dict[str, Any]
+    config_digest: str = ""
+
+    def has_digest(self, digest: str) -> bool:
+        """Whether a digest, of whichever algorithm, is that of the values."""
+        return config_matches(digest, self.values, known=self.config_digest)
 
 
 def observe(
@@ -91,7 +97,7 @@ def _difference(release: HelmRelease, last: Release, wanted: Wanted) -> str:
     if chart != (wanted.chart_name, wanted.chart_version):
         return "release chart changed"
     history = newest_first(release.status.history)
-    if not history or not config_matches(history[0].config_digest, wanted.values):
+    if not history or not wanted.has_digest(history[0].config_digest):
         return "release config values changed"
     status = release.status
     if status.observed_generation == release.metadata.generation:
@@ -153,7 +159,7 @@ def reset_reason(release: HelmRelease, wanted: Wanted) -> str:
     digest = status.last_attempted_config_digest
     if not digest and status.last_attempted_values_checksum:
         digest = f"sha1:{status.last_attempted_values_checksum}"
-    if digest and not config_matches(digest, wanted.values):
+    if digest and not wanted.has_digest(digest):
         return "values differ from last attempt"
     if is_requested(release, RESET_REQUEST, handled=status.last_handled_reset_at):
         return "reset was requested"
