@@ -26,6 +26,7 @@ from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.sharding import lease_name
 from fluvial_cli import dev
 from fluvial_cli.gitserver import GitServer
 from fluvial_cli.processes import Processes, Program
@@ -56,10 +57,12 @@ FIRST = [
     "--log-encoding",
     "--enable-leader-election",
 ]
+MAIN_SET, SHARD = "!sharding.fluxcd.io/key", "sharding.fluxcd.io/key=one"
 RESTRICTED = {"pod-security.kubernetes.io/warn": "restricted"}
 _IDENTITIES = "--feature-gates=ObjectLevelWorkloadIdentity=true"
 LOCKED = {
     "multitenancy": {"enabled": True},
+    "shards": ["one"],
     "sourceController": {"extraArgs": [_IDENTITIES]},
     "notificationController": {"extraArgs": [_IDENTITIES]},
 }
@@ -119,6 +122,7 @@ async def _life(plane: Plane, folder: Path) -> None:
         for account in CONTROLLERS:
             assert not await _may(client, account, "delete", "nodes")
             assert not await _may(client, account, "update", "secrets")
+            await _only_its_leases(client, account)
         for account in logs_in:
             assert await _may(client, account, *tokens), "the feature gate needs them"
             assert await _may(client, account, "get", "serviceaccounts")
@@ -144,11 +148,15 @@ async def _refused_values(helm: HelmSdk) -> None:
     assert "imageController" in answer["message"], answer
 
 
-async def _may(client: KubeClient, account: str, verb: str, resource: str) -> bool:
-    """Whether a service account of the chart may do something everywhere."""
+async def _may(
+    client: KubeClient, account: str, verb: str, resource: str, *, name: str = ""
+) -> bool:
+    """Whether a service account of the chart may do something everywhere; to a lease, in its own."""
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
     plural, _, subresource = resource.partition("/")
     attributes = {"verb": verb, "resource": plural, "subresource": subresource}
+    if plural == "leases":
+        attributes |= {"group": kinds.LEASE.group, "namespace": NAMESPACE, "name": name}
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -158,6 +166,21 @@ async def _may(client: KubeClient, account: str, verb: str, resource: str) -> bo
     answer = await client.request("POST", path, body=review)
     allowed: bool = answer["status"]["allowed"]
     return allowed
+
+
+async def _only_its_leases(client: KubeClient, account: str) -> None:
+    """Every set of a controller keeps its own lease, and none another one's."""
+    selectors = ("",) if account == "notification-controller" else (MAIN_SET, SHARD)
+    own = [lease_name(account, selector) for selector in selectors]
+    others = [lease_name(other) for other in CONTROLLERS if other != account]
+    for verb in ("get", "patch"):
+        for name in own:
+            assert await _may(client, account, verb, "leases", name=name), name
+    others += [lease_name(other, MAIN_SET) for other in CONTROLLERS if other != account]
+    for name in (*others, lease_name(account, "another"), "somebody's"):
+        assert not await _may(client, account, "patch", "leases", name=name), name
+    for verb in ("delete", "patch", "update"):
+        assert not await _may(client, account, verb, "leases")
 
 
 async def _strictly_valid(plane: Plane, folder: Path, manifest: str) -> None:

@@ -24,6 +24,32 @@ control-plane: controller
 {{- end }}
 {{- end }}
 
+{{/*
+The leases that a controller's sets compete for, as a list in JSON: each label selector has one of
+its own, named after it; notification-controller is not sharded. Takes a dict: root, name,
+controller (its values).
+*/}}
+{{- define "fluvial.leases" -}}
+{{- $base := printf "%s-leader-election" .name }}
+{{- $selectors := list "" }}
+{{- if and .root.Values.shards (ne .name "notification-controller") }}
+{{- $selectors = list "!sharding.fluxcd.io/key" }}
+{{- range .root.Values.shards }}
+{{- $selectors = append $selectors (printf "sharding.fluxcd.io/key=%s" .) }}
+{{- end }}
+{{- end }}
+{{- range .controller.extraArgs }}
+{{- if hasPrefix "--watch-label-selector=" . }}
+{{- $selectors = list (trimPrefix "--watch-label-selector=" .) }}
+{{- end }}
+{{- end }}
+{{- $names := list }}
+{{- range $selectors }}
+{{- $names = append $names (ternary $base (printf "%s-%s" $base (sha256sum . | trunc 8)) (eq . "")) }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
 {{/* The first arguments, in the order that people patch by index. Takes the root. */}}
 {{- define "fluvial.args" -}}
 - --events-addr={{ if .Values.notificationController.enabled }}http://notification-controller.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}./{{ end }}
@@ -95,6 +121,9 @@ seccompProfile: {type: RuntimeDefault}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]  # whether another installation runs
   verbs: [get, list]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]  # whether a kind that is waited for has come
+  verbs: [list, watch]
 - nonResourceURLs: [/livez/ping]
   verbs: [get, head]
 {{- end }}
