@@ -254,6 +254,7 @@ class HelmController:
             lambda key: self._sources.peek(kinds.HELM_CHART.kind, key),
             cross_namespace=settings.cross_namespace,
         )
+        confirmation = Confirmation(parts.client, self._sources)
         return HelmReleaseReconciler(
             client=parts.client,
             store=self._own.store,
@@ -278,11 +279,12 @@ class HelmController:
             inputs=inputs,
             stage=stage,
             actions=actions,
+            confirmation=confirmation,
             rounds=Rounds(
                 stage,
                 actions,
                 writer,
-                Confirmation(parts.client, self._sources),
+                confirmation,
                 retries_by_default=settings.retries_by_default,
             ),
             removal=RemovalStep(

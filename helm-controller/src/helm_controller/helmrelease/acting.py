@@ -150,7 +150,8 @@ class Stage:
         try:
             run.status.inventory, odd = await release_inventory(run.target, newest, acting.crds)
         except FluvialError as error:
-            odd = (str(error),)
+            self.tell(run, "Warning", reasons.INVENTORY_BUILD_FAILED, str(error))
+            return
         if odd:
             self.tell(run, "Warning", reasons.NAMESPACE_CHECK_SKIPPED, "\n".join(odd))
 

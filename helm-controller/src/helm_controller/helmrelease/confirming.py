@@ -41,13 +41,19 @@ class Confirmation:
         """
         if run.live:
             return
-        live = await self.client.get(kinds.HELM_RELEASE, run.key)
-        if _identity(live) != _identity(run.obj):
-            raise Outdated
+        await self.own(run)
         source = await self.sources.find(source_name(run.spec_of), fresh=True)
         if run.source is None or source.artifact != run.source.artifact:
             raise Outdated
         run.live = True
+
+    async def own(self, run: Run) -> None:
+        """Confirm the object alone; raises Outdated, NotFound or ApiError."""
+        if run.live:
+            return
+        live = await self.client.get(kinds.HELM_RELEASE, run.key)
+        if _identity(live) != _identity(run.obj):
+            raise Outdated
 
 
 def _identity(obj: JsonObject) -> tuple[str, str]:

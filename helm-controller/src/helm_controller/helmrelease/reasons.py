@@ -14,7 +14,6 @@ __all__ = [
     "DRIFT_CORRECTED",
     "DRIFT_CORRECTION_FAILED",
     "DRIFT_DETECTED",
-    "FACTORY_ERROR",
     "HELM_CHART_CONFIGURED",
     "HELM_CHART_CREATED",
     "HELM_CHART_DELETED",
@@ -22,6 +21,7 @@ __all__ = [
     "INSTALL_FAILED",
     "INSTALL_SUCCEEDED",
     "INVALID_CEL_EXPRESSION",
+    "INVENTORY_BUILD_FAILED",
     "MISSING_ROLLBACK_TARGET",
     "NAMESPACE_CHECK_SKIPPED",
     "NO_DRIFT_DETECTED",
@@ -64,7 +64,6 @@ CHART_MUTATE_ERROR: Final = "ChartMutateError"
 DRIFT_CORRECTED: Final = "DriftCorrected"
 DRIFT_CORRECTION_FAILED: Final = "DriftCorrectionFailed"
 DRIFT_DETECTED: Final = "DriftDetected"
-FACTORY_ERROR: Final = "FactoryError"
 HELM_CHART_CONFIGURED: Final = "HelmChartConfigured"
 HELM_CHART_CREATED: Final = "HelmChartCreated"
 HELM_CHART_DELETED: Final = "HelmChartDeleted"
@@ -72,6 +71,7 @@ HELM_CHART_SYNC_ERROR: Final = "HelmChartSyncErr"
 INSTALL_FAILED: Final = "InstallFailed"
 INSTALL_SUCCEEDED: Final = "InstallSucceeded"
 INVALID_CEL_EXPRESSION: Final = "InvalidCELExpression"
+INVENTORY_BUILD_FAILED: Final = "InventoryBuildFailed"
 MISSING_ROLLBACK_TARGET: Final = "MissingRollbackTarget"
 NAMESPACE_CHECK_SKIPPED: Final = "NamespaceCheckSkipped"
 NO_DRIFT_DETECTED: Final = "NoDriftDetected"

@@ -36,7 +36,7 @@ from fluvial.runtime.patcher import StatusPatcher
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions, forget_failures
 from helm_controller.helmrelease.charts import ChartObjects
-from helm_controller.helmrelease.confirming import Outdated
+from helm_controller.helmrelease.confirming import Confirmation, Outdated
 from helm_controller.helmrelease.expressions import Expressions
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
@@ -69,6 +69,7 @@ class HelmReleaseReconciler:
     inputs: Inputs
     stage: Stage
     actions: Actions
+    confirmation: Confirmation
     rounds: Rounds
     removal: RemovalStep
     finish: Finish
@@ -168,6 +169,7 @@ class HelmReleaseReconciler:
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
         try:
+            await self.confirmation.own(run)
             await self.removal.remove(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
@@ -212,6 +214,7 @@ class HelmReleaseReconciler:
         moved = moved_from(run.spec_of, run.chart.described.name)
         if not moved:
             return False
+        await self.confirmation.confirm(run)
         self.log.info("the release moves: the old one is uninstalled", changed=moved)
         newest = newest_first(run.status.history)[0]
         await self.actions.take_away(run, run.spec_of, name=newest.name)
