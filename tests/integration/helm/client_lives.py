@@ -18,10 +18,11 @@ from fluvial.helm.making import new_release
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.release import Release
 from fluvial.kube.capabilities import CapabilitiesReader
+from fluvial.kube.client import PatchType
 from fluvial.kube.errors import AlreadyExists, NotFound
 from fluvial.kube.kinds import CONFIG_MAP, CRD, SECRET
 from fluvial.kube.resource import Resource
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import JsonObject
 from harness.charts import chart
 from harness.helm import HelmSdk, helm_sdk
 from integration.apply.apply_world import Spy, connect
@@ -36,6 +37,7 @@ __all__ = [
     "Lived",
     "Ours",
     "drift",
+    "drift_beside",
     "widgets_served",
 ]
 
@@ -419,17 +421,29 @@ class Ours(_Life):
         )
 
 
+async def _change(
+    world: HelmWorld, resource: Resource, name: str, patch: JsonObject, type_: PatchType = "merge"
+) -> None:
+    await world.world.admin.patch(
+        resource,
+        world.world.key(name),
+        patch,
+        patch_type=type_,
+        field_manager="kubectl-edit",
+    )
+
+
+async def drift_beside(world: HelmWorld) -> None:
+    """What others add to objects of a release, touching nothing of it."""
+    pods = {"containers": [{"name": "proxy", "image": "example.com/proxy:1"}]}
+    spec = {"progressDeadlineSeconds": 77, "template": {"spec": pods}}
+    await _change(world, DEPLOYMENTS, "web", {"spec": spec}, "strategic")
+    await _change(world, CONFIG_MAP, "settings", {"data": {"foreign": "stays"}})
+    await _change(world, WIDGETS, "widget", {"spec": {"foreign": 1}})
+
+
 async def drift(world: HelmWorld) -> None:
     """What people and other controllers do to objects of a release."""
-
-    async def change(
-        resource: Resource, name: str, patch: JsonObject, type_: Any = "merge"
-    ) -> None:
-        key = ObjectKey(world.namespace, name)
-        await world.world.admin.patch(
-            resource, key, patch, patch_type=type_, field_manager="kubectl-edit"
-        )
-
     pods = {
         "containers": [
             {"name": "proxy", "image": "example.com/proxy:1"},
@@ -438,10 +452,13 @@ async def drift(world: HelmWorld) -> None:
         "volumes": [{"name": "injected", "emptyDir": {}}],
     }
     spec = {"replicas": 5, "progressDeadlineSeconds": 77, "template": {"spec": pods}}
-    await change(DEPLOYMENTS, "web", {"spec": spec}, "strategic")
+    await _change(world, DEPLOYMENTS, "web", {"spec": spec}, "strategic")
     data = {"greeting": "drift", "foreign": "stays"}
-    await change(CONFIG_MAP, "settings", {"data": data, "metadata": {"labels": {"who": "me"}}})
-    await change(SERVICES, "web", {"spec": {"sessionAffinity": "ClientIP"}})
-    await change(ACCOUNTS, "runner", {"imagePullSecrets": [{"name": "a"}, {"name": "mine"}]})
-    await change(WIDGETS, "widget", {"spec": {"same": "drift", "foreign": 1, "list": []}})
+    labelled = {"data": data, "metadata": {"labels": {"who": "me"}}}
+    await _change(world, CONFIG_MAP, "settings", labelled)
+    await _change(world, SERVICES, "web", {"spec": {"sessionAffinity": "ClientIP"}})
+    secrets = {"imagePullSecrets": [{"name": "a"}, {"name": "mine"}]}
+    await _change(world, ACCOUNTS, "runner", secrets)
+    of_widget = {"same": "drift", "foreign": 1, "list": []}
+    await _change(world, WIDGETS, "widget", {"spec": of_widget})
     await world.world.admin.delete(CONFIG_MAP, world.world.key("gone"))

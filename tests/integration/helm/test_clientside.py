@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from fluvial.api.codec import decode
+from fluvial.api.helm import HelmRelease
 from fluvial.build.helm.model import CustomResource
 from fluvial.helm import options
 from fluvial.helm.crds import apply_crds
@@ -64,6 +66,20 @@ async def _edit(act: Actions, name: str, body: JsonObject) -> None:
     await act.world.world.admin.patch(
         CONFIG_MAPS, act.world.world.key(name), body, patch_type="merge", field_manager="kubectl"
     )
+
+
+def _spec(**spec: Any) -> HelmRelease:
+    quick = {"timeout": "10s", "disableWait": True}
+    given = {verb: {**quick, **own} for verb, own in spec.items()}
+    return decode({"metadata": {}, "spec": {"interval": "5m", **given}}, HelmRelease)
+
+
+def _upgrade(**own: Any) -> options.ApplyOptions:
+    return options.ApplyOptions.of_upgrade(_spec(upgrade=own))
+
+
+def _rollback(**own: Any) -> options.ApplyOptions:
+    return options.ApplyOptions.of_rollback(_spec(rollback=own))
 
 
 # --- what must fail ------------------------------------------------------------------------------
@@ -201,12 +217,20 @@ async def test_unknown_fields_are_refused_only_where_objects_are_replaced(act: A
 
 
 @ON_DEVCLUSTER
+@pytest.mark.shows(
+    "field:HelmRelease/spec.upgrade.force",
+    "field:HelmRelease/spec.rollback.force",
+)
 async def test_force_leaves_nothing_of_others(act: Actions) -> None:
     await act.install({"a.yaml": config_map("a", k="1")}, _CLIENT)
     await _edit(act, "a", {"data": {"foreign": "1"}})
-    await act.upgrade({"a.yaml": config_map("a", k="1")}, replace(_AUTO, force=True))
+    await act.upgrade({"a.yaml": config_map("a", k="1")}, _upgrade(force=True))
+    assert await act.data("a") == {"k": "1"}
+    await _edit(act, "a", {"data": {"foreign": "1"}})
+    await act.lifecycle.roll_back("app", 1, _rollback(force=True))
 
     assert await act.data("a") == {"k": "1"}
+    assert await _methods(act) == [*[("csa", "superseded")] * 2, ("csa", "deployed")]
 
 
 async def test_hooks_and_tests_are_made_by_the_client_but_those_of_an_uninstall(
@@ -295,18 +319,31 @@ async def test_fields_go_when_the_server_takes_over(act: Actions) -> None:
     assert [method for method, _ in await _methods(act)] == ["csa", "csa", "ssa", "ssa"]
 
 
+@pytest.mark.shows(
+    "field:HelmRelease/spec.install.serverSideApply",
+    "field:HelmRelease/spec.upgrade.serverSideApply",
+    "field:HelmRelease/spec.rollback.serverSideApply",
+)
 async def test_there_and_back_again(act: Actions) -> None:
-    await act.install({"a.yaml": config_map("a", k="1", old="1")}, _SERVER)
-    await act.upgrade({"a.yaml": config_map("a", k="2", new="1")}, _CLIENT)
+    install = options.ApplyOptions.of_install(_spec(install={"serverSideApply": False}))
+    await act.install({"a.yaml": config_map("a", k="0", older="1")}, install)
+    await act.upgrade(
+        {"a.yaml": config_map("a", k="1", old="1")}, _upgrade(serverSideApply="enabled")
+    )
+    assert await act.data("a") == {"k": "1", "old": "1"}
+    await act.upgrade(
+        {"a.yaml": config_map("a", k="2", new="1")}, _upgrade(serverSideApply="disabled")
+    )
     assert await act.data("a") == {"k": "2", "new": "1"}
-    await act.upgrade({"a.yaml": config_map("a", k="3")}, _SERVER)
+    await act.upgrade({"a.yaml": config_map("a", k="3")}, _upgrade(serverSideApply="enabled"))
     assert await act.data("a") == {"k": "3"}
-    await act.lifecycle.roll_back("app", 2, _AUTO)
+    await act.lifecycle.roll_back("app", 3, _rollback(serverSideApply="auto"))
     assert await act.data("a") == {"k": "2", "new": "1"}
-    await act.lifecycle.roll_back("app", 1, replace(_AUTO, server_side="disabled"))
+    await act.lifecycle.roll_back("app", 2, _rollback(serverSideApply="disabled"))
     assert await act.data("a") == {"k": "1", "old": "1"}
 
-    assert [method for method, _ in await _methods(act)] == ["ssa", "csa", "ssa", "csa", "csa"]
+    methods = [method for method, _ in await _methods(act)]
+    assert methods == ["ssa", "csa", "ssa", "csa", "csa"]  # the first is beyond the limit of five
 
 
 @ON_DEVCLUSTER

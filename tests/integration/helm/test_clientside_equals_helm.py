@@ -12,7 +12,7 @@ from fluvial.build.helm.renderer import HelmRenderer, engine_pool
 from fluvial.helm.options import ApplyOptions
 from fluvial.log import get_logger
 from harness.helm import need_helm
-from integration.helm.client_lives import Helms, Lived, Ours, drift, widgets_served
+from integration.helm.client_lives import Helms, Lived, Ours, drift, drift_beside, widgets_served
 from integration.helm.helm_world import HelmWorld
 
 pytestmark = pytest.mark.slow
@@ -32,6 +32,7 @@ async def _lived(life: Helms | Ours) -> AsyncIterator[Lived]:
     yield await life.upgrade({"second": True}, _AUTO)
     yield await life.roll_back(1, _AUTO)
     yield await life.upgrade({"second": True}, _FORCED)
+    await drift_beside(life.world)
     yield await life.upgrade({"second": False}, _SERVER)
 
 
