@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fluvial.api.helm import GROUP
 from fluvial.apply import HealthWaiter
 from fluvial.artifact.fetcher import Fetcher
 from fluvial.artifact.sources import SourceLookup, SourceRules
@@ -158,14 +159,21 @@ class HelmController:
             else self._own
         )
         self._expressions = cel_pool(size=1, log=parts.log)
-        self._waits = HealthWaits()
-        self._waiter = HealthWaiter(
-            done=self._waits.done,
-            clock=parts.clock,
-            informers=None,
-            concurrency=max(_HEALTH_READERS, 2 * settings.concurrency),
+        # Readiness is heard of by nobody's worker, and must keep up with all of them.
+        readers = max(_HEALTH_READERS, 2 * settings.concurrency)
+        self._waits = (HealthWaits(), HealthWaits())
+        self._waiters = tuple(
+            HealthWaiter(
+                done=waits.done,
+                clock=parts.clock,
+                informers=informers,
+                selector=f"{GROUP}/name",
+                concurrency=readers,
+            )
+            for waits, informers in zip(self._waits, (parts.informers, None), strict=True)
         )
-        self._waits.use(self._waiter)
+        for waits, waiter in zip(self._waits, self._waiters, strict=True):
+            waits.use(waiter)
         self._sources = SourceLookup(
             parts.client,
             parts.informers,
@@ -212,9 +220,12 @@ class HelmController:
             await self._own.wait_synced()
             await self._everyone.wait_synced()
             async with self._expressions, asyncio.TaskGroup() as group:
-                waits = group.create_task(self._waiter.run(), name="release waits")
+                waits = [
+                    group.create_task(each.run(), name="release waits") for each in self._waiters
+                ]
                 await self._controller.run()
-                waits.cancel()
+                for task in waits:
+                    task.cancel()
         finally:
             await self._tenants.aclose()
 
@@ -238,7 +249,8 @@ class HelmController:
             algorithm=settings.snapshot_digest,
             spread=settings.jitter,
         )
-        stage = Stage(self._waits, parts.events, settings.snapshot_digest)
+        local, remote = self._waits
+        stage = Stage(local, remote, parts.events, settings.snapshot_digest)
         rendering = Rendering(
             inputs,
             parts.renderer,

@@ -64,12 +64,14 @@ class Stage:
     """Where actions are done.
 
     Attributes:
-        waits: how objects are waited for, in any run.
+        waits: how objects in this cluster are waited for, in any run.
+        remote_waits: how objects in other clusters are, where nothing is watched.
         algorithm: of the digests in the status.
 
     """
 
     waits: Waits
+    remote_waits: Waits
     events: EventRecorder
     algorithm: str = CANONICAL
 
@@ -91,9 +93,10 @@ class Stage:
             run: with tenant and target.
 
         """
-        assert run.target is not None  # noqa: S101  # known by a step before
+        assert run.target is not None and run.tenant is not None  # noqa: S101, PT018
         written: list[Release] = []
-        storage, waits = self.storage(run, written), RestingWaits(self.waits, run.turn)
+        inner = self.remote_waits if run.tenant.remote else self.waits
+        storage, waits = self.storage(run, written), RestingWaits(inner, run.turn)
         log = ActionLog(run.target)
         return Acting(
             Lifecycle(run.target, storage, waits, log=log),
