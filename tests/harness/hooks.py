@@ -58,6 +58,7 @@ class Request:
     Attributes:
         headers: names and values as bytes; the length is added.
         cut: whether the connection is closed before the body is complete.
+        chunks: what is sent in place of the body, in chunks that may be malformed.
 
     """
 
@@ -66,13 +67,18 @@ class Request:
     body: bytes = b""
     method: str = "POST"
     cut: bool = False
+    chunks: bytes | None = None
 
     def encoded(self) -> bytes:
         """All of it."""
         lines = [f"{self.method} {self.path} HTTP/1.1".encode("latin-1"), b"Host: here"]
         lines += [name + b": " + value for name, value in self.headers]
-        lines.append(b"Content-Length: %d" % (len(self.body) + (1 if self.cut else 0)))
-        return b"\r\n".join(lines) + b"\r\n\r\n" + self.body
+        if self.chunks is None:
+            lines.append(b"Content-Length: %d" % (len(self.body) + (1 if self.cut else 0)))
+        else:
+            lines.append(b"Transfer-Encoding: chunked")
+        sent = self.body if self.chunks is None else self.chunks
+        return b"\r\n".join(lines) + b"\r\n\r\n" + sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +133,9 @@ class Hooks:
     async def call(self, request: Request) -> Answer:
         """Call a webhook."""
         self._woken.clear()
-        status, body = await self._exchange(0, request.encoded(), close=request.cut)
+        # What follows malformed chunks, or the head of a HEAD, would be read as something else.
+        close = request.cut or request.chunks is not None or request.method == "HEAD"
+        status, body = await self._exchange(0, request.encoded(), close=close)
         return Answer(status, body, tuple(self._woken))
 
     async def raw(self, data: bytes, *, server: int = 0) -> Answer:
@@ -185,7 +193,10 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
         return b""
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     length = int(lengths[0].partition(b":")[2]) if lengths else 0
-    return head + await reader.readexactly(length)
+    body = b""
+    while len(body) < length and (block := await reader.read(length - len(body))):
+        body += block
+    return head + body
 
 
 class _Unlimited(Refusals):

@@ -104,3 +104,16 @@ async def test_what_is_our_fault_is_logged(caplog: pytest.LogCaptureFixture) -> 
             assert answer.status == 500
 
     assert "ValueError: ours" in caplog.text
+
+
+async def test_bodies_stay_as_they_were_sent() -> None:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    made = web.Application()
+    made.router.add_post("/", echo)
+    async with AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+        bound = await listen(stack, made, "127.0.0.1:0")
+        sent = {"Content-Encoding": "gzip"}
+        async with http.post(f"http://{bound}/", data=b"no gzip", headers=sent) as answer:
+            assert await answer.read() == b"no gzip"

@@ -76,7 +76,11 @@ class KnownAlerts:
 def _sources_of(obj: JsonObject) -> Iterable[str]:
     sources = (obj.get("spec") or {}).get("eventSources") or ()
     own = key_of(obj).namespace
-    return [_source(str(one.get("kind")), str(one.get("namespace") or own)) for one in sources]
+    return [
+        _source(str(one.get("kind")), str(one.get("namespace") or own))
+        for one in sources
+        if isinstance(one, dict)
+    ]
 
 
 def _source(kind: str, namespace: str) -> str:

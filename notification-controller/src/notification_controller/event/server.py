@@ -62,13 +62,9 @@ class EventServer:
         return app
 
     async def _answer(self, request: web.Request) -> web.Response:
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return web.Response(status=413)
-        except TimeoutError:
-            return web.Response(status=408)
+        body = await _body_of(request)
+        if isinstance(body, int):
+            return web.Response(status=body)
         try:
             event = read_event(body).cleaned()
         except InvalidEvent as error:
@@ -90,3 +86,16 @@ class EventServer:
             "X-RateLimit-Reset": after,
             "Retry-After": after,
         }
+
+
+async def _body_of(request: web.Request) -> bytes | int:
+    """The body, or the status that says why there is none."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return 413
+    except TimeoutError:
+        return 408
+    except web.RequestPayloadError:  # malformed chunks
+        return 400

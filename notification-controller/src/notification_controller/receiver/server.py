@@ -113,6 +113,8 @@ class ReceiverServer:
             return 413
         except TimeoutError:
             return 408
+        except web.RequestPayloadError:  # malformed chunks
+            return self._refuse(caller, path, 400)
         call = Call(CIMultiDict(request.headers), body)
         status = await self._call(holder_of(found), path, call, caller)
         return self._refuse(caller, path, status) if status in _COUNTED else status

@@ -20,6 +20,9 @@ _NO_IPV6 = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 async def listen(stack: AsyncExitStack, app: web.Application, address: str) -> str:
     """Serve ``app`` until ``stack`` is closed.
 
+    Bodies stay as they were sent, whatever their Content-Encoding says: that is what is signed, and
+    what is small stays small.
+
     Args:
         stack: its end closes the server; requests in work have 5 seconds.
         app: what is served.
@@ -53,9 +56,10 @@ class _OwnFaults(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError | ConnectionError)
+        return not isinstance(error, _OF_CALLERS)
 
 
+_OF_CALLERS = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _LOG = logging.getLogger("fluvial.server")
 _LOG.addFilter(_OwnFaults())
 
