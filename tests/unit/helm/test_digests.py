@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from typing import Any
 
 import msgspec
@@ -100,6 +101,40 @@ def test_the_run_of_a_test_is_no_change() -> None:
     assert not digests.release_matches(
         digest, msgspec.structs.replace(release, hooks=(hooks[0], hooked))
     )
+
+
+async def test_the_digest_of_large_values_is_made_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    plain = digests.config_digest
+
+    def noted(values: dict[str, Any], algorithm: str) -> str:
+        made.append(threading.get_ident())
+        return plain(values, algorithm)
+
+    monkeypatch.setattr(digests, "config_digest", noted)
+    small: list[dict[str, Any]] = [{}, {"a": [1, {"b": "c"}]}]
+    large: list[dict[str, Any]] = [
+        {f"key{n}": {"of": []} for n in range(600)},
+        {"a": "x" * 999_999},
+    ]
+    for values in (*small, *large):
+        assert await digests.config_digest_of(values) == plain(values)
+    here = threading.get_ident()
+    assert [ident == here for ident in made] == [True, True, False, False]
+
+
+def test_a_digest_that_is_known_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"a": 1}
+    known, other = digests.config_digest(values), digests.config_digest(values, "sha512")
+    with monkeypatch.context() as patch:
+        patch.setattr("fluvial.helm.goyaml.dumps", None)
+        assert digests.config_matches(known, values, known=known)
+        assert not digests.config_matches("sha256:" + "0" * 64, values, known=known)
+        assert not digests.config_matches("sha256:é", values, known=known)
+    assert digests.config_matches(other, values, known=known)
+    assert not digests.config_matches("", values, known=known)
 
 
 @pytest.mark.parametrize("algorithm", digests.ALGORITHMS)

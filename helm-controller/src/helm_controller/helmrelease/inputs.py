@@ -11,7 +11,7 @@ from fluvial.artifact.fetcher import Fetcher
 from fluvial.build.errors import BuildError
 from fluvial.build.helm.model import ChartDescription
 from fluvial.build.helm.renderer import MAX_CHART, HelmRenderer
-from fluvial.helm.digests import CANONICAL, config_digest, track_chart
+from fluvial.helm.digests import CANONICAL, config_digest_of, track_chart
 from fluvial.helm.errors import ChartVersionError, ValuesError
 from fluvial.helm.values import compose, inline_values, resolve
 from fluvial.kube.client import KubeClient
@@ -68,7 +68,7 @@ class Inputs:
                 reasons.VALUES_ERROR, f"values references cannot be read: {error}"
             ) from error
         run.masker = Masker(run.values.secrets)
-        run.config_digest = config_digest(run.values.values, self.algorithm)
+        run.config_digest = await config_digest_of(run.values.values, self.algorithm)
 
     async def read_chart(self, run: Run) -> None:
         """Find out the chart's name and version.

@@ -133,7 +133,12 @@ class Run:
         """What is to be released."""
         assert self.chart is not None  # noqa: S101  # described by a step before
         assert self.values is not None  # noqa: S101  # read by a step before
-        return Wanted(self.chart.described.name, self.chart.version, self.values.values)
+        return Wanted(
+            self.chart.described.name,
+            self.chart.version,
+            self.values.values,
+            self.config_digest,
+        )
 
     @property
     def attempt(self) -> str:
