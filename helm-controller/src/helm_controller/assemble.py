@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fluvial.api.helm import GROUP
 from fluvial.apply import HealthWaiter
+from fluvial.apply.compiling import Expressions
 from fluvial.artifact.fetcher import Fetcher
 from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.build.helm.renderer import HelmRenderer
@@ -39,7 +40,6 @@ from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.confirming import Confirmation
-from helm_controller.helmrelease.expressions import Expressions
 from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory

@@ -20,7 +20,6 @@ __all__ = [
     "HELM_CHART_SYNC_ERROR",
     "INSTALL_FAILED",
     "INSTALL_SUCCEEDED",
-    "INVALID_CEL_EXPRESSION",
     "INVENTORY_BUILD_FAILED",
     "MISSING_ROLLBACK_TARGET",
     "NAMESPACE_CHECK_SKIPPED",
@@ -70,7 +69,6 @@ HELM_CHART_DELETED: Final = "HelmChartDeleted"
 HELM_CHART_SYNC_ERROR: Final = "HelmChartSyncErr"
 INSTALL_FAILED: Final = "InstallFailed"
 INSTALL_SUCCEEDED: Final = "InstallSucceeded"
-INVALID_CEL_EXPRESSION: Final = "InvalidCELExpression"
 INVENTORY_BUILD_FAILED: Final = "InventoryBuildFailed"
 MISSING_ROLLBACK_TARGET: Final = "MissingRollbackTarget"
 NAMESPACE_CHECK_SKIPPED: Final = "NamespaceCheckSkipped"

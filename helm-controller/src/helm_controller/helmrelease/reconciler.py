@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.helm import HelmRelease
 from fluvial.api.meta import FINALIZER
+from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
 from fluvial.errors import FluvialError
 from fluvial.helm.history import newest_first
@@ -37,7 +38,6 @@ from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions, forget_failures
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.confirming import Confirmation, Outdated
-from helm_controller.helmrelease.expressions import Expressions
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
@@ -178,10 +178,12 @@ class HelmReleaseReconciler:
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
-        judge = await self.expressions.compile(run)
-        await self.dependencies.check(
-            run.key, dependency_keys(run.spec_of), fresh=run.fresh, judge=judge
+        spec, keys = run.spec_of.spec, dependency_keys(run.spec_of)
+        texts = [one.ready_expr for one in spec.depends_on]
+        run.health, judge = await self.expressions.compile(
+            run.obj, checks=spec.health_check_exprs, dependencies=zip(keys, texts, strict=True)
         )
+        await self.dependencies.check(run.key, keys, fresh=run.fresh, judge=judge)
         await self.charts.ensure(run)
         run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh)
         await self.inputs.read_values(run)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fluvial.api.codec import unsupported_fields
-from fluvial.helm.options import UNSUPPORTED
 from fluvial.objects import JsonObject, annotations_of
 from fluvial.runtime.outcome import Stalled
 from helm_controller.helmrelease import reasons
 
 __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
-REFUSED_FIELDS = (*UNSUPPORTED, "spec.kubeConfig.configMapRef")
+REFUSED_FIELDS = ("spec.kubeConfig.configMapRef",)
 REFUSED_ANNOTATIONS = tuple(f"fluvial.dev/{name}" for name in ("prune-limit", "drift", "apply"))
 
 

@@ -19,10 +19,7 @@ from fluvial.api.meta import seconds
 from fluvial.helm.release import Release
 from fluvial.kube.client import Propagation
 
-__all__ = ["UNSUPPORTED", "ApplyOptions", "TestOptions", "UninstallOptions"]
-
-UNSUPPORTED: Final[tuple[str, ...]] = ()
-"""Fields that nothing here acts on: to be refused."""
+__all__ = ["ApplyOptions", "TestOptions", "UninstallOptions"]
 
 _PROPAGATION: Final[dict[str, Propagation]] = {
     "background": "Background",
