@@ -36,7 +36,13 @@ async def listen(stack: AsyncExitStack, app: web.Application, address: str) -> s
 
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(app, access_log=None, logger=_LOG, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_LOG,
+        auto_decompress=False,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT,
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     if host:
