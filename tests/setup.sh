@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests need beyond Python packages: OpenSSH's server, for Git over SSH, GnuPG, for
-# signatures, the CNCF's registry (distribution), for OCI, NATS, for notifications, and, where npm is, Azurite, for buckets of Azure (186 MB).
+# signatures, the CNCF's registry (distribution), for OCI, NATS and Alertmanager, for notifications, and, where npm is, Azurite, for buckets of Azure (186 MB).
 # Quiet, may be run again, and never fails: where it cannot install, it says so and the tests that need it are skipped
 # and counted.
 set -u
@@ -9,6 +9,7 @@ have_sshd() { command -v sshd >/dev/null 2>&1 || [ -x /usr/sbin/sshd ]; }
 have_gpg() { command -v gpg >/dev/null 2>&1; }
 have_registry() { command -v docker-registry >/dev/null 2>&1; }
 have_nats() { command -v nats-server >/dev/null 2>&1; }
+have_alertmanager() { command -v prometheus-alertmanager >/dev/null 2>&1; }
 
 azurite="$HOME/.cache/fluvial/azurite"
 azurite_lock="$(dirname "$0")/objectstores/azurite"
@@ -25,6 +26,7 @@ have_sshd || packages+=(openssh-server)
 have_gpg || packages+=(gpg gpg-agent)
 have_registry || packages+=(docker-registry)
 have_nats || packages+=(nats-server)
+have_alertmanager || packages+=(prometheus-alertmanager)
 if [ "${#packages[@]}" = 0 ]; then
   exit 0
 fi
@@ -49,4 +51,5 @@ have_sshd || echo "tests/setup.sh: openssh-server could not be installed; tests 
 have_gpg || echo "tests/setup.sh: gpg could not be installed; tests of OpenPGP signatures are skipped" >&2
 have_registry || echo "tests/setup.sh: docker-registry could not be installed; tests with a real registry are skipped" >&2
 have_nats || echo "tests/setup.sh: nats-server could not be installed; tests with a real NATS are skipped" >&2
+have_alertmanager || echo "tests/setup.sh: prometheus-alertmanager could not be installed; the test with a real one is skipped" >&2
 exit 0

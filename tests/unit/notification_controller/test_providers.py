@@ -349,6 +349,16 @@ def test_alertmanager() -> None:
     assert bearer.headers["Authorization"] == "Bearer 12:tok"
 
 
+def test_labels_of_alertmanager_have_names_that_it_takes() -> None:
+    """https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels"""
+    facts = {"app-version": "1.0", "9lives": "cat", "a/b": "c", "name": "theirs"}
+    (request,) = sent("alertmanager", message(metadata=facts))
+    labels = document(request)[0]["labels"]
+
+    assert (labels["app_version"], labels["_9lives"], labels["a_b"]) == ("1.0", "cat", "c")
+    assert labels["name"] == "app"
+
+
 def test_grafana() -> None:
     (request,) = sent("grafana")
     found = document(request)

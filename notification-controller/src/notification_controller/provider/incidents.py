@@ -9,6 +9,7 @@ https://docs.datadoghq.com/api/latest/events/#post-an-event.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ __all__ = ["alertmanager", "datadog", "grafana", "opsgenie", "pagerduty"]
 
 _LONGEST_SUMMARY = 1024
 _SKIPPED = "Progressing"
+_NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def opsgenie(message: Message, to: Settings) -> Sequence[Outgoing]:
@@ -42,7 +44,7 @@ def alertmanager(message: Message, to: Settings) -> Sequence[Outgoing]:
     facts = dict(message.facts)
     summary = facts.pop("summary", "")
     labels = {
-        **facts,
+        **{_label(name): value for name, value in facts.items()},
         "alertname": f"Flux{obj.kind}{event.reason.title()}",
         "severity": event.severity,
         "reason": event.reason,
@@ -59,6 +61,12 @@ def alertmanager(message: Message, to: Settings) -> Sequence[Outgoing]:
         "annotations": annotations,
     }
     return [json_request(to.url, [alert], headers=to.authorization())]
+
+
+def _label(name: str) -> str:
+    """A name that Alertmanager takes; one that it does not would lose the whole alert."""
+    plain = _NO_LABEL.sub("_", name)
+    return f"_{plain}" if plain[:1].isdigit() else plain
 
 
 def pagerduty(message: Message, to: Settings) -> Sequence[Outgoing]:
