@@ -66,11 +66,13 @@ async def release_world(folder: Path) -> AsyncIterator[World]:
         argv = [
             *(sys.executable, "-m", "helm_controller"),
             f"--kubeconfig={environment.kubeconfig}",
-            f"--cache-path={folder / 'cache'}",
             *("--health-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0"),
+            "--allow-outbound=127.0.0.0/8",
         ]
         log = environment.folder / "logs" / f"{CONTROLLER}.log"
-        program = Program(CONTROLLER, argv, log)
+        # Who is killed leaves its temporary folder behind.
+        (folder / "tmp").mkdir()
+        program = Program(CONTROLLER, argv, log, {"TMPDIR": str(folder / "tmp")})
         await environment.processes.start(program, is_ready=dev.says_ready)
         yield world
 
