@@ -63,7 +63,11 @@ async def logged_in(
                 return await _key(settings, identities, way)
     except TimeoutError as error:
         raise SendFailed(f"no token within {timeout:g}s", again=True) from error
-    except (InvalidIdentity, NoIdentity, WrongHost) as error:
+    except NoIdentity as error:
+        raise SendFailed(
+            f"the Secret has no token, and the controller no cloud identity: {error}", again=False
+        ) from error
+    except (InvalidIdentity, WrongHost) as error:
         # What only the API server can say may be there in a moment.
         again = isinstance(error.__cause__, FluvialError)
         raise SendFailed(f"cannot log in: {error}", again=again) from error
