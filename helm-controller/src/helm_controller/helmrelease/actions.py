@@ -129,9 +129,7 @@ class Actions:
             return None
         try:
             made = await make()
-            await self.plans.approved(
-                run, made, current=before, take_ownership=options.take_ownership
-            )
+            await self.plans.approved(run, made, current=before, options=options)
         except (Waiting, Stalled, Failed):
             raise
         except FluvialError as error:

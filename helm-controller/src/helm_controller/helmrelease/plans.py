@@ -21,6 +21,7 @@ import orjson
 from fluvial.apply import Action
 from fluvial.apply.masking import is_secret
 from fluvial.helm.manifest import objects_of
+from fluvial.helm.options import ApplyOptions
 from fluvial.helm.preview import Preview, preview
 from fluvial.helm.release import Release
 from fluvial.objects import JsonObject, annotations_of, ref_of
@@ -72,7 +73,7 @@ class Plans:
     stage: Stage
 
     async def approved(
-        self, run: Run, made: Made, *, current: Release | None, take_ownership: bool
+        self, run: Run, made: Made, *, current: Release | None, options: ApplyOptions
     ) -> None:
         """Return if this plan has been approved.
 
@@ -80,7 +81,7 @@ class Plans:
             run: with target.
             made: what would be released.
             current: what it would start from.
-            take_ownership: whether objects of others would be taken.
+            options: how it would be done.
 
         Raises:
             Waiting: AwaitingApproval.
@@ -90,7 +91,11 @@ class Plans:
         """
         assert run.target is not None  # noqa: S101  # known by a step before
         plan = await preview(
-            run.target, made.release, current=current, take_ownership=take_ownership
+            run.target,
+            made.release,
+            current=current,
+            take_ownership=options.take_ownership,
+            force=options.force,
         )
         if plan.failures:
             problems = "; ".join(one.message for one in plan.failures)
