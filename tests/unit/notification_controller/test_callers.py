@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
@@ -13,6 +13,7 @@ from fluvial.net.policy import parse_networks
 from notification_controller.receiver.callers import Callers
 
 PROXIES = Callers(parse_networks("10.0.0.0/8,fd00::/8"))
+few = settings(max_examples=30, deadline=None, database=None)
 PEER, PROXY = "203.0.113.9", "10.0.0.1"
 
 
@@ -68,6 +69,7 @@ def test_nobody_is_trusted_unless_the_operator_says_so() -> None:
         assert who(peer, "198.51.100.1", callers=Callers()) == peer
 
 
+@few
 @given(st.lists(st.text(max_size=40) | st.ip_addresses().map(str), max_size=6))
 def test_what_callers_write_never_changes_who_they_are(lines: list[str]) -> None:
     """The proxy adds the address on the right; everything else is the caller's invention."""
@@ -78,6 +80,7 @@ def test_what_callers_write_never_changes_who_they_are(lines: list[str]) -> None
     assert who(PEER, told) == PEER
 
 
+@few
 @given(st.ip_addresses(v=6))
 def test_a_network_of_ipv6_counts_as_one_caller(address: ipaddress.IPv6Address) -> None:
     callers = Callers()
