@@ -25,6 +25,7 @@ from githosts.gitea import USER, Gitea
 from gitservers.repos import Repo
 
 _SECRET = "between Gitea and us"
+_SECONDS = 60.0
 _BROKEN: dict[str, str | None] = {"deploy/app.yaml": "kind: ConfigMap\nmetadata: [\n"}
 _EVENTS = "event.toolkit.fluxcd.io"
 _REPOSITORY = f"/repos/{USER}/app"
@@ -65,7 +66,7 @@ class World:
         """Wait until Gitea shows these statuses and no others."""
         found: list[tuple[str, str]] = []
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(_SECONDS):
                 while (found := await self.statuses(commit, name)) != list(wanted):
                     await asyncio.sleep(0.05)
         except TimeoutError:
@@ -73,7 +74,7 @@ class World:
 
     async def comment(self, holds: Callable[[str], bool]) -> JsonObject:
         """The only comment of the pull request, once something holds of its text."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(_SECONDS):
             while True:
                 listed: list[JsonObject] = await self.gitea.api(
                     "GET", f"{_REPOSITORY}/issues/1/comments"

@@ -134,33 +134,31 @@ async def test_what_is_said_again_and_what_is_not(type_: str) -> None:
     assert len(service.asked) == 6
 
 
-@pytest.mark.parametrize(
-    ("status", "headers", "after"),
-    [
-        (429, {"Retry-After": "7"}, 7),
-        (503, {"Retry-After": "7.5"}, 7.5),
-        (429, {"Retry-After": "999999"}, 600),
-        (429, {"Retry-After": "-1"}, 0),
-        (429, {"Retry-After": "soon"}, 0),
-        (429, {"Retry-After": LATER, "Date": DATE}, 90),
-        (503, {"Retry-After": DATE, "Date": LATER}, 0),
-        (403, {"Retry-After": "60"}, 60),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795428045", "Date": DATE}, 45),
-        (429, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "x", "Date": DATE}, 0),
-    ],
-)
+_SAID: list[tuple[int, dict[str, str], float]] = [
+    (429, {"Retry-After": "7"}, 7),
+    (503, {"Retry-After": "7.5"}, 7.5),
+    (429, {"Retry-After": "999999"}, 600),
+    (429, {"Retry-After": "-1"}, 0),
+    (429, {"Retry-After": "nan"}, 0),
+    (429, {"Retry-After": "soon"}, 0),
+    (429, {"Retry-After": LATER, "Date": DATE}, 90),
+    (503, {"Retry-After": DATE, "Date": LATER}, 0),
+    (403, {"Retry-After": "60"}, 60),
+    (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795428045", "Date": DATE}, 45),
+    (429, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "x", "Date": DATE}, 0),
+]
+
+
 @pytest.mark.parametrize("type_", ["github", "slack"])
-async def test_a_service_that_says_when(
-    type_: str, status: int, headers: dict[str, str], after: float
-) -> None:
+async def test_a_service_that_says_when(type_: str) -> None:
     """RFC 9110, 10.2.3; https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
 
     GitHub tells by 403, too, that there were too many requests.
     """
-    async with Service(status, headers).running() as service:
-        error = await send(type_, service.host)
-
-    assert (error.again, error.after) == (True, after)
+    async with Service().running() as service:
+        for service.status, service.headers, after in _SAID:
+            error = await send(type_, service.host)
+            assert (error.again, error.after) == (True, after), service.headers
 
 
 # --- elsewhere ------------------------------------------------------------------------------------
@@ -183,7 +181,7 @@ async def test_credentials_go_to_nobody_else(type_: str) -> None:
 # --- not trusted ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("type_", ["generic", "github"])
 async def test_an_authority_that_nobody_knows(type_: str, tmp_path: Path) -> None:
     async with Service().running(TestCA("other").server_context(tmp_path)) as service:
         error = await send(type_, service.host, scheme="https", tls=Tls(ca=TestCA().pem))
@@ -193,7 +191,7 @@ async def test_an_authority_that_nobody_knows(type_: str, tmp_path: Path) -> Non
     assert service.asked == []
 
 
-@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("type_", ["generic", "github"])
 async def test_a_certificate_of_another_host(type_: str, tmp_path: Path) -> None:
     ca = TestCA()
     async with Service().running(ca.server_context(tmp_path, addresses=())) as service:
@@ -203,7 +201,7 @@ async def test_a_certificate_of_another_host(type_: str, tmp_path: Path) -> None
     assert service.asked == []
 
 
-@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("type_", ["generic", "github"])
 async def test_no_tls_at_all(type_: str) -> None:
     async with Service().running() as service:
         error = await send(type_, service.host, scheme="https")
@@ -213,7 +211,7 @@ async def test_no_tls_at_all(type_: str) -> None:
     assert service.asked == []
 
 
-@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("type_", ["generic", "github"])
 async def test_a_client_certificate_that_is_missing(type_: str, tmp_path: Path) -> None:
     ca = TestCA()
     context = ca.server_context(tmp_path)
