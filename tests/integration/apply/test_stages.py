@@ -6,9 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from fluvial.apply import ApplyOptions, StageNotReady, StageRejected, plan_set, prepare
+from fluvial.apply import (
+    ApplyOptions,
+    Health,
+    HealthStatus,
+    StageNotReady,
+    StageRejected,
+    plan_set,
+    prepare,
+)
 from fluvial.kube.resource import Resource
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 from integration.apply.apply_world import CONFIG_MAPS, NAMESPACES, Spy, World
 
 CRDS = Resource(
@@ -141,6 +149,40 @@ async def test_definition_that_never_works_is_named_in_time(world: World) -> Non
 
     for name in ("widgets", "gadgets"):
         await world.admin.delete(CRDS, ObjectKey("", f"{name}.{group}"))
+
+
+class _Opinion:
+    """What somebody says of namespaces."""
+
+    def __init__(self) -> None:
+        self.status = HealthStatus.IN_PROGRESS
+
+    def covers(self, ref: ObjectRef) -> bool:
+        return ref.kind == "Namespace"
+
+    async def read(self, _: ObjectRef, live: JsonObject) -> Health:
+        assert live["kind"] == "Namespace"
+        return Health(self.status, "said so")
+
+
+async def test_a_stage_is_ready_when_a_users_expression_says_so(world: World) -> None:
+    inside = f"{world.namespace}-inside"
+    opinion = _Opinion()
+    target = replace(world.target, client=Spy(world.admin), health=opinion)
+    config = world.config_map("c", k="1")
+    config["metadata"]["namespace"] = inside
+
+    with pytest.raises(StageNotReady, match="status is InProgress: said so"):
+        await world.apply(config, _namespace(inside), target=target, stage_timeout=0.2)
+    world.known.forget(ObjectRef("", "Namespace", "", inside))
+    with pytest.raises(StageNotReady, match="status is InProgress: said so"):
+        await world.apply(config, _namespace(inside), target=target, stage_timeout=0.2)
+    opinion.status = HealthStatus.CURRENT
+    result = await world.apply(config, _namespace(inside), target=target)
+    assert [str(one) for one in result.changes if one.ref.kind == "ConfigMap"] == [
+        f"ConfigMap/{inside}/c created"
+    ]
+    await world.admin.delete(NAMESPACES, ObjectKey("", inside))
 
 
 async def test_cluster_wide_object_with_a_namespace_has_an_id_without_it(world: World) -> None:

@@ -9,6 +9,7 @@ from fluvial.apply.errors import Failure
 from fluvial.apply.failures import failure_of, is_schema_error, kind_missing, namespace_missing
 from fluvial.apply.hashing import live_hash
 from fluvial.apply.health import HealthStatus, compute_status
+from fluvial.apply.health_reader import is_covered
 from fluvial.apply.live import Wanted, known_as, read_live, stamp, uid_of, version_of
 from fluvial.apply.locate import Assumed
 from fluvial.apply.managers import cleanup_patch
@@ -230,7 +231,7 @@ class Examiner:
         self._record(wanted, live, known)
         change = self._change(wanted, Action.UNCHANGED, dropped=answer.dropped)
         planned = self._planned(wanted, change, live=live)
-        return replace(planned, checked=True, ready=self._is_ready(live), diff=diff)
+        return replace(planned, checked=True, ready=self._is_ready(wanted, live), diff=diff)
 
     def _configuration(
         self,
@@ -306,7 +307,10 @@ class Examiner:
     ) -> None:
         known.record(wanted.ref, known_as(wanted.digest, live, skipped=skipped))
 
-    def _is_ready(self, live: JsonObject) -> bool:
+    def _is_ready(self, wanted: Wanted, live: JsonObject) -> bool:
+        """Whether it need not be looked at again; what an expression says is asked for later."""
+        if is_covered(self._target, wanted.ref):
+            return False
         return compute_status(live, now=self._target.clock.now()).status is HealthStatus.CURRENT
 
     @staticmethod

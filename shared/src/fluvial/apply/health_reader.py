@@ -14,7 +14,15 @@ from fluvial.kube.errors import ApiError, NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 
-__all__ = ["PODS", "Reading", "pod_selector", "read_health", "read_pods"]
+__all__ = [
+    "PODS",
+    "Reading",
+    "health_of",
+    "is_covered",
+    "pod_selector",
+    "read_health",
+    "read_pods",
+]
 
 PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
 _POD_LIMIT = 100
@@ -76,17 +84,29 @@ async def read_health(
 
 async def _judged(target: Target, ref: ObjectRef, live: JsonObject, resource: Resource) -> Reading:
     """What the user's expressions say, or else the usual rules and the pods."""
-    if target.health is not None and target.health.covers(ref):
-        health = await target.health.read(ref, live)
-        # Of an expression that failed, the text may quote what it was evaluated over.
-        health = replace(health, message=target.masker.message(health.message, live))
-        return Reading(health, resource, version_of(live))
+    if is_covered(target, ref):
+        return Reading(await health_of(target, ref, live), resource, version_of(live))
     health = compute_status(live, now=target.clock.now())
     pods = pod_selector(live) if (ref.group, ref.kind) in _POD_OWNERS else ""
     if pods:
         health = await read_pods(target, health, namespace=ref.namespace, selector=pods)
     health = replace(health, message=target.masker.text(health.message))
     return Reading(health, resource, version_of(live), pods)
+
+
+def is_covered(target: Target, ref: ObjectRef) -> bool:
+    """Whether something else than the usual rules says how an object is."""
+    return target.health is not None and target.health.covers(ref)
+
+
+async def health_of(target: Target, ref: ObjectRef, live: JsonObject) -> Health:
+    """Status of an object that was read, without its pods, and masked."""
+    if target.health is None or not target.health.covers(ref):
+        health = compute_status(live, now=target.clock.now())
+        return replace(health, message=target.masker.text(health.message))
+    health = await target.health.read(ref, live)
+    # Of an expression that failed, the text may quote what it was evaluated over.
+    return replace(health, message=target.masker.message(health.message, live))
 
 
 async def read_pods(target: Target, own: Health, *, namespace: str, selector: str) -> Health:

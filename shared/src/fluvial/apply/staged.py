@@ -20,7 +20,8 @@ from fluvial.apply.errors import (
     StageNotReady,
     StageRejected,
 )
-from fluvial.apply.health import HealthStatus, compute_status
+from fluvial.apply.health import HealthStatus
+from fluvial.apply.health_reader import health_of
 from fluvial.apply.inventory import Entry, Inventory
 from fluvial.apply.locate import Assumed, defined_kind
 from fluvial.apply.model import (
@@ -230,7 +231,7 @@ async def _state(target: Target, planned: PlannedChange) -> str:
         live = await target.client.get(planned.resource, planned.key)
     except ApiError as error:
         return target.masker.text(str(error))
-    health = compute_status(live, now=target.clock.now())
+    health = await health_of(target, planned.change.ref, live)
     if health.status is HealthStatus.CURRENT:
         return ""
     return target.masker.text(f"status is {health.status}: {health.message}")
