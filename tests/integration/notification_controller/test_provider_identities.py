@@ -356,7 +356,7 @@ async def test_without_the_gate_and_without_the_right(cloud: FakeCloud, tmp_path
 async def test_from_an_event_to_a_status_by_a_service_account(
     cloud: FakeCloud, tmp_path: Path
 ) -> None:
-    """The cluster's token is shown to Entra ID, and Entra ID's to Azure DevOps."""
+    """First no other namespace's; then the cluster's token is shown to Entra ID, and its to DevOps."""
     path = f"/org/project/_apis/git/repositories/app/commits/{COMMIT}/statuses"
 
     def statuses(asked: Asked) -> Reply:
@@ -366,6 +366,14 @@ async def test_from_an_event_to_a_status_by_a_service_account(
     cloud.on("dev.azure.com", path, statuses)
     authority = {"ca.crt": base64.b64encode(cloud.ca.pem.encode()).decode()}
     async with _world(cloud, tmp_path, object_identities=True) as world:
+        elsewhere = "../../other/serviceaccounts/default"
+        await _alert(
+            world, type="azuredevops", address=DEVOPS.address, serviceAccountName=elsewhere
+        )
+        await world.report(0, severity="error")
+        assert "cannot log in: failed to get the service account" in await _warning(world)
+        assert cloud.asked == [], "that of another namespace is out of reach"
+
         await world.apply(kinds.SECRET, "team", "authority", data=authority)
         await _alert(
             world,

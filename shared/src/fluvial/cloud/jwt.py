@@ -60,7 +60,7 @@ def load_rsa_key(pem: str, *, what: str, password: str = "") -> RSAPrivateKey:
     Args:
         pem: PKCS #1 or PKCS #8; other blocks around it, such as certificates, do no harm.
         what: names it in messages.
-        password: of an encrypted one.
+        password: of an encrypted one, which may ask for endless rounds: ``unlocking`` only.
 
     Raises:
         InvalidIdentity: it is no RSA key of 2048 to 8192 bits.
