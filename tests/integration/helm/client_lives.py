@@ -52,6 +52,11 @@ _WRITES = frozenset({"create", "update", "patch"})
 _OBJECTS = """
 apiVersion: v1
 kind: ConfigMap
+metadata: {name: hook, annotations: {helm.sh/hook: "pre-install,pre-upgrade,pre-rollback"}}
+data: {revision: {{ .Release.Revision | quote }}}
+---
+apiVersion: v1
+kind: ConfigMap
 metadata: {name: settings, labels: {second: "{{ .Values.second }}"}}
 data:
   greeting: hello

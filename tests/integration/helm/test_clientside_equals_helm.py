@@ -13,7 +13,7 @@ from fluvial.helm.options import ApplyOptions
 from fluvial.log import get_logger
 from harness.helm import need_helm
 from integration.helm.client_lives import Helms, Lived, Ours, drift, drift_beside, widgets_served
-from integration.helm.helm_world import HelmWorld
+from integration.helm.helm_world import ON_DEVCLUSTER, HelmWorld
 
 pytestmark = pytest.mark.slow
 
@@ -34,6 +34,49 @@ async def _lived(life: Helms | Ours) -> AsyncIterator[Lived]:
     yield await life.upgrade({"second": True}, _FORCED)
     await drift_beside(life.world)
     yield await life.upgrade({"second": False}, _SERVER)
+
+
+@ON_DEVCLUSTER
+async def test_each_goes_on_with_what_the_other_has_applied(
+    world: HelmWorld, tmp_path: Path
+) -> None:
+    need_helm()
+    async with (
+        FaultProxy(world.kubeconfig, keep_bodies=True) as proxy,
+        engine_pool(log=get_logger("test"), size=1, keep_spare=False) as pool,
+        widgets_served(world),
+    ):
+        helms, life = Helms(world, proxy, ("python",)), Ours(world, proxy, ("helm-controller",))
+        async with helms.begin(tmp_path), life.begin(HelmRenderer(pool)):
+            await helms.install(_CLIENT)
+            await drift(world)
+            seen = [
+                await life.upgrade({"second": True}, _AUTO),
+                await helms.upgrade({"second": False}, _AUTO),
+                await life.roll_back(2, _AUTO),
+                await helms.roll_back(1, _AUTO),
+            ]
+
+    data = [one.objects["ConfigMap/settings"]["data"] for one in seen]
+    foreign = {"greeting": "hello", "foreign": "stays"}
+    assert data == [
+        {**foreign, "revision": "2"},
+        {**foreign, "revision": "3", "old": "1"},
+        {**foreign, "revision": "2"},
+        {**foreign, "revision": "1", "old": "1"},
+    ]
+    assert [_containers(one) for one in seen] == [
+        ["main", "new", "proxy"],
+        ["main", "old", "proxy"],
+        ["main", "new", "proxy"],
+        ["main", "old", "proxy"],
+    ]
+    assert seen[-1].methods == ["csa"] * 5
+
+
+def _containers(seen: Lived) -> list[str]:
+    pods = seen.objects["Deployment/web"]["spec"]["template"]["spec"]
+    return sorted(one["name"] for one in pods["containers"])
 
 
 async def test_a_life_is_that_of_helm(world: HelmWorld, tmp_path: Path) -> None:
