@@ -72,9 +72,12 @@ class Finish:
         """A round has ended without an error; raises Failed to try again under backoff."""
         _mark_handled(run)
         if end.again:
-            await self.writer.save(run)
             ready = conditions.get_condition(run.status.conditions, reasons.READY)
             message = ready.message if ready else "a failure was undone"
+            verdict.mark(
+                run, conditions.RECONCILING, "True", reasons.PROGRESSING_WITH_RETRY, message
+            )
+            await self.writer.save(run)
             raise Failed(ready.reason if ready else reasons.RECONCILE_ERROR, message)
         run.status.observed_generation = run.generation
         if end.retry_seconds is not None:

@@ -230,6 +230,8 @@ class Rounds:
 
     def _in_place(self, run: Run, state: _State) -> None:
         """All is as wanted: have the conditions say so where they do not."""
+        if not state.policy.detects_drift:
+            verdict.clear(run, reasons.DRIFTED)
         if run.status.conditions and _says_released(run):
             verdict.summarise(run)
             return
