@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,7 +11,6 @@ import pytest
 from fluvial.kube import kinds
 from fluvial.objects import JsonObject, ObjectKey
 from harness.kustomize import CONFIG_MAPS, Harness, configmap, ready_of
-from kustomize_controller.assemble import Settings
 
 _CHECK = {"apiVersion": "v1", "kind": "ConfigMap", "name": "state"}
 _EXPRESSIONS = {
@@ -121,15 +119,3 @@ async def test_an_expression_says_when_a_dependency_is_ready(world: Harness) -> 
     await _let_go(world)
 
     await world.applied(revision, "second")
-
-
-async def test_the_usual_check_may_count_as_well(tmp_path: Path) -> None:
-    async with Harness.start(tmp_path, settings=Settings(additive_expressions=True)) as world:
-        await world.tenant()
-        await world.kustomization("first", sourceRef={"kind": "GitRepository", "name": "none"})
-        await _let_go(world)
-        await world.source({"two/a.yaml": configmap()})
-        depends = [{"name": "first", "readyExpr": _READY}]
-        await world.kustomization("second", path="two", dependsOn=depends)
-        shown = "dependency 'team/first' has not been reconciled yet"
-        await world.until(functools.partial(_says, shown), "second")

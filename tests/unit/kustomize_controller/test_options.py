@@ -33,6 +33,7 @@ def test_flags_become_settings() -> None:
         "--default-service-account=default",
         "--requeue-dependency=5s",
         "--feature-gates=ExternalArtifact=true,DisableFailFastBehavior=true",
+        "--feature-gates=AdditiveCELDependencyCheck=true",
         "--override-manager=other",
         "--custom-apply-stage-kinds=example.com/First",
         "--watch-label-selector=shard=one",
@@ -46,6 +47,7 @@ def test_flags_become_settings() -> None:
     assert settings.requeue_dependency == 5.0
     assert settings.external_artifacts
     assert not settings.fail_fast
+    assert settings.additive_expressions
     assert settings.apply.override_managers == ("other",)
     assert settings.apply.custom_stage_kinds == ("example.com/First",)
     assert settings.label_selector == "shard=one"
