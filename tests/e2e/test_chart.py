@@ -38,7 +38,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CHART = Path(__file__).parents[2] / "charts" / "fluvial"
 NAMESPACE = "flux-system"
-CONTROLLERS = ("source-controller", "kustomize-controller", "notification-controller")
+CONTROLLERS = (
+    "source-controller",
+    "kustomize-controller",
+    "helm-controller",
+    "notification-controller",
+)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 _APP = """\
 apiVersion: apps/v1
@@ -50,6 +55,13 @@ spec:
     metadata: {labels: {app: web}}
     spec: {containers: [{name: web, image: "example.com/web:1"}]}
 """
+_CHART = {
+    "chart/Chart.yaml": "apiVersion: v2\nname: blog\nversion: 1.0.0\n",
+    "chart/templates/blog.yaml": (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: blog}\n"
+        "data: {title: {{ .Values.title | quote }}}\n"
+    ),
+}
 FIRST = [
     "--events-addr",
     "--watch-all-namespaces",
@@ -94,7 +106,7 @@ async def _life(plane: Plane, folder: Path) -> None:
     """Installed, locked down by one value, uninstalled; the controllers work under its roles."""
     need_helm()
     git = folder / "git"
-    commit = Repo(git, "app.git").commit({"deploy/app.yaml": _APP})
+    commit = Repo(git, "app.git").commit({"deploy/app.yaml": _APP, **_CHART})
     async with (
         helm_sdk(plane.kubeconfig(), NAMESPACE, folder) as helm,
         _admin(plane, folder) as client,
@@ -111,11 +123,14 @@ async def _life(plane: Plane, folder: Path) -> None:
         async with _controllers(plane, client, folder / "open"):
             await _kustomization(client)
             await _becomes(client, "True", commit)
+            await _release(client, "first")
+            await _becomes(client, "True", "install succeeded", kind=kinds.HELM_RELEASE)
             await _push(client, folder / "open")
             web = await client.get(DEPLOYMENTS, ObjectKey("team", "web"))
             assert web["status"]["readyReplicas"] == 1
-        assert await _may(client, "kustomize-controller", "delete", "nodes")
-        tokens, logs_in = ("create", "serviceaccounts/token"), (CONTROLLERS[0], CONTROLLERS[2])
+        for account in ("kustomize-controller", "helm-controller"):
+            assert await _may(client, account, "delete", "nodes")
+        tokens, logs_in = ("create", "serviceaccounts/token"), (CONTROLLERS[0], CONTROLLERS[-1])
         for account in logs_in:
             assert not await _may(client, account, *tokens)
         await helm.do("upgrade", chart=str(CHART), name="fluvial", values=LOCKED)
@@ -123,6 +138,9 @@ async def _life(plane: Plane, folder: Path) -> None:
             assert not await _may(client, account, "delete", "nodes")
             assert not await _may(client, account, "update", "secrets")
             await _only_its_leases(client, account)
+        assert await _may(
+            client, "helm-controller", "delete", "helmcharts.source.toolkit.fluxcd.io"
+        )
         for account in logs_in:
             assert await _may(client, account, *tokens), "the feature gate needs them"
             assert await _may(client, account, "get", "serviceaccounts")
@@ -130,12 +148,21 @@ async def _life(plane: Plane, folder: Path) -> None:
         async with _controllers(plane, client, folder / "locked"):
             await _kustomization(client, suspend=True)
             await _kustomization(client)
-            refused = await _becomes(client, "False", "forbidden")
-            assert "system:serviceaccount:team:default" in refused["message"]
+            await _release(client, "second")
+            for kind in (kinds.KUSTOMIZATION, kinds.HELM_RELEASE):
+                refused = await _becomes(client, "False", "forbidden", kind=kind)
+                assert "system:serviceaccount:team:default" in refused["message"]
             await _kustomization(client, serviceAccountName="deployer")
+            await _release(client, "second", serviceAccountName="deployer")
             await _becomes(client, "True", commit)
-            await client.delete(kinds.KUSTOMIZATION, ObjectKey("team", "app"))
+            await _becomes(client, "True", "upgrade succeeded", kind=kinds.HELM_RELEASE)
+            blog = await client.get(kinds.CONFIG_MAP, ObjectKey("team", "blog"))
+            assert blog["data"] == {"title": "second"}
+            for kind in (kinds.KUSTOMIZATION, kinds.HELM_RELEASE):
+                await client.delete(kind, ObjectKey("team", "app"))
             await _gone(client, DEPLOYMENTS, ObjectKey("team", "web"))
+            await _gone(client, kinds.CONFIG_MAP, ObjectKey("team", "blog"))
+            await _gone(client, kinds.HELM_CHART, ObjectKey("team", "team-app"))
         await helm.do("uninstall", name="fluvial")
         await client.get(kinds.CRD, ObjectKey("", "kustomizations.kustomize.toolkit.fluxcd.io"))
         await client.get(kinds.GIT_REPOSITORY, ObjectKey("team", "app"))
@@ -153,8 +180,9 @@ async def _may(
 ) -> bool:
     """Whether a service account of the chart may do something everywhere; to a lease, in its own."""
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
-    plural, _, subresource = resource.partition("/")
-    attributes = {"verb": verb, "resource": plural, "subresource": subresource}
+    named, _, subresource = resource.partition("/")
+    plural, _, group = named.partition(".")
+    attributes = {"verb": verb, "group": group, "resource": plural, "subresource": subresource}
     if plural == "leases":
         attributes |= {"group": kinds.LEASE.group, "namespace": NAMESPACE, "name": name}
     review = {
@@ -327,6 +355,19 @@ async def _kustomization(client: KubeClient, **fields: Any) -> None:
     await _apply(client, kinds.KUSTOMIZATION, "team", "app", spec={**spec, **fields})
 
 
+async def _release(client: KubeClient, title: str, **fields: Any) -> None:
+    """A HelmRelease of the chart in the same repository."""
+    source = {"kind": "GitRepository", "name": "app"}
+    spec = {
+        "interval": "1h",
+        "timeout": "30s",
+        "releaseName": "blog",
+        "chart": {"spec": {"chart": "./chart", "sourceRef": source}},
+        "values": {"title": title},
+    }
+    await _apply(client, kinds.HELM_RELEASE, "team", "app", spec={**spec, **fields})
+
+
 async def _apply(
     client: KubeClient,
     resource: Resource,
@@ -343,17 +384,17 @@ async def _apply(
     await client.apply(resource, ObjectKey(namespace, name), {**head, **fields}, field_manager="t")
 
 
-async def _becomes(client: KubeClient, status: str, text: str) -> JsonObject:
-    """The condition Ready of the Kustomization, once it is so and says so of what is wanted."""
+async def _becomes(
+    client: KubeClient, status: str, text: str, *, kind: Resource = kinds.KUSTOMIZATION
+) -> JsonObject:
+    """The condition Ready of an object, once it is so and says so of what is wanted."""
 
     def holds(obj: JsonObject) -> bool:
         ready = ready_condition(obj)
         current = ready.get("observedGeneration") == obj["metadata"]["generation"]
         return current and ready.get("status") == status and text in ready.get("message", "")
 
-    found = await wait_for(
-        client, kinds.KUSTOMIZATION, ObjectKey("team", "app"), until=holds, timeout=60.0
-    )
+    found = await wait_for(client, kind, ObjectKey("team", "app"), until=holds, timeout=60.0)
     return ready_condition(found)
 
 

@@ -70,16 +70,13 @@ async def test_the_kubeconfig_reaches_a_cluster_with_the_crds(tmp_path: Path) ->
         assert len(children_of(process.pid)) == 1
 
 
-@pytest.mark.parametrize("name", ["helm-controller"])
-async def test_a_controller_that_is_not_written_says_so(name: str) -> None:
-    started = await run("fluvial_cli", "dev", "--controllers", name)
-    alone = await run(name.replace("-", "_"))
+async def test_a_controller_that_there_is_not_is_said_plainly() -> None:
+    ended = await run("fluvial_cli", "dev", "--controllers", "image-reflector-controller")
 
-    assert started.code == 1
-    assert name in started.output
-    assert "Traceback" not in started.output
-    assert alone.code == 2
-    assert "not written yet" in alone.output
+    assert ended.code == 1
+    assert "'image-reflector-controller' cannot be started" in ended.output
+    assert "helm-controller" in ended.output
+    assert "Traceback" not in ended.output
 
 
 async def test_a_kubeconfig_that_is_none_is_said_plainly(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from fluvial_cli.state import KeptRepository, cluster_file, kept_repository, mak
 
 __all__ = [
     "CONTROLLERS",
+    "FOR_GIT",
     "SYSTEM_NAMESPACE",
     "DevOptions",
     "Environment",
@@ -40,8 +41,16 @@ __all__ = [
     "says_ready",
 ]
 
-CONTROLLERS = ("notification-controller", "source-controller", "kustomize-controller")
-"""The controllers that are written, in the order in which they start."""
+CONTROLLERS = (
+    "notification-controller",
+    "source-controller",
+    "kustomize-controller",
+    "helm-controller",
+)
+"""The controllers, in the order in which they start."""
+
+FOR_GIT = ("notification-controller", "source-controller", "kustomize-controller")
+"""Those that bring Git repositories to a cluster: what the demo and most tests need."""
 
 SYSTEM_NAMESPACE = "flux-system"
 _FIELD_MANAGER = "fluvial-dev"
@@ -54,7 +63,7 @@ class DevOptions:
 
     Attributes:
         control_plane: ``devcluster``, ``real`` or the path of a kubeconfig.
-        controllers: names out of ``CONTROLLERS``.
+        controllers: names out of ``CONTROLLERS``; all are started by ``fluvial dev``.
         kubeconfig: where to write the admin kubeconfig; ``None`` puts it in the work folder.
         folder: work folder for logs and artifacts; ``None`` makes one and removes it.
         request_log: JSON lines of every API request.
@@ -65,7 +74,7 @@ class DevOptions:
     """
 
     control_plane: str = "devcluster"
-    controllers: tuple[str, ...] = CONTROLLERS
+    controllers: tuple[str, ...] = FOR_GIT
     kubeconfig: Path | None = None
     folder: Path | None = None
     request_log: Path | None = None
@@ -285,7 +294,7 @@ def controllers_of(text: str) -> tuple[str, ...]:
     """Names in ``all``, ``none`` or a comma-separated list.
 
     Raises:
-        FluvialError: a name is unknown or its controller is not written yet.
+        FluvialError: a name is unknown.
 
     """
     if text == "all":

@@ -14,7 +14,7 @@ from fluvial.api import codec, crd
 
 jsonschema = pytest.importorskip("jsonschema")
 
-_KINDS = {kind.model.__name__: kind for kind in (*crd.KINDS, crd.HELM_RELEASE)}
+_KINDS = {kind.model.__name__: kind for kind in crd.KINDS}
 
 _NOT_IN_THE_CORPUS = {"ArtifactGenerator"}
 _ACCEPTED = {

@@ -22,7 +22,9 @@ async def served(world: HelmWorld) -> AsyncIterator[HelmWorld]:
     """The definition, until the test ends."""
     admin = world.world.admin
     definition = crd.crd(crd.HELM_RELEASE)
-    await admin.apply(CRD, ObjectKey("", crd.HELM_RELEASE.name), definition, field_manager="test")
+    key = ObjectKey("", crd.HELM_RELEASE.name)
+    is_there = any(obj["metadata"]["name"] == key.name for obj in (await admin.list_all(CRD)).items)
+    await admin.apply(CRD, key, definition, field_manager="test")
     try:
         while True:
             try:
@@ -32,7 +34,8 @@ async def served(world: HelmWorld) -> AsyncIterator[HelmWorld]:
                 await asyncio.sleep(0.02)
         yield world
     finally:
-        await admin.delete(CRD, ObjectKey("", crd.HELM_RELEASE.name))
+        if not is_there:
+            await admin.delete(CRD, key)
 
 
 def _object(world: HelmWorld, spec: dict[str, Any]) -> JsonObject:

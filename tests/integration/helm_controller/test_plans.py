@@ -46,6 +46,7 @@ async def _planned_release(team: Team, **values: str) -> None:
     await team.release(values=values)
 
 
+@pytest.mark.shows("HelmRelease/Ready/AwaitingApproval", "event:HelmRelease/AwaitingApproval")
 async def test_what_is_approved_is_released_and_nothing_else(devteam: Team) -> None:
     team = devteam
     await team.chart(app_chart())
@@ -102,6 +103,7 @@ async def test_a_cluster_that_has_changed_makes_another_plan(devteam: Team) -> N
     assert await team.statuses() == {1: "deployed"}
 
 
+@pytest.mark.shows("HelmRelease/Ready/PlanFailed")
 async def test_a_plan_that_the_server_would_refuse_says_so(devteam: Team) -> None:
     team = devteam
     await team.chart(app_chart(extra="apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x_y}\n"))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-import yaml
 
 from devcluster import DevCluster, Options
 from fluvial.api import crd
@@ -16,6 +13,7 @@ from fluvial.kube import config, kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, key_of
+from harness.pages import examples
 
 _PAGES = Path(__file__).resolve().parents[3] / "docs/spec"
 _RESOURCES: dict[str, Resource] = {
@@ -28,6 +26,7 @@ _RESOURCES: dict[str, Resource] = {
         kinds.EXTERNAL_ARTIFACT,
         kinds.GIT_REPOSITORY,
         kinds.HELM_CHART,
+        kinds.HELM_RELEASE,
         kinds.HELM_REPOSITORY,
         kinds.KUSTOMIZATION,
         kinds.NAMESPACE,
@@ -38,15 +37,6 @@ _RESOURCES: dict[str, Resource] = {
         kinds.SERVICE_ACCOUNT,
     )
 }
-
-
-def examples(page: Path) -> list[JsonObject]:
-    """Every document of every YAML block of a page."""
-    blocks: list[str] = re.findall(
-        r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE
-    )
-    documents: list[Any] = [one for block in blocks for one in yaml.safe_load_all(block)]
-    return [one for one in documents if isinstance(one, dict) and "kind" in one]
 
 
 async def install(client: KubeClient) -> None:

@@ -12,7 +12,7 @@ from fluvial.api.meta import Model
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
 
-_BY_NAME = {kind.model.__name__: crd.crd(kind) for kind in (*crd.KINDS, crd.HELM_RELEASE)}
+_BY_NAME = {kind.model.__name__: crd.crd(kind) for kind in crd.KINDS}
 _EVERY = pytest.mark.parametrize("definition", _BY_NAME.values(), ids=_BY_NAME.keys())
 
 

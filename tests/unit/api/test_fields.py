@@ -40,9 +40,7 @@ def _facts(schema: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-@pytest.mark.parametrize(
-    "kind", [*crd.KINDS, crd.HELM_RELEASE], ids=lambda kind: kind.model.__name__
-)
+@pytest.mark.parametrize("kind", crd.KINDS, ids=lambda kind: kind.model.__name__)
 def test_fields_are_those_of_flux(kind: crd.CrdKind) -> None:
     schema = crd.crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     ours = _facts(schema)

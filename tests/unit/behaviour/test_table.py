@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from helm_controller.helmrelease.unsupported import REFUSED_FIELDS as HELM_RELEASE_REFUSED
 from kustomize_controller.kustomization.unsupported import REFUSED_FIELDS
 from source_controller.bucket.unsupported import REFUSED as BUCKET_REFUSED
 from source_controller.helmchart.unsupported import REFUSED as HELM_CHART_REFUSED
@@ -20,6 +21,7 @@ _REFUSED = {
     "Kustomization": REFUSED_FIELDS,
     "GitRepository": (),
     "HelmChart": HELM_CHART_REFUSED,
+    "HelmRelease": HELM_RELEASE_REFUSED,
     "HelmRepository": HELM_REPOSITORY_REFUSED,
     "OCIRepository": (),
     "Bucket": BUCKET_REFUSED,

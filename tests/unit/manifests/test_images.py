@@ -42,7 +42,12 @@ def test_the_program_of_each_image_is_installed() -> None:
 
 def test_versions_agree() -> None:
     chart = yaml.safe_load((ROOT / "charts/fluvial/Chart.yaml").read_text())
-    for name in ("source-controller", "kustomize-controller", "notification-controller"):
+    for name in (
+        "source-controller",
+        "kustomize-controller",
+        "helm-controller",
+        "notification-controller",
+    ):
         module = name.replace("-", "_")
         app = (ROOT / name / "src" / module / "app.py").read_text()
 

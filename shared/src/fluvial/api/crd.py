@@ -73,6 +73,19 @@ class CrdKind:
         return f"{self.plural}.{self.group}"
 
 
+HELM_RELEASE = CrdKind(
+    model=helm.HelmRelease,
+    group=helm.GROUP,
+    plural="helmreleases",
+    description="A Helm chart, released to a cluster.",
+    component="helm-controller",
+    short_names=("hr",),
+    categories=("all", "fluxcd", "fluxcd-appliers"),
+    columns=(_AGE, _READY, _STATUS),
+    annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+    version="v2",
+)
+
 KINDS: tuple[CrdKind, ...] = (
     CrdKind(
         model=source.GitRepository,
@@ -167,6 +180,7 @@ KINDS: tuple[CrdKind, ...] = (
         # A definition that describes ${...} must not have it substituted when it is applied.
         annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
     ),
+    HELM_RELEASE,
     CrdKind(
         model=notification.Alert,
         group=notification.GROUP,
@@ -203,20 +217,6 @@ KINDS: tuple[CrdKind, ...] = (
     ),
 )
 """The kinds that have a controller. A kind's definition ships with its controller."""
-
-HELM_RELEASE = CrdKind(
-    model=helm.HelmRelease,
-    group=helm.GROUP,
-    plural="helmreleases",
-    description="A Helm chart, released to a cluster.",
-    component="helm-controller",
-    short_names=("hr",),
-    categories=("all", "fluxcd", "fluxcd-appliers"),
-    columns=(_AGE, _READY, _STATUS),
-    annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
-    version="v2",
-)
-"""To be one of ``KINDS`` once it has a controller."""
 
 
 def crd(kind: CrdKind) -> JsonObject:
