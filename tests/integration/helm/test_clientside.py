@@ -209,6 +209,7 @@ async def test_nothing_is_sent_for_what_is_as_it_should_be(act: Actions) -> None
     assert await _methods(act) == [("csa", "superseded"), ("csa", "deployed")]
 
 
+@ON_DEVCLUSTER
 async def test_unknown_fields_are_refused_only_where_objects_are_replaced(act: Actions) -> None:
     files = {"a.yaml": config_map("a") + "unknown: 1\n"}
     await act.install(files, _CLIENT)
@@ -233,6 +234,7 @@ async def test_force_leaves_nothing_of_others(act: Actions) -> None:
     assert await _methods(act) == [*[("csa", "superseded")] * 2, ("csa", "deployed")]
 
 
+@ON_DEVCLUSTER
 async def test_hooks_and_tests_are_made_by_the_client_but_those_of_an_uninstall(
     act: Actions,
 ) -> None:
@@ -283,6 +285,7 @@ async def test_drift_is_undone_without_becoming_an_applier(act: Actions) -> None
         assert ("helm-controller", "Apply") not in await _managers(act, name)
 
 
+@ON_DEVCLUSTER
 async def test_an_upgrade_is_told_before_it_is_done(act: Actions) -> None:
     files = {"a.yaml": config_map("a", k="1"), "b.yaml": config_map("b"), "c.yaml": config_map("c")}
     current = await act.install(files, _CLIENT)

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from fluvial.api.helm_actions import ServerSideApplyMode
 from fluvial.helm import options
 from fluvial.helm.errors import ReleaseNotFound
 from fluvial.helm.facts import Action, Attempts, Facts, Kind, Step
@@ -42,6 +43,7 @@ class _Controller:
 
     act: Actions
     history: History = ()
+    options: options.ApplyOptions = QUICK
 
     async def reconcile(self, files: Mapping[str, str], *, number: int) -> None:
         """Do what it takes to have these files released, whose values say which they are."""
@@ -71,14 +73,15 @@ class _Controller:
         written: list[Release | None] = []
         if step.action is Action.INSTALL:
             version = await act.lifecycle.next_version("app")
-            written = [
-                await act.lifecycle.install(await act.make(files, version, values=number), QUICK)
-            ]
+            by_server = self.options.by_server(None)
+            made = await act.make(files, version, values=number, server_side=by_server)
+            written = [await act.lifecycle.install(made, self.options)]
         elif step.action is Action.UPGRADE:
             current = await act.lifecycle.current("app")
             version = await act.lifecycle.next_version("app")
-            made = await act.make(files, version, current, values=number)
-            written = [await act.lifecycle.upgrade(made, current=current, options=QUICK)]
+            by_server = self.options.by_server(await act.world.storage.last("app"))
+            made = await act.make(files, version, current, values=number, server_side=by_server)
+            written = [await act.lifecycle.upgrade(made, current=current, options=self.options)]
         elif step.action is Action.UNLOCK:
             written = [await act.ending.unlock("app")]
         elif step.action is Action.FINISH_UNINSTALL:
@@ -135,17 +138,21 @@ async def test_an_install_killed_at_every_write(devworld: HelmWorld) -> None:
 
 
 @pytest.mark.slow
-async def test_an_upgrade_killed_at_every_write(devworld: HelmWorld) -> None:
+@pytest.mark.parametrize("mode", ["enabled", "disabled"])
+async def test_an_upgrade_killed_at_every_write(
+    devworld: HelmWorld, mode: ServerSideApplyMode
+) -> None:
+    given = replace(QUICK, server_side=mode)
     async with actions(devworld) as act:
         at = 0
         while True:
-            controller = _Controller(act)
+            controller = _Controller(act, options=given)
             await controller.reconcile(_FIRST, number=1)
             seen = controller.history
-            upgrade = partial(_Controller(act, seen).reconcile, _SECOND, number=2)
+            upgrade = partial(_Controller(act, seen, given).reconcile, _SECOND, number=2)
             if not await _killed(act, at, upgrade):
                 break
-            await _Controller(act, seen).reconcile(_SECOND, number=2)
+            await _Controller(act, seen, given).reconcile(_SECOND, number=2)
             await _check(act, {"a": {"k": "2"}, "new": {}})
             await act.ending.uninstall("app", _UNINSTALL)
             at += 1
