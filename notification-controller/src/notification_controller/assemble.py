@@ -152,6 +152,7 @@ class NotificationController:
             EventLimiter(parts.clock, settings.event_interval),
             backlog.put,
             parts.log,
+            again=backlog.put_again,
             is_open=backlog.is_open,
         )
         self._followed = (alert_informer, provider_informer)

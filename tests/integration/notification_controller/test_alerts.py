@@ -466,9 +466,10 @@ async def test_a_failure_is_told_once_and_so_is_its_end(
     await _provider(world, service)
     await _alert(world, eventSeverity="error")
     await _annotate(world, failures="once", recovery="tell")
+    await world.report(5, reason="Succeeded")
     for number in range(5):
         await world.report(number, severity="error", reason="GitOperationFailed")
-    await world.report(5, reason="Succeeded")
+    assert await world.report(5, reason="Succeeded") == 429, "as in Flux; yet it ends the failure"
 
     await service.until(lambda s: len(s.got) == 2)
     assert service.messages[0] == "message 0"

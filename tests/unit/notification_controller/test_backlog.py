@@ -16,9 +16,13 @@ class Told:
     """Takes the place of ``Telling``."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.told = self.again = 0
 
-    async def tell(self, _: Event) -> int:
+    def awaits(self, event: Event) -> bool:
+        return event.message == "well"
+
+    async def tell(self, _: Event, *, again: bool = False) -> int:
+        self.again += again
         self.told += 1
         return 0
 
@@ -66,3 +70,17 @@ async def test_there_is_room_again_once_they_are_told() -> None:
         await _run(backlog)
 
     assert told.told == 42
+
+
+async def test_what_was_told_before_is_looked_at_only_where_it_may_end_a_failure() -> None:
+    told, metrics = Told(), Metrics()
+    backlog = Backlog(cast("Telling", told), log=get_logger("test"), metrics=metrics)
+    for text in ("well", "x"):
+        backlog.put(event(text))
+        backlog.put_again(event(text))
+    for _ in range(100):
+        backlog.put_again(event("well", facts="y" * (3 << 20)))
+    await _run(backlog)
+
+    assert (told.told, told.again) == (13, 11)
+    assert b"fluvial_received_events_handled_total 2.0" in metrics.render()

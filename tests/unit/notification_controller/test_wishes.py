@@ -282,6 +282,27 @@ async def test_a_failure_that_nobody_reports_for_a_day_is_told_again() -> None:
         assert telling.told == [F, F]
 
 
+@pytest.mark.looptime
+async def test_an_event_that_was_told_before_ends_a_failure_that_began_since() -> None:
+    """The event server answers 429 to it, and would keep it from whoever waits for it."""
+    cluster = Cluster(BOTH)
+    async with running(cluster) as telling:
+        await tell(telling, event("Succeeded"), FAIL)
+        assert telling.awaits(event("Succeeded"))
+        for _ in range(2):
+            await telling.tell(event("Succeeded"), again=True)
+            await telling.tell(event("NewArtifact", name="other"), again=True)
+        await asyncio.sleep(0.001)
+
+        assert telling.told == [
+            "Succeeded: x",
+            F,
+            "Succeeded: recovered from BuildFailed after 0s: x",
+        ]
+        assert not telling.awaits(event("Succeeded"))
+        assert cluster.closes()
+
+
 # --- bounds -------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from dataclasses import dataclass
 
 from fluvial.log import Logger
 from fluvial.runtime.metrics import Metrics
@@ -17,6 +18,14 @@ _MAX_PENDING = 10_000
 _MAX_SIZE = 64 << 20
 _DRAIN_SECONDS = 10.0
 _FLUSH_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An event, and whether it was told before."""
+
+    event: Event
+    again: bool = False
 
 
 class Backlog:
@@ -38,7 +47,7 @@ class Backlog:
     def __init__(self, telling: Telling, *, log: Logger, metrics: Metrics) -> None:
         self._telling = telling
         self._log = log
-        self._queues: tuple[asyncio.Queue[Event], ...] = tuple(
+        self._queues: tuple[asyncio.Queue[_Item], ...] = tuple(
             asyncio.Queue() for _ in range(_AT_ONCE)
         )
         self._waiting = 0
@@ -61,9 +70,18 @@ class Backlog:
             self._dropped.inc()
             self._log.error("event dropped", reason="too many events wait")
             return
-        self._queues[_part(event)].put_nowait(event)
+        self._enqueue(_Item(event))
+
+    def put_again(self, event: Event) -> None:
+        """Take an event that was told before: it may end a failure that began since then."""
+        has_room = self._waiting < _MAX_PENDING // 2 and self._size + event.size <= _MAX_SIZE // 2
+        if has_room and self._telling.awaits(event):
+            self._enqueue(_Item(event, again=True))
+
+    def _enqueue(self, item: _Item) -> None:
+        self._queues[_part(item.event)].put_nowait(item)
         self._waiting += 1
-        self._size += event.size
+        self._size += item.event.size
 
     def is_open(self) -> bool:
         """Whether what is put in will still be told."""
@@ -96,19 +114,19 @@ class Backlog:
             self._dropped.inc(self._waiting)
             self._log.error("events dropped", reason="the controller ends", number=self._waiting)
 
-    async def _work(self, queue: asyncio.Queue[Event]) -> None:
+    async def _work(self, queue: asyncio.Queue[_Item]) -> None:
         while True:
-            event = await queue.get()
+            item = await queue.get()
             try:
-                await self._telling.tell(event)
+                await self._telling.tell(item.event, again=item.again)
             except Exception as error:  # noqa: BLE001 - the next event is told all the same
-                self._dropped.inc()
+                self._dropped.inc(not item.again)
                 self._log.exception("an event was not told", error=str(error))
             else:
-                self._handled.inc()
+                self._handled.inc(not item.again)
             finally:
                 self._waiting -= 1
-                self._size -= event.size
+                self._size -= item.event.size
                 queue.task_done()
 
 

@@ -81,17 +81,18 @@ class Choosing:
     log: Logger
     cross_namespace: bool = True
 
-    async def choose(self, event: Event) -> list[Chosen]:
+    async def choose(self, event: Event, *, again: bool = False) -> list[Chosen]:
         """What the Alerts tell of an event; one that cannot keeps no other from it.
 
         Args:
-            event: cleaned, not told before.
+            event: cleaned.
+            again: it was told before, and is told only where it ends a failure.
 
         """
         chosen = []
         for known in self.alerts.about(event.involved_object):
             try:
-                found = await self._choose(known, event)
+                found = await self._choose(known, event, again=again)
             except InvalidObject as error:
                 self.log.error("a Provider does not have its kind's shape", error=str(error))
                 continue
@@ -99,13 +100,13 @@ class Choosing:
                 chosen.append(found)
         return chosen
 
-    async def _choose(self, known: KnownAlert, event: Event) -> Chosen | None:
+    async def _choose(self, known: KnownAlert, event: Event, *, again: bool) -> Chosen | None:
         alert, wishes = known.alert, known.wishes
         found = match(alert, event)
-        if found.about and not alert.spec.suspend:
+        if found.about and not alert.spec.suspend and not again:
             self._check(known, found)
         ended = self._ended_failure(known, event) if found.about else None
-        if not found.told and ended is None:
+        if ended is None and (again or not found.told):
             return None
         if not await self._may_tell(known, event, found, ended):
             return None

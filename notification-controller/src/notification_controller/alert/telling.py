@@ -18,7 +18,7 @@ from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from notification_controller.alert.choosing import DISPATCH_FAILED, Choosing
 from notification_controller.alert.counting import ALERT_GONE, ALERT_SUSPENDED, Counting
-from notification_controller.alert.failures import Failures
+from notification_controller.alert.failures import Failures, is_recovery
 from notification_controller.alert.groups import Groups
 from notification_controller.alert.known import KnownAlerts
 from notification_controller.alert.lanes import Job, Lanes, LaneTimes
@@ -97,17 +97,22 @@ class Telling:
         """Events that were matched and have come to no end yet."""
         return self.lanes.waiting + self._groups.waiting
 
-    async def tell(self, event: Event) -> int:
+    def awaits(self, event: Event) -> bool:
+        """Whether an event may end a failure that was told."""
+        return len(self._failures) > 0 and is_recovery(event)
+
+    async def tell(self, event: Event, *, again: bool = False) -> int:
         """Put an event into the lanes of every Provider that an Alert of it names.
 
         Args:
-            event: cleaned, not told before; those of one object one after the other.
+            event: cleaned; those of one object one after the other.
+            again: it was told before, and is told only where it ends a failure.
 
         Returns:
             How many Alerts are for it.
 
         """
-        found = await self._choosing.choose(event)
+        found = await self._choosing.choose(event, again=again)
         for chosen in found:
             self._count.matched()
             if chosen.job is None:

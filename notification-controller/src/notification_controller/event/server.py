@@ -30,6 +30,7 @@ class EventServer:
     Attributes:
         limiter: knows what was told.
         put: takes an event; returns at once.
+        again: takes one that was told before, for those who wait for the end of a failure.
         is_open: whether events are still taken; while the controller ends they are not.
 
     """
@@ -37,6 +38,7 @@ class EventServer:
     limiter: EventLimiter
     put: Callable[[Event], None]
     log: Logger
+    again: Callable[[Event], None] = lambda _: None
     is_open: Callable[[], bool] = lambda: True
 
     def app(self, metrics: Metrics, clock: Clock) -> web.Application:
@@ -74,6 +76,7 @@ class EventServer:
             return web.Response(status=503)  # controllers try again, and find another replica
         seen = self.limiter.see(event.identity())
         if seen.known:
+            self.again(event.without_token())
             return web.Response(status=429, headers=self._limit(seen.resets_in))
         self.put(event.without_token())
         return web.Response(status=202)
