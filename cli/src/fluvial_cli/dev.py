@@ -267,8 +267,8 @@ def _controller_argv(name: str, kubeconfig: Path, folder: Path, *, events: str) 
     data.mkdir(parents=True, exist_ok=True)
     if name == "source-controller":
         return [*argv, f"--storage-path={data}", "--storage-addr=127.0.0.1:0", _OWN_MACHINE]
-    gates = "--feature-gates=ExternalArtifact=true"
-    return [*argv, f"--cache-path={data}", gates, _OWN_MACHINE]
+    argv += ["--feature-gates=ExternalArtifact=true", _OWN_MACHINE]
+    return [*argv, f"--cache-path={data}"] if name == "kustomize-controller" else argv
 
 
 def says_ready(line: bytes) -> bool:
