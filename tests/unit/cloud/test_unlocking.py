@@ -1,12 +1,7 @@
-"""Encrypted keys with certificates: such as computers open, and such as keep them busy for ever.
-
-The hostile files are written here byte by byte (RFC 7292, RFC 8018): no library makes them.
-"""
+"""Encrypted keys with certificates: such as computers open, and such as keep them busy for ever."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -14,110 +9,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
+from clouds.hostile import HOSTILE, encrypted_safe, key_bag, mac, pfx
 from fluvial.cloud.errors import InvalidIdentity
 from fluvial.cloud.unlocking import Unlocking
 
-_ENDLESS = 2**31 - 1
 _SECONDS = 0.2  # of computing, for what would take a quarter of an hour
-_DATA, _ENCRYPTED = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.6"
-_SHROUDED_KEY = "1.2.840.113549.1.12.10.1.2"
-_PBES2, _PBKDF2 = "1.2.840.113549.1.5.13", "1.2.840.113549.1.5.12"
-_HMAC_SHA256, _SHA256 = "1.2.840.113549.2.9", "2.16.840.1.101.3.4.2.1"
-_AES_256_CBC = "2.16.840.1.101.3.4.1.42"
-_SALT, _IV = b"salt" * 4, bytes(16)
-
-
-def _der(tag: int, *parts: bytes) -> bytes:
-    body = b"".join(parts)
-    if len(body) < 128:
-        return bytes((tag, len(body))) + body
-    size = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(size))) + size + body
-
-
-def _sequence(*parts: bytes) -> bytes:
-    return _der(0x30, *parts)
-
-
-def _octets(data: bytes) -> bytes:
-    return _der(0x04, data)
-
-
-def _number(value: int) -> bytes:
-    return _der(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
-
-
-def _id(text: str) -> bytes:
-    first, second, *others = map(int, text.split("."))
-    body = bytes((first * 40 + second,))
-    for number in others:
-        digits = [number & 0x7F]
-        while number := number >> 7:
-            digits.insert(0, number & 0x7F | 0x80)
-        body += bytes(digits)
-    return _der(0x06, body)
-
-
-def _scheme(rounds: int) -> bytes:
-    function = _sequence(_id(_HMAC_SHA256), _der(0x05))
-    derivation = _sequence(_id(_PBKDF2), _sequence(_octets(_SALT), _number(rounds), function))
-    return _sequence(_id(_PBES2), _sequence(derivation, _sequence(_id(_AES_256_CBC), _octets(_IV))))
-
-
-def _locked_key(rounds: int) -> bytes:
-    """An EncryptedPrivateKeyInfo."""
-    return _sequence(_scheme(rounds), _octets(bytes(32)))
-
-
-def _content(kind: str, inner: bytes) -> bytes:
-    return _sequence(_id(kind), _der(0xA0, inner))
-
-
-def _file(*safes: bytes, mac: bytes = b"") -> bytes:
-    """A PFX."""
-    return _sequence(_number(3), _content(_DATA, _octets(_sequence(*safes))), mac)
-
-
-def _key_bag(rounds: int) -> bytes:
-    """SafeContents with one key that is encrypted for itself."""
-    return _sequence(_sequence(_id(_SHROUDED_KEY), _der(0xA0, _locked_key(rounds))))
-
-
-def _encrypted(plain: bytes, password: bytes, rounds: int) -> bytes:
-    """A safe that is encrypted as a whole, so that nobody sees what is in it."""
-    key = hashlib.pbkdf2_hmac("sha256", password, _SALT, rounds, 32)
-    pad = 16 - len(plain) % 16
-    cipher = Cipher(algorithms.AES(key), modes.CBC(_IV)).encryptor()
-    data = cipher.update(plain + bytes((pad,)) * pad) + cipher.finalize()
-    inner = _sequence(_id(_DATA), _scheme(rounds), _der(0x80, data))
-    return _content(_ENCRYPTED, _sequence(_number(0), inner))
-
-
-def _mac(rounds: int) -> bytes:
-    digest = _sequence(_sequence(_id(_SHA256), _der(0x05)), _octets(bytes(32)))
-    return _sequence(digest, _octets(_SALT), _number(rounds))
-
-
-def _pem_of(label: str, data: bytes) -> bytes:
-    text = base64.encodebytes(data)
-    return f"-----BEGIN {label}-----\n".encode() + text + f"-----END {label}-----\n".encode()
-
-
-_HOSTILE = {
-    "the file's own digest": _file(mac=_mac(_ENDLESS)),
-    "an encrypted safe": _file(_content(_ENCRYPTED, _sequence(_number(0), _sequence(
-        _id(_DATA), _scheme(_ENDLESS), _der(0x80, bytes(32)))))),
-    "a key": _file(_content(_DATA, _octets(_key_bag(_ENDLESS)))),
-    "a key in an encrypted safe": _file(_encrypted(_key_bag(_ENDLESS), b"pass", 10)),
-    "a key in PEM": _pem_of("ENCRYPTED PRIVATE KEY", _locked_key(_ENDLESS)),
-}  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", _HOSTILE.values(), ids=_HOSTILE.keys())
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_endless_rounds_cost_a_moment_and_that_once(data: bytes) -> None:
     unlocking = Unlocking(seconds=_SECONDS)
     with pytest.raises(InvalidIdentity, match=r"not opened within 0\.2s of computing: .* rounds"):
@@ -134,8 +36,8 @@ async def test_endless_rounds_cost_a_moment_and_that_once(data: bytes) -> None:
 @pytest.mark.parametrize("rounds", [1, 2048])
 async def test_rounds_are_what_the_hostile_files_differ_in(rounds: int) -> None:
     """With few rounds the same files are refused for what is in them, which is nothing."""
-    safe = _encrypted(_key_bag(rounds), b"pass", rounds)
-    for data in (_file(mac=_mac(rounds)), _file(safe)):
+    safe = encrypted_safe(key_bag(rounds), b"pass", rounds)
+    for data in (pfx(digest=mac(rounds)), pfx(safe)):
         with pytest.raises(InvalidIdentity, match="or its password cannot be used"):
             await Unlocking(seconds=10).open(data, "pass")
 

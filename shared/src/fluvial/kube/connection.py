@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from fluvial.errors import FluvialError
 from fluvial.kube.auth import Auth, NoAuth
+from fluvial.net.tls import is_encrypted
 
 __all__ = [
     "AddressCheck",
@@ -117,6 +118,8 @@ def load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: by
         BadConnection: not PEM, encrypted, or the key is another certificate's.
 
     """
+    if any(is_encrypted(text.decode("latin-1")) for text in (certificate, key)):
+        raise BadConnection("the key of the client certificate is encrypted")
     handle, name = tempfile.mkstemp(prefix="fluvial-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
@@ -125,7 +128,7 @@ def load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: by
         context.load_cert_chain(name, password=lambda: "")
     except (ssl.SSLError, ValueError):
         raise BadConnection(
-            "the client certificate or key is not valid PEM, is encrypted, or they do not match"
+            "the client certificate or key is not valid PEM, or they do not match"
         ) from None
     finally:
         with suppress(OSError):

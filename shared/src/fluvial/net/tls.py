@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fluvial.errors import FluvialError
 
-__all__ = ["InvalidTls", "Tls", "tls_context", "tls_from_secret"]
+__all__ = ["InvalidTls", "Tls", "is_encrypted", "tls_context", "tls_from_secret"]
 
 _NAMES = {
     "ca": ("ca.crt", "caFile"),
@@ -104,7 +104,18 @@ def _new_context() -> ssl.SSLContext:
     return context
 
 
+def is_encrypted(pem: str) -> bool:
+    """Whether a PEM text has something that is opened by a password.
+
+    OpenSSL would derive a key from whatever it is given, in as many rounds as the text says, and
+    cannot be interrupted meanwhile: such a text must not get there.
+    """
+    return "ENCRYPTED" in pem  # the label of PKCS #8, and the header of what was before it
+
+
 def _load_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    if is_encrypted(tls.key) or is_encrypted(tls.certificate):
+        raise InvalidTls("'tls.key' is encrypted, and there is no password for it")
     # OpenSSL reads them from files only; this one has no name.
     descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
