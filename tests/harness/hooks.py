@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import time
 from base64 import b64encode
@@ -19,6 +20,7 @@ from typing import Any, cast, get_args
 
 import jwt
 import orjson
+import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fluvial.api.notification import Receiver, ReceiverType
@@ -27,7 +29,7 @@ from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.resource import Resource
 from fluvial.kube.store import Store
-from fluvial.log import get_logger
+from fluvial.log import Logger, setup_logging
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.listen import listen
 from fluvial.runtime.metrics import Metrics
@@ -40,7 +42,7 @@ from notification_controller.receiver.path import webhook_path
 from notification_controller.receiver.server import ReceiverServer
 from notification_controller.receiver.triggers import INDEXES
 
-__all__ = ["AUDIENCE", "ISSUER", "TYPES", "Answer", "Hooks", "Request", "hooks"]
+__all__ = ["AUDIENCE", "ISSUER", "TYPES", "Answer", "Hooks", "Request", "hooks", "type_of"]
 
 TYPES: tuple[str, ...] = get_args(ReceiverType)
 ISSUER = "https://issuer.example.com"
@@ -101,7 +103,8 @@ class Hooks:
     """The servers.
 
     Attributes:
-        tokens: of each Receiver, by name; the name is the type, or the type and ``-empty``.
+        tokens: of each Receiver, by name; the name is the type, with ``-empty`` where its token is,
+            or with ``-never`` where it lists an event that never comes.
         paths: of each Receiver.
         key: of the issuer.
         taken: events that the event server passed on.
@@ -217,8 +220,9 @@ class _Errors(logging.Handler):
 
 @asynccontextmanager
 async def hooks() -> AsyncIterator[Hooks]:
-    """Serve; one Receiver of each type, and one of each whose token is empty."""
+    """Serve; Receivers of each type, also with empty tokens, and with events that never come."""
     names = [*TYPES, *(f"{type_}-empty" for type_ in TYPES if type_ != "generic-oidc")]
+    names += [f"{type_}-never" for type_ in ("github", "gitlab", "bitbucket", "cdevents")]
     tokens = {name: b"" if "-empty" in name else f"token of {name}".encode() for name in names}
     tokens["generic-oidc"] = b""
     paths = {name: webhook_path(tokens[name], ObjectKey(_NAMESPACE, name)) for name in names}
@@ -229,7 +233,7 @@ async def hooks() -> AsyncIterator[Hooks]:
     store = Store(INDEXES)
     for name in names:
         store.put(_receiver(name, paths[name]))
-    clock, log, metrics = RealClock(), get_logger("fuzz"), Metrics()
+    clock, log, metrics = RealClock(), _logger(), Metrics()
     secrets = {
         name: {"token": token, "email": EMAIL.encode(), "audience": AUDIENCE.encode()}
         for name, token in tokens.items()
@@ -258,9 +262,34 @@ async def hooks() -> AsyncIterator[Hooks]:
         yield found
 
 
+def _logger() -> Logger:
+    """One that writes as the controller does, to nowhere: a line that fails is an error, too."""
+    setup_logging()
+    config = structlog.get_config()
+    structlog.reset_defaults()
+    logger: Logger = structlog.wrap_logger(
+        structlog.BytesLogger(_Nowhere()),
+        processors=config["processors"],
+        wrapper_class=config["wrapper_class"],
+    )
+    return logger
+
+
+class _Nowhere(io.BytesIO):
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def type_of(name: str) -> str:
+    """Of a Receiver."""
+    return name.removesuffix("-empty").removesuffix("-never")
+
+
 def _receiver(name: str, path: str) -> JsonObject:
-    type_ = name.removesuffix("-empty")
+    type_ = type_of(name)
     spec: JsonObject = {"type": type_, "resources": [{"kind": "GitRepository", "name": "app"}]}
+    if name.endswith("-never"):
+        spec["events"] = ["never"]
     if type_ == "generic-oidc":
         admits = {"expression": "claims.sub == 'repo:team/app'", "message": "no"}
         spec["oidcProviders"] = [{"issuerURL": ISSUER, "validations": [admits]}]

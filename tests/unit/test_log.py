@@ -119,3 +119,13 @@ def test_what_json_does_not_know_is_printed(capfdbinary: pytest.CaptureFixture[b
     [line] = lines(capfdbinary)
 
     assert line["value"] == {"1": "<class 'object'>"}
+
+
+def test_what_is_no_text_is_printed_too(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    setup_logging()
+    get_logger("x").info("call refused", header=b"a\x80".decode("utf-8", "surrogateescape"))
+    get_logger("x").info("counted", number=2**70)
+    first, second = lines(capfdbinary)
+
+    assert (first["msg"], first["header"]) == ("call refused", "a?")
+    assert second["number"] == 2**70

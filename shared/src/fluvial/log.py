@@ -8,6 +8,7 @@ what varies is a field; a secret is neither.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -140,4 +141,9 @@ def _flux_order(_: Any, __: str, event: _Event) -> _Event:
 
 
 def _dumps(value: Any, default: Any = None, **_: Any) -> bytes:
-    return orjson.dumps(value, default=default or str, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, default=default or str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Text that came as bytes of no encoding, or a number without end: a line must not fail.
+        text = json.dumps(value, default=str, ensure_ascii=False, skipkeys=True)
+        return text.encode("utf-8", "replace")

@@ -223,6 +223,13 @@ async def test_noise_is_refused_and_nothing_else_happens(
         await _prove(type_, headers, body)
 
 
+@pytest.mark.parametrize("token", [b"a.b.c\x80", b"\xff", "é.é.é".encode(), b"a.b.c\xc2\xa0x"])
+async def test_a_bearer_token_of_strange_bytes_is_refused(token: bytes) -> None:
+    sent = "Bearer " + token.decode("utf-8", "surrogateescape")
+    with pytest.raises(Refused, match="characters that no token has"):
+        await _prove("generic-oidc", {"Authorization": sent})
+
+
 async def test_what_was_wrong_is_said_without_what_would_have_been_right() -> None:
     for type_, (header, value) in SIGNED.items():
         with pytest.raises(Refused) as caught:

@@ -78,6 +78,8 @@ def bearer_of(call: Call) -> str:
     scheme, _, token = call.header("Authorization").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Refused("the header Authorization must have a bearer token")
+    if not token.isascii():
+        raise Refused("the bearer token has characters that no token has")
     return token.strip()
 
 
