@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import gzip
 from collections.abc import AsyncIterator
@@ -58,32 +57,31 @@ async def test_a_chart_object_of_others_is_left_alone(shared: Team) -> None:
 async def test_a_forged_status_deletes_no_chart_of_others(
     devworld: ReleaseWorld, shared: Team
 ) -> None:
+    """Neither one that somebody has made by hand, nor that of another HelmRelease."""
     others = await devworld.team()
-    await others.chart(app_chart(web=""), resource=kinds.HELM_CHART, name="theirs")
-    await shared.release("forged", suspend=True, chartRef=_REF)
-    forged = {"status": {"helmChart": f"{others.namespace}/theirs"}}
-    key = ObjectKey(shared.namespace, "forged")
-    await shared.client.patch(
-        kinds.HELM_RELEASE,
-        key,
-        forged,
-        patch_type="merge",
-        field_manager="test",
-        subresource="status",
+    await others.chart(app_chart(web=""), resource=kinds.HELM_CHART, name="by-hand")
+    source = {"kind": "HelmRepository", "name": "charts"}
+    await others.release(
+        "theirs", chartRef=None, chart={"spec": {"chart": "a", "sourceRef": source}}
     )
-    await shared.release("forged", chartRef=_REF, suspend=False)
-    await shared.ready("forged", version=1)
+    made = f"{others.namespace}-theirs"
+    await others.failed("SourceNotReady", "theirs")
+    for number, name in enumerate(("by-hand", made)):
+        await shared.release(f"forged-{number}", suspend=True, chartRef=_REF)
+        await shared.client.patch(
+            kinds.HELM_RELEASE,
+            ObjectKey(shared.namespace, f"forged-{number}"),
+            {"status": {"helmChart": f"{others.namespace}/{name}"}},
+            patch_type="merge",
+            field_manager="test",
+            subresource="status",
+        )
+        await shared.release(f"forged-{number}", chartRef=_REF, suspend=False)
+        done = await shared.ready(f"forged-{number}", version=1)
+        assert "helmChart" not in done["status"]
 
-    # Without labels it is nobody's in particular; with those of its own release it is theirs.
-    labelled = {
-        "metadata": {
-            "labels": {
-                "helm.toolkit.fluxcd.io/name": "theirs",
-                "helm.toolkit.fluxcd.io/namespace": others.namespace,
-            }
-        }
-    }
-    assert labelled
+    assert await others.exists(kinds.HELM_CHART, "by-hand")
+    assert await others.exists(kinds.HELM_CHART, made)
     await devworld.leave(others)
 
 
@@ -156,4 +154,3 @@ async def test_a_record_that_was_altered_is_released_anew(shared: Team) -> None:
 
     settings = await shared.get(kinds.CONFIG_MAP, "altered-settings")
     assert settings["data"]["greeting"] == "hello"
-    await asyncio.sleep(0)

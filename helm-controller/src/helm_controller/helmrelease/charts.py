@@ -1,8 +1,8 @@
 """The HelmChart that is made for a HelmRelease with a chart template, and taken away again.
 
 It is the controller's own object, so it is written under the controller's own identity. Its name
-is made of two names, so that of another HelmRelease may be the same: what is labelled as another's
-is left alone.
+is made of two names, so that of another HelmRelease may be the same, and a status may have been
+written by anybody: what is not labelled as this object's is left alone.
 """
 
 from __future__ import annotations
@@ -144,17 +144,22 @@ def _parse(text: str) -> ObjectKey | None:
 
 
 def _is_ours(run: Run, live: JsonObject) -> bool:
-    """Whether a HelmChart has no owner but this object."""
-    labels = labels_of(live)
-    return all(labels.get(key, value) == value for key, value in run.owner.labels.items())
+    """Whether a HelmChart says that it is of this object."""
+    return run.owner.labels.items() <= labels_of(live).items()
+
+
+def _is_nobodys(run: Run, live: JsonObject) -> bool:
+    """Whether a HelmChart in the object's own namespace names no owner, so that it can be taken."""
+    here = live["metadata"]["namespace"] == run.key.namespace
+    return here and not run.owner.labels.keys() & labels_of(live).keys()
 
 
 def _check_owner(run: Run, live: JsonObject, key: ObjectKey) -> None:
-    if not _is_ours(run, live):
+    if not _is_ours(run, live) and not _is_nobodys(run, live):
         raise Failed(
             reasons.HELM_CHART_SYNC_ERROR,
             f"HelmChart/{key} belongs to another HelmRelease, of which namespace and name together"
-            " are the same: rename one of the two",
+            " are the same, or to nobody that it names: rename one of the two",
         )
 
 
