@@ -189,9 +189,9 @@ class Phases:
         timeout = self._scale.interval * 1.5 + 30
         work = await self._run(objects, by_hand, [moments], timeout=timeout)
         note = (
-            f"found by the timer (interval {self._scale.interval}s): the figures are when in its"
-            " interval each object was changed, not how long a correction takes; requests are those"
-            " of all timers"
+            f"a controller that finds it by the timer only (interval {self._scale.interval}s) shows"
+            " when in its interval each object was changed, not how long a correction takes;"
+            " requests are those of all timers"
         )
         return replace(work, objects=len(keys), notes=(note,))
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from fluvial.apply import ApplyOptions
+from fluvial.apply import ApplyOptions, WatchLimits
 from fluvial.artifact.fetcher import Fetcher, open_fetcher
 from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
@@ -69,6 +69,7 @@ class Options:
             ``""`` makes a temporary one, which a killed process leaves behind.
         cache_max_bytes: bound on extracted artifacts that nobody uses.
         artifact_max_bytes: largest artifact.
+        drift: how much is watched of what was applied.
         artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
 
     """
@@ -79,6 +80,7 @@ class Options:
     cache_path: str
     cache_max_bytes: int
     artifact_max_bytes: int
+    drift: WatchLimits
     artifact_host: str
 
 
@@ -98,6 +100,15 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags.string("cache-path", "", "Folder for extracted artifacts; a temporary one by default.")
     flags.integer("cache-max-size", 1024, "Size of the artifact cache in MiB.", minimum=1)
     flags.integer("artifact-max-size", 512, "Largest artifact in MiB.", minimum=1)
+    flags.integer(
+        "drift-watch-kinds",
+        100,
+        "Kinds whose applied objects are watched, so that drift is seen at once; 0 for none.",
+        minimum=0,
+    )
+    flags.integer(
+        "drift-watch-objects", 100_000, "Applied objects that are watched at most.", minimum=1
+    )
     parsed = flags.parse(arguments)
     options = Options(
         common=read_common_options(parsed, gates=GATES, environ=environ),
@@ -106,6 +117,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         cache_path=parsed["cache-path"],
         cache_max_bytes=parsed["cache-max-size"] * _MIB,
         artifact_max_bytes=parsed["artifact-max-size"] * _MIB,
+        drift=WatchLimits(kinds=parsed["drift-watch-kinds"], objects=parsed["drift-watch-objects"]),
         artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
@@ -160,6 +172,7 @@ def settings_of(options: Options) -> Settings:
             override_managers=common.override_managers,
             custom_stage_kinds=options.custom_stage_kinds,
         ),
+        drift=options.drift,
         jitter=jitter(common.interval_jitter_percentage),
         spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
         user_agent=f"{NAME}/{VERSION}",

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fluvial.apply import ApplyOptions, HealthWaiter
+from fluvial.apply import ApplyOptions, HealthWaiter, OwnedWatches, WatchLimits
 from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
@@ -31,6 +31,7 @@ from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.confirming import Confirmation
+from kustomize_controller.kustomization.drift import DriftMetrics, DriftStep
 from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
@@ -63,6 +64,7 @@ class Settings:
         label_selector: of the Kustomizations that this shard reconciles.
         config_selector: of the ConfigMaps and Secrets whose changes wake; ``""`` for none.
         apply: options of every apply.
+        drift: how much is watched of what was applied.
         jitter: moves an interval in seconds a little.
         spread: a point within an interval, for what is in place when the controller starts.
 
@@ -81,6 +83,7 @@ class Settings:
     config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
     tenants: TenantRules = field(default_factory=TenantRules)
     apply: ApplyOptions = field(default_factory=ApplyOptions)
+    drift: WatchLimits = field(default_factory=WatchLimits)
     jitter: Callable[[float], float] = lambda seconds: seconds
     spread: Callable[[float], float] = lambda _seconds: 0.0
     user_agent: str = "kustomize-controller"
@@ -146,6 +149,7 @@ class KustomizeController:
             for informers in (parts.informers, None)
         )
         self._expressions = cel_pool(size=1, log=parts.log)
+        self._owned = self._make_watches(parts, settings) if settings.drift.kinds else None
         self._sources = self._make_sources(parts, settings)
         self._reconciler = self._make_reconciler(parts, settings)
         self._controller: Controller[ObjectKey] = Controller(
@@ -186,6 +190,8 @@ class KustomizeController:
                 waits = [
                     group.create_task(waiter.run(), name="health waits") for waiter in self._waiters
                 ]
+                if self._owned is not None:
+                    waits.append(group.create_task(self._owned.run(), name="owned objects"))
                 await self._controller.run()
                 for task in waits:
                     task.cancel()
@@ -232,6 +238,7 @@ class KustomizeController:
             tenants=self._tenants,
             renderer=parts.renderer,
             applying=applying,
+            drift=DriftStep(self._owned),
             health=HealthStep(
                 writer,
                 parts.events,
@@ -247,6 +254,24 @@ class KustomizeController:
             clock=parts.clock,
             log=parts.log,
         )
+
+    def _make_watches(self, parts: Parts, settings: Settings) -> OwnedWatches:
+        return OwnedWatches(
+            parts.informers,
+            selector=f"{kinds.KUSTOMIZATION.group}/name",
+            wake=self._drifted,
+            is_busy=self.queue.is_processing,
+            clock=parts.clock,
+            log=parts.log,
+            limits=settings.drift,
+            observer=DriftMetrics(parts.metrics),
+        )
+
+    def _drifted(self, key: ObjectKey) -> None:
+        """Somebody changed what a Kustomization has applied; one that is suspended is let be."""
+        obj = self._own.store.get(key)
+        if obj is not None and not (obj.get("spec") or {}).get("suspend"):
+            self.queue.add(key)
 
     def _make_sources(self, parts: Parts, settings: Settings) -> SourceLookup:
         return SourceLookup(

@@ -76,12 +76,15 @@ def verified(version: int) -> Known:
 
 
 @asynccontextmanager
-async def watching(wake: Callable[[ObjectKey], None]) -> AsyncIterator[tuple[Any, Verified]]:
+async def watching(
+    wake: Callable[[ObjectKey], None], *, busy: set[ObjectKey] | None = None
+) -> AsyncIterator[tuple[Any, Verified]]:
     informers, known = FakeInformers(), Verified()
     watches = OwnedWatches(
         cast("InformerFactory", informers),
         selector="",
         wake=wake,
+        is_busy=lambda key: key in (busy or ()),
         clock=RealClock(),
         log=get_logger("test"),
     )
@@ -143,6 +146,23 @@ async def test_the_event_of_an_own_write_may_come_first() -> None:
 
     assert woken == []
     assert not known.is_suspect(REF)
+
+
+@pytest.mark.looptime
+async def test_an_owner_that_is_at_work_is_woken_when_it_has_ended() -> None:
+    woken: list[ObjectKey] = []
+    busy = {OWNER}
+    async with watching(woken.append, busy=busy) as (informer, known):
+        informer.put(2)
+        await asyncio.sleep(10)
+        assert woken == []
+        known.record(REF, verified(2))  # it was its own
+        informer.put(3)
+        await asyncio.sleep(10)
+        busy.clear()
+        await asyncio.sleep(1)
+
+    assert woken == [OWNER]
 
 
 @pytest.mark.looptime

@@ -38,6 +38,8 @@ def test_flags_become_settings() -> None:
         "--custom-apply-stage-kinds=example.com/First",
         "--watch-label-selector=shard=one",
         "--interval-jitter-percentage=0",
+        "--drift-watch-kinds=7",
+        "--drift-watch-objects=70",
     ]
     settings = settings_of(read_options(flags, {}))
 
@@ -51,4 +53,5 @@ def test_flags_become_settings() -> None:
     assert settings.apply.override_managers == ("other",)
     assert settings.apply.custom_stage_kinds == ("example.com/First",)
     assert settings.label_selector == "shard=one"
+    assert (settings.drift.kinds, settings.drift.objects) == (7, 70)
     assert settings.jitter(10.0) == 10.0

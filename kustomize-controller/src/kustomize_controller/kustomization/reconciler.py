@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
-from fluvial.apply import suspect_changed
 from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
@@ -33,6 +32,7 @@ from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
 from kustomize_controller.kustomization.confirming import Confirmation, Outdated
+from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
@@ -62,6 +62,7 @@ class KustomizationReconciler:
     tenants: Tenants
     renderer: Renderer
     applying: ApplyStep
+    drift: DriftStep
     health: HealthStep
     removal: RemovalStep
     finish: Finish
@@ -155,10 +156,12 @@ class KustomizationReconciler:
     async def _forget(self, key: ObjectKey) -> None:
         """The object is gone, and with it what it needed."""
         self.memories.forget(key)
+        self.drift.release(key)
         await self.tenants.release(key)
 
     async def _remove(self, run: Run) -> Result:
         self.health.abandon(run)
+        self.drift.release(run.key)
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
         try:
@@ -186,6 +189,7 @@ class KustomizationReconciler:
             if self.health.is_pending(run):
                 return Result()
             if self.health.take(run):
+                self.drift.listened(run)
                 return await self.finish.succeeded(run)
         return await self._bring_about(run)
 
@@ -196,7 +200,7 @@ class KustomizationReconciler:
         known = run.memory.known
         run.silent = not run.fresh and _is_settled(run)
         if run.silent and known.covers(run.attempt):
-            if not await suspect_changed(target, run.inventory, known=known):
+            if not await self.drift.is_suspected(run, target):
                 return self.finish.quiet(run)
         elif not run.silent:
             await self.writer.progress(run, _progress_message(run))
@@ -205,6 +209,7 @@ class KustomizationReconciler:
         result = await self.applying.apply(
             run, target, desired, confirm=lambda: self.confirmation.everything(run)
         )
+        await self.drift.listen(run, target)
         if await self.health.begin(run, target, result):
             return Result()
         return await self.finish.succeeded(run)

@@ -40,6 +40,8 @@ __all__ = ["OwnedObserver", "OwnedWatches", "Versions"]
 Versions = dict[ObjectRef, tuple[str, str]]
 """uid and resourceVersion by object."""
 
+_SLACK = 0.001  # seconds: a timer may fire early by what its clock counts in
+
 
 class OwnedObserver(Protocol):
     """What metrics want to know; must not raise."""
@@ -83,6 +85,7 @@ class OwnedWatches:
         informers: of the controller's identity.
         selector: label selector of owned objects, whoever owns them.
         wake: called with the key of an owner that should look again; quick, must not raise.
+        is_busy: whether an owner is being worked on: what it writes just now is not known yet.
         clock: the time.
         log: told what cannot be watched.
         limits: see there.
@@ -96,12 +99,14 @@ class OwnedWatches:
         *,
         selector: str,
         wake: Callable[[ObjectKey], None],
+        is_busy: Callable[[ObjectKey], bool] = lambda _key: False,
         clock: Clock,
         log: Logger,
         limits: WatchLimits | None = None,
         observer: OwnedObserver | None = None,
     ) -> None:
         self._wake = wake
+        self._is_busy = is_busy
         self._clock = clock
         self._limits = limits or WatchLimits()
         self._observer = observer
@@ -248,7 +253,7 @@ class OwnedWatches:
     async def _keep_time(self) -> None:
         while True:
             now = self._clock.monotonic()
-            while self._looks and self._looks[0].due <= now:
+            while self._looks and self._looks[0].due <= now + _SLACK:
                 self._judge(heapq.heappop(self._looks).ref, now)
             self._changed.clear()
             delay = self._looks[0].due - now if self._looks else None
@@ -263,6 +268,9 @@ class OwnedWatches:
         key = self._owner_of.get(ref)
         owner = self._owners.get(key) if key else None
         if key is None or owner is None:
+            return
+        if self._is_busy(key):
+            self._schedule(ref)
             return
         if self._differs(ref):
             owner.known.suspect(ref)

@@ -99,6 +99,10 @@ class WorkQueue(Generic[K]):
         """Keys that workers hold."""
         return len(self._processing)
 
+    def is_processing(self, key: K) -> bool:
+        """Whether a worker holds ``key``."""
+        return key in self._processing
+
     @property
     def delayed(self) -> int:
         """Keys under a timer."""
