@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
+
 from harness.charts import chart
 
-__all__ = ["MAP", "app_chart", "hook", "job", "web"]
+__all__ = ["MAP", "ON_DEVCLUSTER", "app_chart", "hook", "job", "web"]
+
+ON_DEVCLUSTER = pytest.mark.parametrize("world", ["devcluster"], indirect=True)
+"""For tests whose way with the API server is asked of the real one by others."""
 
 MAP: Final = """\
 apiVersion: v1

@@ -109,7 +109,7 @@ FAULTS = {
         _next(bad=hook("bad", "pre-upgrade", hangs=True)),
         "UpgradeFailed",
         "bad",
-        spec={"timeout": "2s"},
+        spec={"timeout": "1s"},
         revisions=2,
     ),
     "a test that fails": Fault(
@@ -150,7 +150,7 @@ async def test_a_template_loops(tmp_path: Path) -> None:
         DevCluster(Options()) as cluster,
         ReleaseWorld.start(tmp_path, cluster.kubeconfig(), cluster=cluster) as world,
     ):
-        await world.start_controller(Settings(render_seconds=2.0))
+        await world.start_controller(Settings(render_seconds=1.0))
         fault = Fault(_next(bad=_LOOP), "UpgradeFailed", "took longer")
         await _goes_wrong(await world.team(), fault)
 

@@ -14,7 +14,7 @@ from fluvial.objects import JsonObject
 from harness.helm import HelmSdk, helm_sdk
 from harness.release import ReleaseWorld
 from harness.team import Team, condition, newest
-from integration.helm_controller.release_charts import app_chart, hook
+from integration.helm_controller.release_charts import ON_DEVCLUSTER, app_chart, hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -69,6 +69,7 @@ async def test_what_helm_has_installed_is_adopted(helm: HelmSdk, team: Team, pac
     assert await helm.do("list") in ([], None)
 
 
+@ON_DEVCLUSTER
 async def test_what_differs_from_helm_s_is_upgraded(
     helm: HelmSdk, team: Team, package: str
 ) -> None:
@@ -115,7 +116,8 @@ async def test_helm_goes_on_with_ours_and_we_notice(
     assert await _history(helm) == [(1, "deployed")]
 
 
-@pytest.mark.parametrize("digest", ["sha256", "sha512", "helm 3", "another"])
+@ON_DEVCLUSTER
+@pytest.mark.parametrize("digest", ["sha512", "helm 3", "another"])
 async def test_what_flux_has_left_is_continued(
     helm: HelmSdk, team: Team, package: str, digest: str
 ) -> None:

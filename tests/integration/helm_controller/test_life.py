@@ -6,7 +6,7 @@ import pytest
 
 from fluvial.kube import kinds
 from harness.team import DEPLOYMENTS, JOBS, Team, condition, newest
-from integration.helm_controller.release_charts import app_chart, hook
+from integration.helm_controller.release_charts import ON_DEVCLUSTER, app_chart, hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -58,6 +58,7 @@ async def test_a_release_is_installed_upgraded_tested_and_uninstalled(team: Team
     assert await team.names(JOBS) == {"check"}
 
 
+@ON_DEVCLUSTER
 async def test_a_packaged_chart_is_released_by_reference(team: Team) -> None:
     reference = {"kind": "HelmChart", "name": "chart"}
     await team.chart(app_chart(web=""), resource=kinds.HELM_CHART)
@@ -71,6 +72,7 @@ async def test_a_packaged_chart_is_released_by_reference(team: Team) -> None:
     assert done["status"]["lastAttemptedRevision"] == "2.0.0"
 
 
+@ON_DEVCLUSTER
 async def test_nothing_new_writes_nothing(team: Team) -> None:
     """A request to reconcile is answered, and no release is made of it."""
     await team.chart(app_chart())
@@ -85,6 +87,7 @@ async def test_nothing_new_writes_nothing(team: Team) -> None:
     assert await team.statuses() == {1: "deployed"}
 
 
+@ON_DEVCLUSTER
 async def test_drift_is_corrected(team: Team) -> None:
     await team.chart(app_chart(web=""))
     await team.release(driftDetection={"mode": "enabled"})
@@ -99,6 +102,7 @@ async def test_drift_is_corrected(team: Team) -> None:
     assert await team.statuses() == {1: "deployed"}
 
 
+@ON_DEVCLUSTER
 async def test_a_suspended_release_is_left_when_it_is_deleted(team: Team) -> None:
     await team.chart(app_chart(web=""))
     await team.release()

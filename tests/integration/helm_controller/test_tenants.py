@@ -11,7 +11,7 @@ from fluvial.kube.resource import Resource
 from fluvial.objects import ObjectKey
 from harness.release import ReleaseWorld
 from harness.team import BINDINGS, DEPLOYMENTS, Team, condition, named
-from integration.helm_controller.release_charts import app_chart
+from integration.helm_controller.release_charts import ON_DEVCLUSTER, app_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -48,6 +48,7 @@ async def test_an_account_that_may_not_create_deployments(world: ReleaseWorld, t
     assert not await team.exists(DEPLOYMENTS, "web")
 
 
+@ON_DEVCLUSTER
 async def test_an_account_that_may_not_keep_records(world: ReleaseWorld, team: Team) -> None:
     """Without its records nothing of a release is made."""
     user = await world.account(team, "limited", role="")
@@ -76,6 +77,7 @@ async def test_a_namespace_of_others(world: ReleaseWorld, team: Team, field: str
     await world.leave(others)
 
 
+@ON_DEVCLUSTER
 async def test_an_account_that_does_not_exist(team: Team) -> None:
     await team.chart(app_chart(web=""))
     await team.release(serviceAccountName="nobody")
@@ -86,6 +88,7 @@ async def test_an_account_that_does_not_exist(team: Team) -> None:
     assert await team.statuses() == {}
 
 
+@ON_DEVCLUSTER
 async def test_an_account_that_is_gone_keeps_no_release_from_its_end(team: Team) -> None:
     """Nobody is there to uninstall it, so it stays; the object does not."""
     await team.chart(app_chart(web=""))
@@ -98,6 +101,7 @@ async def test_an_account_that_is_gone_keeps_no_release_from_its_end(team: Team)
     assert await team.names(kinds.CONFIG_MAP) == {"app-settings"}
 
 
+@ON_DEVCLUSTER
 async def test_templates_look_up_what_the_account_may_read(world: ReleaseWorld, team: Team) -> None:
     others = await world.team()
     await others.data(kinds.SECRET, "token", key="not for others")
