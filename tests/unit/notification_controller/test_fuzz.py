@@ -1,6 +1,6 @@
 """Calls and events that nobody would think of, over sockets: nothing breaks, nothing is woken.
 
-``make fuzz`` runs 100,000 cases of each kind (``FLUVIAL_FUZZ``); ``make test`` some.
+``make fuzz`` runs 100,000 cases of each kind (``FLUVIAL_FUZZ``); ``make test`` some, always the same.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from harness.hooks import ISSUER, TYPES, Hooks, Request, hooks, type_of
 
 pytestmark = pytest.mark.slow
 
-CASES = int(os.environ.get("FLUVIAL_FUZZ", "150"))
+CASES = int(os.environ.get("FLUVIAL_FUZZ", "0"))
 fuzzed = settings(
-    max_examples=CASES,
+    max_examples=CASES or 150,
+    derandomize=not CASES,  # what is found by chance is found by ``make fuzz``
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
