@@ -12,7 +12,6 @@ __all__ = [
     "DIRECTORY_CREATION_FAILED",
     "HEALTHY",
     "HEALTH_CHECK_FAILED",
-    "INVALID_CEL_EXPRESSION",
     "PROGRESSING",
     "PROGRESSING_WITH_RETRY",
     "PRUNE_FAILED",
@@ -32,7 +31,6 @@ BUILD_FAILED: Final = "BuildFailed"
 DEPENDENCY_NOT_READY: Final = "DependencyNotReady"
 DIRECTORY_CREATION_FAILED: Final = "DirectoryCreationFailed"
 HEALTH_CHECK_FAILED: Final = "HealthCheckFailed"
-INVALID_CEL_EXPRESSION: Final = "InvalidCELExpression"
 PROGRESSING: Final = "Progressing"
 PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"
 PRUNE_FAILED: Final = "PruneFailed"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
+from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
@@ -33,7 +34,6 @@ from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
 from kustomize_controller.kustomization.confirming import Confirmation, Outdated
 from kustomize_controller.kustomization.drift import DriftStep
-from kustomize_controller.kustomization.expressions import Expressions
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
@@ -175,11 +175,15 @@ class KustomizationReconciler:
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
-        judge = await self.expressions.compile(run)
+        spec, keys = run.spec_of.spec, dependency_keys(run.spec_of)
+        texts = [one.ready_expr for one in spec.depends_on]
+        run.health, judge = await self.expressions.compile(
+            run.obj, checks=spec.health_check_exprs, dependencies=zip(keys, texts, strict=True)
+        )
         run.source = await self.sources.find(source_name(run.spec_of), fresh=run.live)
         await self.dependencies.check(
             run.key,
-            dependency_keys(run.spec_of),
+            keys,
             fresh=run.live,
             objection=lags_behind(run.source),
             judge=judge,
