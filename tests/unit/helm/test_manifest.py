@@ -60,8 +60,11 @@ def test_a_stream_is_cut_where_a_line_begins_with_dashes(text: str) -> None:
     assert manifest.split(text) == [one.lstrip(spaces) for one in parts if one.strip(spaces)]
 
 
-async def test_a_stream_of_many_documents_lets_others_run_while_it_is_cut() -> None:
-    """A megabyte of empty documents is nothing to parse, and still some work."""
+async def test_a_stream_of_many_documents_lets_others_run_while_it_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Empty documents are nothing to parse, and still some work."""
+    monkeypatch.setattr("fluvial.build.pace._PIECE_SECONDS", -1.0)  # every piece is a long one
     turns = 0
 
     async def count() -> None:
@@ -71,9 +74,9 @@ async def test_a_stream_of_many_documents_lets_others_run_while_it_is_cut() -> N
             await asyncio.sleep(0)
 
     others = asyncio.create_task(count(), name="others")
-    assert await manifest.objects_of("# nothing\n---\n" * 10_000) == []
+    assert await manifest.objects_of("# nothing\n---\n" * 1_000) == []
     others.cancel()
-    assert turns > 5
+    assert turns >= 999
 
 
 _FILES = {
