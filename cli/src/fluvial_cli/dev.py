@@ -13,9 +13,10 @@ import signal
 import sys
 import sysconfig
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -54,6 +55,8 @@ FOR_GIT = ("notification-controller", "source-controller", "kustomize-controller
 
 SYSTEM_NAMESPACE = "flux-system"
 _FIELD_MANAGER = "fluvial-dev"
+_LOOKS = 1500  # at a definition that is not established yet
+_PAUSE = 0.02  # seconds between them
 _OWN_MACHINE = "--allow-outbound=127.0.0.0/8"  # where Git server and artifacts are
 
 
@@ -154,23 +157,37 @@ async def install(client: KubeClient) -> None:
         field_manager=_FIELD_MANAGER,
         force=False,
     )
-    for definition in (crd.crd(kind) for kind in crd.KINDS):
-        key = ObjectKey("", definition["metadata"]["name"])
+    for name, definition in _definitions().items():
         try:
-            applied = await client.apply(
-                kinds.CRD, key, definition, field_manager=_FIELD_MANAGER, force=False
+            await client.apply(
+                kinds.CRD,
+                ObjectKey("", name),
+                definition,
+                field_manager=_FIELD_MANAGER,
+                force=False,
             )
         except Conflict as error:
             raise FluvialError(
-                f"CustomResourceDefinition {key.name} belongs to another installation: {error}"
+                f"CustomResourceDefinition {name} belongs to another installation: {error}"
             ) from error
-        for _ in range(300):
-            if _is_established(applied):
-                break
-            await asyncio.sleep(0.1)
-            applied = await client.get(kinds.CRD, key)
-        else:
-            raise FluvialError(f"CustomResourceDefinition {key.name} was not established in 30s")
+    for name in _definitions():
+        await _until_established(client, name)
+
+
+@cache
+def _definitions() -> Mapping[str, bytes]:
+    """By name, as they are sent; making them takes longer than to apply them."""
+    definitions = (crd.crd(kind) for kind in crd.KINDS)
+    return {one["metadata"]["name"]: orjson.dumps(one) for one in definitions}
+
+
+async def _until_established(client: KubeClient, name: str) -> None:
+    """Wait for one; the server works on all of them meanwhile."""
+    for _ in range(_LOOKS):
+        if _is_established(await client.get(kinds.CRD, ObjectKey("", name))):
+            return
+        await asyncio.sleep(_PAUSE)
+    raise FluvialError(f"CustomResourceDefinition {name} was not established in 30s")
 
 
 async def run(options: DevOptions) -> int:

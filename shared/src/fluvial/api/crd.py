@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -267,7 +268,13 @@ def crd(kind: CrdKind) -> JsonObject:
 
 def schema_of(model: type[msgspec.Struct]) -> JsonObject:
     """The structural schema of a model: inlined, without titles, nulls or mere type defaults."""
-    return _schema(inspect.type_info(model))
+    return _schema(_type_info(model))
+
+
+@cache
+def _type_info(model: type[msgspec.Struct]) -> inspect.Type:
+    """What a model is made of: nothing else here takes as long."""
+    return inspect.type_info(model)
 
 
 def _object_schema(kind: CrdKind) -> JsonObject:
