@@ -93,8 +93,8 @@ async def test_from_a_push_to_gitea_to_the_status_that_it_shows(tmp_path: Path) 
     ):
         world = World(environment.client, gitea, Repo(tmp_path / "git", "app.git"))
         await _a_repository(world)
+        await _told_to_gitea(world)  # long before it matters, for watches take their time
         await _a_source_that_gitea_wakes(world, environment.folder)
-        await _told_to_gitea(world)
 
         pushed = world.repo.commit(_files("two"))
         await _is_applied(world, "two")

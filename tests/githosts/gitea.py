@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 import os
+import pwd
 import secrets
 import socket
 from collections.abc import AsyncIterator
@@ -96,7 +96,7 @@ class Gitea:
         key, internal = secrets.token_hex(32), secrets.token_hex(32)
 
         def write(port: int) -> None:
-            text = {"user": getpass.getuser(), "folder": folder, "program": program}
+            text = {"user": pwd.getpwuid(os.getuid()).pw_name, "folder": folder, "program": program}
             config.write_text(_CONFIG.format(**text, port=port, key=key, token=internal))
 
         write(1)
