@@ -18,10 +18,14 @@ Helm's own engine, whose patches these are.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 from fluvial.helm.clientside.strategies import Rule
-from fluvial.helm.clientside.values import same, sorted_scalars, text_of, unique
+from fluvial.helm.clientside.values import identity_of, same, sorted_scalars, text_of, unique
 from fluvial.helm.errors import MergeError
 from fluvial.objects import JsonObject
 
@@ -63,6 +67,7 @@ class _Comparison:
         """Items of the new version's lists that the old one does not have."""
 
     def maps(self, old: JsonObject, new: JsonObject, rule: Rule) -> JsonObject:
+        _refuse_directives(old, new)
         patch: JsonObject = {}
         for key, value in new.items():
             if key in old:
@@ -159,13 +164,22 @@ class _Comparison:
         added, gone = _without(new, old), unique(_without(old, new))
         if self._removing:
             ordered = bool(gone)
-            patch.update({_DELETE + key: gone} if gone else {})
+            if gone:
+                patch[_DELETE + key] = gone
         else:
             # Helm compares with the sorted list, so that it sends the order of an unsorted one anew.
             ordered = not same(sorted_scalars(old), new)
-            patch.update({key: sorted(added, key=lambda item: _place(new, item))} if added else {})
+            if added:
+                patch[key] = _sorted_as(added, new)
         if new and ordered:
             patch[_ORDER + key] = new
+
+
+def _refuse_directives(*maps: JsonObject) -> None:
+    """Refuse what a server would take for a part of the patch."""
+    for key in chain.from_iterable(maps):
+        if key in {_DIRECTIVE, _RETAIN} or key.startswith((_DELETE, _ORDER)):
+            raise MergeError(f"{key[:100]} is a directive of patches and no field")
 
 
 def _by_name(items: list[JsonObject], key: str) -> list[JsonObject]:
@@ -186,26 +200,35 @@ def _compared(first: JsonObject | None, second: JsonObject | None, key: str) -> 
 
 def _without(items: list[Any], others: list[Any]) -> list[Any]:
     """Scalars that others do not have as often, in the order of their texts."""
-    left = [text_of(item) for item in others]
+    left = Counter(map(text_of, others))
     found = []
     for item in sorted_scalars(items):
-        if text_of(item) in left:
-            left.remove(text_of(item))
+        if left[text_of(item)]:
+            left[text_of(item)] -= 1
         else:
             found.append(item)
     return found
 
 
-def _place(items: list[Any], item: Any) -> int:
-    found = (at for at, other in enumerate(items) if same(item, other))
-    return next(found, len(items))
+def _sorted_as(
+    items: list[Any], order: list[Any], name: Callable[[Any], Any] | None = None
+) -> list[Any]:
+    """Items in the order of their first occurrence in another list; others at the end."""
+    places: dict[tuple[type, str], int] = {}
+    for at, one in enumerate(order):
+        places.setdefault(identity_of(one), at)
+
+    def place(item: Any) -> int:
+        return places.get(identity_of(item if name is None else name(item)), len(order))
+
+    return sorted(items, key=place)
 
 
 def _ordered(items: list[JsonObject], names: list[Any], key: str) -> list[JsonObject]:
     """Items in the order of the names; what goes is at the end."""
     kept = [item for item in items if item.get(_DIRECTIVE) != "delete"]
     gone = [item for item in items if item.get(_DIRECTIVE) == "delete"]
-    return [*sorted(kept, key=lambda item: _place(names, item[key])), *gone]
+    return [*_sorted_as(kept, names, itemgetter(key)), *gone]
 
 
 # --- joining the two -----------------------------------------------------------------------------
@@ -219,7 +242,7 @@ class _Joining:
     """
 
     def __init__(self, added: list[JsonObject]) -> None:
-        self._added = added
+        self._added = {id(item) for item in added}  # they live as long as the wanted version
 
     def maps(self, deletions: JsonObject, changes: JsonObject, rule: Rule) -> JsonObject:
         out = {**deletions}
@@ -241,15 +264,15 @@ class _Joining:
     def _lists(
         self, deletions: list[JsonObject], changes: list[JsonObject], rule: Rule
     ) -> list[JsonObject]:
-        out = list(deletions)
-        for item in changes:
+        out: list[JsonObject] = []
+        places: dict[tuple[type, str], int] = {}
+        for item in chain(deletions, changes):
             if rule.key not in item:
                 raise MergeError(f"an item of a list has no {rule.key}, by which they are merged")
-            name = item[rule.key]
-            at = next((at for at, old in enumerate(out) if same(old[rule.key], name)), None)
-            if at is None:
+            at = places.setdefault(identity_of(item[rule.key]), len(out))
+            if at == len(out) or len(out) < len(deletions):
                 out.append(item)
-            elif any(item is one for one in self._added):
+            elif id(item) in self._added and any(out[at] is one for one in deletions[at : at + 1]):
                 out[at] = item
             else:
                 out[at] = self.maps(out[at], item, rule)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["alike", "same", "sorted_scalars", "text_of", "unique"]
+__all__ = ["alike", "identity_of", "same", "sorted_scalars", "text_of", "unique"]
 
 
 def same(left: Any, right: Any) -> bool:
@@ -57,10 +57,11 @@ def sorted_scalars(items: Iterable[Any]) -> list[Any]:
     return sorted(items, key=text_of)
 
 
+def identity_of(value: Any) -> tuple[type, str]:
+    """What only the same scalars have in common, as a key of mappings."""
+    return (type(value), text_of(value))
+
+
 def unique(items: Iterable[Any]) -> list[Any]:
     """Scalars without repetitions, each where it was first."""
-    found: list[Any] = []
-    for item in items:
-        if not any(same(item, other) for other in found):
-            found.append(item)
-    return found
+    return list({identity_of(item): item for item in items}.values())
