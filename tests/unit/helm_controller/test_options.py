@@ -1,0 +1,64 @@
+"""helm-controller's command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from fluvial.runtime.flags import FlagError
+from helm_controller.app import read_options, settings_of
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--token-cache-max-size=1",
+        "--cache-path=/cache",
+        "--snapshot-digest-algo=md5",
+        "--default-kubeconfig-service-account=x",
+        "--feature-gates=AllowDNSLookups=true",
+        "--feature-gates=CancelHealthCheckOnNewRevision=true",
+        "--feature-gates=UseHelm3Defaults=true",
+        "--feature-gates=Nonsense=true",
+    ],
+)
+def test_what_would_do_nothing_is_refused(flag: str) -> None:
+    with pytest.raises(FlagError):
+        read_options([flag], {})
+
+
+def test_flags_become_settings() -> None:
+    flags = [
+        "--concurrent=7",
+        "--no-cross-namespace-refs",
+        "--default-service-account=default",
+        "--requeue-dependency=5s",
+        "--graceful-shutdown-timeout=1m",
+        "--snapshot-digest-algo=sha512",
+        "--feature-gates=ExternalArtifact=true,DisableChartDigestTracking=true",
+        "--feature-gates=DefaultToRetryOnFailure=true,AdditiveCELDependencyCheck=true",
+        "--watch-label-selector=shard=one",
+        "--interval-jitter-percentage=0",
+    ]
+    options = read_options(flags, {"SOURCE_CONTROLLER_LOCALHOST": "localhost:9090"})
+    settings = settings_of(options)
+
+    assert (options.grace, options.artifact_host) == (60.0, "localhost:9090")
+    assert settings.concurrency == 7
+    assert not settings.cross_namespace
+    assert settings.tenants.default_service_account == "default"
+    assert settings.requeue_dependency == 5.0
+    assert settings.snapshot_digest == "sha512"
+    assert settings.external_artifacts
+    assert settings.additive_expressions
+    assert settings.retries_by_default
+    assert not settings.tracks_digests
+    assert settings.label_selector == "shard=one"
+    assert settings.jitter(10.0) == 10.0
+
+
+def test_configs_are_watched_unless_it_is_switched_off() -> None:
+    watched = settings_of(read_options([], {}))
+    unwatched = settings_of(read_options(["--feature-gates=DisableConfigWatchers=true"], {}))
+
+    assert watched.config_selector == "reconcile.fluxcd.io/watch=Enabled"
+    assert unwatched.config_selector == ""
