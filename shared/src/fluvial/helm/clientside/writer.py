@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from fluvial.apply.model import Target
 from fluvial.helm.clientside.patches import patch_for
 from fluvial.helm.cluster import Located, ReleaseObjects
-from fluvial.helm.errors import MergeError
 from fluvial.objects import JsonObject, ObjectRef
 
 __all__ = ["ClientSide", "Originals"]
@@ -91,10 +90,7 @@ class ClientSide:
             return await self._replace(one, live)
         original = self._originals.get(one.ref)
         # Definitions are large, and comparing them takes longer than the loop may be held.
-        try:
-            patch = await asyncio.to_thread(patch_for, one.obj, live, original=original)
-        except RecursionError:
-            raise MergeError("it is nested too deeply to be merged") from None
+        patch = await asyncio.to_thread(patch_for, one.obj, live, original=original)
         if not patch.body:
             return live
         return await self._target.client.patch(
