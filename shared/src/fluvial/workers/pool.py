@@ -113,6 +113,7 @@ class WorkerPool:
         *,
         timeout: float,
         trust_domain: str = "",
+        turn: str | None = None,
         retry: bool = True,
         retry_timeout: bool = True,
         answering: Answering | None = None,
@@ -124,6 +125,7 @@ class WorkerPool:
             payload: JSON, at most ``frames.MAX_FRAME_BYTES``.
             timeout: seconds from the start of the job, without the time in the queue.
             trust_domain: whose credentials and data are in the payload.
+            turn: who waits in line, where one who waits has several trust domains.
             retry: run the job once more in another process if its own died.
             retry_timeout: likewise if the job ran out of time; only with ``retry``.
             answering: answers what the job asks (``fluvial.workers.asking``); what it raises
@@ -137,23 +139,25 @@ class WorkerPool:
             WorkerStartFailed: no process could be started.
 
         """
+        whose = (trust_domain, trust_domain if turn is None else turn)
         try:
-            return await self._call_once(method, payload, timeout, trust_domain, answering)
+            return await self._call_once(method, payload, timeout, whose, answering)
         except (WorkerDied, WorkerTimeout) as error:
             if not retry or (isinstance(error, WorkerTimeout) and not retry_timeout):
                 raise
             self._log.info("a worker was lost, the job runs once more", method=method, why=error)
-        return await self._call_once(method, payload, timeout, trust_domain, answering)
+        return await self._call_once(method, payload, timeout, whose, answering)
 
     async def _call_once(
         self,
         method: str,
         payload: JsonObject,
         seconds: float,
-        trust_domain: str,
+        whose: tuple[str, str],
         answering: Answering | None,
     ) -> JsonObject:
-        async with self._slot(trust_domain):
+        trust_domain, turn = whose
+        async with self._slot(turn):
             worker = await self._take(trust_domain)
             self._busy.add(worker)
             try:
@@ -163,9 +167,9 @@ class WorkerPool:
                 await self._give_back(worker)
 
     @contextlib.asynccontextmanager
-    async def _slot(self, trust_domain: str) -> AsyncIterator[None]:
+    async def _slot(self, turn: str) -> AsyncIterator[None]:
         self._check_open()
-        await self._turns.take(trust_domain)
+        await self._turns.take(turn)
         try:
             self._check_open()
             yield

@@ -155,7 +155,11 @@ class BuildStep:
         alias, pattern = split_alias(text)
         try:
             found = await self._jobs.discover(
-                making.work, making.trees[alias], pattern, namespace=making.run.key.namespace
+                making.work,
+                making.trees,
+                alias,
+                pattern=pattern,
+                namespace=making.run.key.namespace,
             )
             requests, pace = [], Pace()
             for request in pathpattern.render(pattern, outputs, found):
@@ -193,14 +197,9 @@ class BuildStep:
 
     async def _put_together(self, making: _Making, output: OutputArtifact) -> Artifact:
         key = ObjectKey(making.run.key.namespace, output.name)
-        trees = making.trees
-        used = {split_alias(copy.from_)[0] for copy in output.copy}
         try:
             digest = await self._jobs.stage(
-                making.work,
-                {alias: tree for alias, tree in trees.items() if alias in used} or trees,
-                output.copy,
-                namespace=key.namespace,
+                making.work, making.trees, output.copy, namespace=key.namespace
             )
             filename = f"{digest}.tar.gz"
             known = await self._known(making, output.name, filename)

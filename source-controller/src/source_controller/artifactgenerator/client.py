@@ -1,7 +1,13 @@
-"""The controller's side of the jobs."""
+"""The controller's side of the jobs.
+
+A process can read the trees of the generator that it works for, and no others: what a tenant's
+archive or pattern may take over must not see what other namespaces' sources have. Since a fence
+cannot be moved, a process serves one set of trees.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,7 +87,7 @@ class GeneratorJobs:
 
         Args:
             work: the run's folder.
-            trees: alias to tree.
+            trees: alias to tree, of all sources of the generator.
             copy: the operations.
             namespace: of the generator: no process works for two.
 
@@ -91,7 +97,7 @@ class GeneratorJobs:
         """
         job = StagingJob(
             work=str(work),
-            readable=str(_root(trees)),
+            readable=_folders(trees),
             trees={alias: str(tree.path) for alias, tree in trees.items()},
             dropped_links={
                 alias: list(tree.dropped_links)
@@ -101,7 +107,7 @@ class GeneratorJobs:
             copy=list(copy),
             limits=self._limits,
         )
-        answer = await self._call("stage", msgspec.to_builtins(job), namespace)
+        answer = await self._call("stage", msgspec.to_builtins(job), namespace, trees)
         return msgspec.convert(answer, Staged).hex
 
     async def inputs(
@@ -120,32 +126,49 @@ class GeneratorJobs:
         """
         job = InputsJob(
             work=str(work),
-            readable=str(_root(trees)),
+            readable=_folders(trees),
             trees={alias: str(tree.path) for alias, tree in trees.items()},
             artifacts=[list(copy) for copy in artifacts],
         )
-        answer = await self._call("inputs", msgspec.to_builtins(job), namespace)
+        answer = await self._call("inputs", msgspec.to_builtins(job), namespace, trees)
         return msgspec.convert(answer["digests"], list[str])
 
     async def discover(
-        self, work: Path, tree: Tree, pattern: str, *, namespace: str
+        self, work: Path, trees: Mapping[str, Tree], alias: str, *, pattern: str, namespace: str
     ) -> list[tuple[str, dict[str, str]]]:
         """The folders that a pattern matches, as ``pathpattern.discover``.
+
+        Args:
+            work: the run's folder.
+            trees: alias to tree, of all sources of the generator.
+            alias: of the tree that is looked at.
+            pattern: without its alias.
+            namespace: of the generator.
 
         Raises:
             BuildFailed: see there.
 
         """
         job = DiscoveryJob(
-            work=str(work), readable=str(tree.root), tree=str(tree.path), pattern=pattern
+            work=str(work),
+            readable=_folders(trees),
+            tree=str(trees[alias].path),
+            pattern=pattern,
         )
-        answer = await self._call("discover", msgspec.to_builtins(job), namespace)
+        answer = await self._call("discover", msgspec.to_builtins(job), namespace, trees)
         return msgspec.convert(answer["found"], list[tuple[str, dict[str, str]]])
 
-    async def _call(self, method: str, payload: JsonObject, namespace: str) -> JsonObject:
+    async def _call(
+        self, method: str, payload: JsonObject, namespace: str, trees: Mapping[str, Tree]
+    ) -> JsonObject:
         try:
             return await self._pool.call(
-                method, payload, timeout=_SECONDS, trust_domain=namespace, retry_timeout=False
+                method,
+                payload,
+                timeout=_SECONDS,
+                trust_domain=_trust_domain(namespace, trees),
+                turn=namespace,
+                retry_timeout=False,
             )
         except WorkerTimeout as error:
             raise BuildFailed(f"it takes longer than {_SECONDS:g}s", is_final=False) from error
@@ -156,5 +179,14 @@ class GeneratorJobs:
             ) from error
 
 
-def _root(trees: Mapping[str, Tree]) -> Path:
-    return next(iter(trees.values())).root
+def _folders(trees: Mapping[str, Tree]) -> list[str]:
+    return sorted({str(tree.path) for tree in trees.values()})
+
+
+def _trust_domain(namespace: str, trees: Mapping[str, Tree]) -> str:
+    """The namespace and the very folders: one that was unpacked again is another to a fence."""
+    hasher = hashlib.sha256()
+    for folder in _folders(trees):
+        found = Path(folder).stat()
+        hasher.update(f"{folder}\n{found.st_ino} {found.st_ctime_ns}\n".encode())
+    return f"{namespace} {hasher.hexdigest()}"

@@ -32,7 +32,7 @@ class StagingJob(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         work: the run's folder; ``staged`` in it becomes the artifact's content.
-        readable: the folder that all trees are in.
+        readable: the folders of all trees of the generator, and nothing else's.
         trees: alias to folder.
         dropped_links: alias to the links that are not in its folder.
         copy: the operations.
@@ -41,7 +41,7 @@ class StagingJob(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     work: str
-    readable: str
+    readable: list[str]
     trees: dict[str, str]
     dropped_links: dict[str, list[str]]
     copy: list[CopyOperation]
@@ -52,7 +52,7 @@ class DiscoveryJob(msgspec.Struct, frozen=True, kw_only=True):
     """What ``discover`` is given; the same, and the pattern without its alias."""
 
     work: str
-    readable: str
+    readable: list[str]
     tree: str
     pattern: str
 
@@ -61,7 +61,7 @@ class InputsJob(msgspec.Struct, frozen=True, kw_only=True):
     """What ``inputs`` is given; as ``StagingJob``, with the operations of several artifacts."""
 
     work: str
-    readable: str
+    readable: list[str]
     trees: dict[str, str]
     artifacts: list[list[CopyOperation]]
 
@@ -100,7 +100,7 @@ def content_filter(path: str, is_folder: bool) -> bool:  # noqa: FBT001  # the s
 
 def _stage(job: StagingJob) -> JsonObject:
     work = Path(job.work)
-    _fence(work.parent, Path(job.readable))
+    _fence(work.parent, job.readable)
     staged, scratch = work / "staged", work / "scratch"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(mode=0o700)
@@ -114,7 +114,7 @@ def _stage(job: StagingJob) -> JsonObject:
 
 
 def _inputs(job: InputsJob) -> JsonObject:
-    _fence(Path(job.work).parent, Path(job.readable))
+    _fence(Path(job.work).parent, job.readable)
     trees = _trees_of(job.trees, {})
     return {"digests": [input_digest(copy, trees) for copy in job.artifacts]}
 
@@ -126,7 +126,7 @@ def _trees_of(
 
 
 def _discover(job: DiscoveryJob) -> JsonObject:
-    _fence(Path(job.work).parent, Path(job.readable))
+    _fence(Path(job.work).parent, job.readable)
     return {"found": pathpattern.discover(SourceTree(Path(job.tree)), job.pattern)}
 
 
@@ -156,12 +156,16 @@ def _content_digest(root: Path) -> str:
     return hasher.hexdigest()
 
 
-def _fence(folder: Path, readable: Path) -> None:
-    """Limit this process to its namespace's folder and the trees, at the first call, for good."""
+def _fence(folder: Path, readable: Sequence[str]) -> None:
+    """Limit this process to its namespace's folder and these trees, at the first call, for good.
+
+    Later calls have the same trees: see ``client``.
+    """
     if _fenced:
         return
     os.umask(0o077)
-    landlock.fence(read=[*landlock.paths_of_libraries(), readable], write=[folder])
+    trees = (Path(path) for path in readable)
+    landlock.fence(read=[*landlock.paths_of_libraries(), *trees], write=[folder])
     _fenced.append(folder)
 
 

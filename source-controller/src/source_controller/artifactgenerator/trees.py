@@ -43,13 +43,11 @@ class Tree:
 
     Attributes:
         path: folder with the files.
-        root: the folder that all trees are in.
         dropped_links: links of the source that are not in the tree.
 
     """
 
     path: Path
-    root: Path
     dropped_links: tuple[str, ...]
 
 
@@ -129,13 +127,13 @@ class SourceTrees:
             digest = Digest.parse(artifact.digest)
             entry = await self._pinned(artifact, digest)
             try:
-                yield Tree(entry.path, self._folder, entry.dropped_links)
+                yield Tree(entry.path, entry.dropped_links)
             finally:
                 await self._own.unpin(digest)
             return
         assert self._others is not None  # noqa: S101  # only used while open
         async with self._others.fetch(artifact) as tree:
-            yield Tree(tree.path, self._folder, tree.dropped_links)
+            yield Tree(tree.path, tree.dropped_links)
 
     def _is_here(self, source: ObservedSource) -> bool:
         artifact = source.artifact
