@@ -1,4 +1,4 @@
-"""What becomes of the objects when their owner is deleted (``spec.deletionPolicy``; FKH §1.8)."""
+"""What becomes of the objects when their owner is deleted (``spec.deletionPolicy``)."""
 
 from __future__ import annotations
 

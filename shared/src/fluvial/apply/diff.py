@@ -1,6 +1,6 @@
 """Differences between a live object and what the server would make of it.
 
-Compared as in Flux (FKH §4.7): labels and annotations in full, the body without metadata and
+Compared as in Flux: labels and annotations in full, the body without metadata and
 status semantically. Finalizers and owner references are compared too, so that a change to them
 alone is not lost. Everything that is kept is masked.
 """

@@ -1,4 +1,4 @@
-"""Health by expressions of a user: ``spec.healthCheckExprs`` (FKH §1.9).
+"""Health by expressions of a user: ``spec.healthCheckExprs``.
 
 An object whose kind has expressions is judged by these alone: what is not observed yet is in
 progress; then the first of ``inProgress``, ``failed`` and ``current`` that is true; else it is in

@@ -1,8 +1,8 @@
-"""Status of any object from its own content (kstatus; FKH §3), and of a set.
+"""Status of any object from its own content (kstatus), and of a set.
 
 Pure: what the object says, and the time for the one rule that needs it. The rules for single
 kinds are in ``health_kinds``. A running Job is in progress, as Flux has it, and not current, as
-kstatus itself has it (FKH §1.9).
+kstatus itself has it.
 """
 
 from __future__ import annotations

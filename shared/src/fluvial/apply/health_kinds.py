@@ -1,4 +1,4 @@
-"""The rules of kstatus for single kinds (FKH §3), in the order in which it checks them."""
+"""The rules of kstatus for single kinds, in the order in which it checks them."""
 
 from __future__ import annotations
 

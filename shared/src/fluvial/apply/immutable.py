@@ -1,7 +1,7 @@
 """Which refusals mean "this field can never change", so that only a new object can have it.
 
-Flux recreates at any 409 or 422, so that a typing error deletes a database (FKH §4.5, "data-loss
-risk"). Here every cause must say by itself that the field cannot change. The texts are those of
+Flux recreates at any 409 or 422, so that a typing error deletes a database.
+Here every cause must say by itself that the field cannot change. The texts are those of
 the API server's validation, recorded from v1.37, and the words that authors of CEL rules and
 webhooks use.
 """

@@ -2,7 +2,7 @@
 
 An entry is ``{id: "<namespace>_<name>_<group>_<kind>", v: "<version>"}``. Identity is the id; ``v``
 is a hint that old versions of an object were written with. The order is the order of apply, and
-every operation keeps it. Source: FKH §1.1 and kstatus' object metadata.
+every operation keeps it. Ids are those of Flux and of kstatus' object metadata.
 """
 
 from __future__ import annotations

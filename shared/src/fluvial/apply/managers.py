@@ -2,7 +2,7 @@
 
 An object that was applied by kubectl before keeps its fields under kubectl's name; fields removed
 from Git would then stay for ever. Their sets are merged into ours, in one JSON patch under the
-resourceVersion that was read. Sources: FKH §1.8 "Cleanup list", §4.6; KEP-555 for FieldsV1.
+resourceVersion that was read. Sources: what Flux takes over; KEP-555 for FieldsV1.
 """
 
 from __future__ import annotations

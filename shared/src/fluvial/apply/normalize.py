@@ -1,7 +1,7 @@
 """What must be done to a built object before server-side apply takes it.
 
 Flux decodes built-in kinds into their Go types and back; of what that does, this is what matters
-for the result (FKH §1.8 "Normalisation", §4.1): ``stringData`` becomes ``data``, ports have a
+for the result: ``stringData`` becomes ``data``, ports have a
 protocol because it is part of their list key, nulls vanish, ``status`` is not applied. Unknown
 fields of built-in kinds vanish in Flux too; here they are dropped when the server names them
 (``drop_undeclared``), and custom resources keep every field.

@@ -1,6 +1,6 @@
 """In which order kinds are applied, and which must be usable before the next are tried.
 
-Sources: FKH §4 "Sort order" and "ApplyAllStaged". Kinds are ranked by name, whatever their group.
+The order is that of Flux. Kinds are ranked by name, whatever their group.
 """
 
 from __future__ import annotations

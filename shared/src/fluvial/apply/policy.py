@@ -1,7 +1,7 @@
 """What a person has said about one object by annotation or label.
 
 Keys have the owner's group as prefix and are matched exactly; values are matched without regard
-to case, on annotations and on labels alike. Source: FKH §1.8.
+to case, on annotations and on labels alike, as in Flux.
 """
 
 from __future__ import annotations

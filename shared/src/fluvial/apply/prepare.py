@@ -1,8 +1,8 @@
 """From built objects to the desired set: checked, labelled, normalised.
 
 The owner labels are the right by which an object is pruned and its events are heard, so a
-manifest, patch or ``commonMetadata`` that sets them to something else is refused (DESIGN,
-"Ownership"; in Flux ``commonMetadata`` wins and breaks pruning).
+manifest, patch or ``commonMetadata`` that sets them to something else is refused
+(in Flux ``commonMetadata`` wins and breaks pruning).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 An entry leaves the inventory only after its object was deleted, was seen to be absent, or was
 seen to belong to somebody else now. Each DELETE names the uid and resourceVersion of the read
 that passed the owner check, so that an object that changes hands in between is not deleted.
-Identity is group, kind, namespace and name; the entry's version is a hint (DESIGN, "Pruning").
+Identity is group, kind, namespace and name; the entry's version is a hint.
 """
 
 from __future__ import annotations

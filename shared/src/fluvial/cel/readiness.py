@@ -1,4 +1,4 @@
-"""Readiness of dependencies by expressions of a user: ``spec.dependsOn[].readyExpr`` (FKH §1.4).
+"""Readiness of dependencies by expressions of a user: ``spec.dependsOn[].readyExpr``.
 
 An expression sees the object as ``self`` and its dependency as ``dep``, and takes the place of the
 usual check, or comes before it where the operator says so (Flux: gate AdditiveCELDependencyCheck).

@@ -1,4 +1,4 @@
-"""Readiness as Helm 3 saw it: ``spec.waitStrategy.name: legacy`` (FKH §2.8).
+"""Readiness as Helm 3 saw it: ``spec.waitStrategy.name: legacy``.
 
 Where it differs from the usual rules: a Deployment may lack as many pods as its rollout may do
 without, a load balancer must have an address, and kinds that are not named here are ready as soon

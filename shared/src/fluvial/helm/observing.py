@@ -1,7 +1,7 @@
 """From an object, its newest record and what is wanted to the facts that decide.
 
 Also what of a spec's change begins anew: failures are forgotten, or a release moves elsewhere.
-Functions only. Sources: FKH §0 "One-shot requests", §2.3 "Target change", §2.5.
+Functions only.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ ends the round. Each kind of action is done at most once a round. Where a decisi
 the cluster that is not always needed (have objects drifted? is the revision to roll back to still
 as it was?), the step asks for that look and the answer goes into the next question.
 
-Source: FKH §2.5. It differs in three things: a release that was left while it was being uninstalled
+The rules are those of Flux, but for three: a release that was left while it was being uninstalled
 is uninstalled to its end, where Flux stops with an error for ever; one that somebody else has
 uninstalled is installed, where Flux tries an upgrade that Helm refuses; and one that is not ours is
 adopted without an upgrade where an upgrade would change nothing.

@@ -1,7 +1,7 @@
 r"""The values that a chart gets: ``valuesFrom`` in order, then ``values``.
 
 Maps are merged key by key, anything else is replaced by what comes later. Two oddities are kept,
-because releases depend on them (FKH §2.4): where a reference has a ``targetPath``, the inline
+because releases depend on them: where a reference has a ``targetPath``, the inline
 values are merged before its value is set, and once more at the end; what a path sets inside an
 inline map therefore stays, and what it sets beside one does not. And ``null`` is a value like any
 other here; it deletes a chart's default only when Helm lays the values over the chart's own.

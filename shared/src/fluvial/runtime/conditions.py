@@ -163,7 +163,7 @@ def summarise(
     generation: int,
     now: datetime,
 ) -> list[Condition]:
-    """Set ``target`` to what the conditions named in ``order`` say together (FSN §1.8).
+    """Set ``target`` to what the conditions named in ``order`` say together, as Flux sums them up.
 
     They fall into five groups, best first: a negative one that is true (target False), a positive
     one that is false (False), a positive one that is true (True), a negative one that is false
