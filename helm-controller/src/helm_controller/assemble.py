@@ -240,15 +240,7 @@ class HelmController:
         )
         writer = StatusWriter(patcher)
         targets = Targets(self._tenants, parts.clock)
-        inputs = Inputs(
-            parts.client,
-            parts.fetcher,
-            parts.renderer,
-            requeue_dependency=settings.requeue_dependency,
-            tracks_digests=settings.tracks_digests,
-            algorithm=settings.snapshot_digest,
-            spread=settings.jitter,
-        )
+        inputs = self._make_inputs()
         local, remote = self._waits
         stage = Stage(local, remote, parts.events, settings.snapshot_digest)
         rendering = Rendering(
@@ -259,13 +251,7 @@ class HelmController:
             timeout=settings.render_seconds,
         )
         actions = Actions(stage, rendering, Plans(stage), writer)
-        charts = ChartObjects(
-            parts.client,
-            writer,
-            parts.events,
-            lambda key: self._sources.peek(kinds.HELM_CHART.kind, key),
-            cross_namespace=settings.cross_namespace,
-        )
+        charts = self._make_charts(writer)
         confirmation = Confirmation(parts.client, self._sources)
         return HelmReleaseReconciler(
             client=parts.client,
@@ -276,12 +262,7 @@ class HelmController:
             ),
             patcher=patcher,
             sources=self._sources,
-            dependencies=DependencyCheck(
-                parts.client,
-                self._everyone.store,
-                kinds.HELM_RELEASE,
-                DependencyRules(settings.requeue_dependency, settings.cross_namespace),
-            ),
+            dependencies=self._make_dependencies(),
             expressions=Expressions(
                 CelEvaluator(self._expressions), additive=settings.additive_expressions
             ),
@@ -313,3 +294,28 @@ class HelmController:
             turns=Turns(settings.concurrency, parts.clock),
             log=parts.log,
         )
+
+    def _make_inputs(self) -> Inputs:
+        parts, settings = self._parts, self._settings
+        return Inputs(
+            parts.client,
+            parts.fetcher,
+            parts.renderer,
+            requeue_dependency=settings.requeue_dependency,
+            tracks_digests=settings.tracks_digests,
+            algorithm=settings.snapshot_digest,
+            spread=settings.jitter,
+        )
+
+    def _make_charts(self, writer: StatusWriter) -> ChartObjects:
+        return ChartObjects(
+            self._parts.client,
+            writer,
+            self._parts.events,
+            lambda key: self._sources.peek(kinds.HELM_CHART.kind, key),
+            cross_namespace=self._settings.cross_namespace,
+        )
+
+    def _make_dependencies(self) -> DependencyCheck:
+        rules = DependencyRules(self._settings.requeue_dependency, self._settings.cross_namespace)
+        return DependencyCheck(self._parts.client, self._everyone.store, kinds.HELM_RELEASE, rules)
