@@ -26,6 +26,19 @@ def _signed(body: Any = PUSH, token: str = TOKEN, event: str = "push") -> dict[s
     return {"X_Hub_Signature_256": f"sha256={digest}", "X_GitHub_Event": event}
 
 
+async def _until_limited(world: ReceiverWorld, url: str, forwarded: str = "") -> None:
+    """Call, under another invented address each time, until that is too often.
+
+    One refusal a second is forgiven, so how many it takes depends on how fast calls are.
+    """
+    for number in range(1000):
+        told = f"2001:db8:{number:x}::1{forwarded}"
+        if await world.call(url, X_Forwarded_For=told) == 429:
+            assert number >= 50
+            return
+    raise AssertionError("nobody is limited")
+
+
 # --- what must not wake anything ----------------------------------------------------------------------
 
 
@@ -109,9 +122,8 @@ async def test_who_is_refused_too_often_has_to_wait(world: ReceiverWorld) -> Non
     await world.git("app")
     url = await world.receiver()
     for address in (world.url + "/hook/guess", url):
-        answers = [await world.call(address) for _ in range(52)]
+        await _until_limited(world, address)
 
-        assert 429 in answers
         assert await world.call(url, PUSH, **_signed()) == 200, "the limit is for strangers"
 
 
@@ -119,20 +131,13 @@ async def test_callers_behind_a_trusted_proxy_are_told_apart(tmp_path: Path) -> 
     settings = Settings(trusted_proxies=parse_networks("127.0.0.0/8"))
     async with ReceiverWorld.start(tmp_path, settings=settings) as world:
         url = world.url + "/hook/guess"
-        spoofed = [f"198.51.100.{number}, 203.0.113.9" for number in range(52)]
-        answers = [await world.call(url, X_Forwarded_For=told) for told in spoofed]
+        await _until_limited(world, url, ", 203.0.113.9")
 
-        assert 429 in answers, "what a caller invents does not count"
         assert await world.call(url, X_Forwarded_For="203.0.113.10") == 404
 
 
 async def test_callers_who_are_no_proxies_share_what_they_invent(world: ReceiverWorld) -> None:
-    answers = [
-        await world.call(world.url + "/hook/guess", X_Forwarded_For=f"198.51.100.{number}")
-        for number in range(52)
-    ]
-
-    assert 429 in answers
+    await _until_limited(world, world.url + "/hook/guess")
 
 
 # --- two Receivers with one path ----------------------------------------------------------------------
