@@ -40,7 +40,6 @@ CLUSTER_BINDINGS = Resource(
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 JOBS = Resource("batch", "v1", "jobs", "Job", namespaced=True)
 MANAGER = "test"
-_TIMEOUT = 30.0
 _LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 _SPECS: dict[str, JsonObject] = {
     "OCIRepository": {
@@ -82,6 +81,7 @@ class Team:
         storage: folder of what the server of artifacts serves.
         address: of that server.
         tenants_only: whether every release of it is made as a service account.
+        patience: seconds until what must come has come.
 
     """
 
@@ -90,6 +90,7 @@ class Team:
     storage: Path
     address: str
     tenants_only: bool = True
+    patience: float = 30.0
     seen: list[Release] = field(default_factory=list)
 
     @property
@@ -235,7 +236,7 @@ class Team:
         last: JsonObject = {}
         selector = f"metadata.name={name}"
         try:
-            async with asyncio.timeout(_TIMEOUT):
+            async with asyncio.timeout(self.patience):
                 while True:
                     async with self.client.watch(
                         resource, namespace=self.namespace, field_selector=selector
@@ -296,7 +297,7 @@ class Team:
 
     async def gone(self, name: str = "app", resource: Resource = kinds.HELM_RELEASE) -> None:
         """Wait until an object is not there."""
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(self.patience):
             while await self.exists(resource, name):
                 await asyncio.sleep(0.02)
 
@@ -306,7 +307,7 @@ class Team:
 
     async def event(self, reason: str, *, text: str = "", name: str = "app") -> JsonObject:
         """The core Event about a HelmRelease with a reason and a text, once it is there."""
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(self.patience):
             while True:
                 page = await self.client.list_all(kinds.EVENT, namespace=self.namespace)
                 for event in page.items:

@@ -258,6 +258,7 @@ async def test_lives_on_the_real_control_plane(on_real: ReleaseWorld, tmp_path: 
 
 async def _live(world: ReleaseWorld, folder: Path) -> None:
     team = await world.team(role="cluster-admin", everywhere=True)
+    team.patience = 300.0  # many go at once
     cases = [_case(number, path) for number, path in enumerate(_folders())]
     await _prepare(world, cases)
     installed = await _each(team, cases, _install)
