@@ -21,7 +21,6 @@ from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 from integration.apply.apply_world import CONFIG_MAPS, GROUP, World
 
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
-OWNER = ObjectKey("flux-system", "app")
 QUICK = WatchLimits(debounce=0.02, first_delay=0.02, tick=0.05)
 INTERVAL = 1000.0
 
@@ -34,11 +33,16 @@ class Owned:
     watches: OwnedWatches
     woken: list[ObjectKey] = field(default_factory=list)
 
+    @property
+    def owner(self) -> ObjectKey:
+        """Whose objects they are."""
+        return ObjectKey(self.world.owner.namespace, self.world.owner.name)
+
     async def apply(self, *objects: JsonObject) -> None:
         """Bring a set about as a reconcile does."""
         await self.world.apply(*objects)
         await self.watches.follow(
-            OWNER, self.world.inventory, mapper=self.world.mapper, known=self.world.known
+            self.owner, self.world.inventory, mapper=self.world.mapper, known=self.world.known
         )
 
     async def look(self) -> list[ObjectRef]:
@@ -111,7 +115,7 @@ async def test_a_foreign_change_wakes_and_what_is_in_place_costs_no_request(worl
         assert owned.woken == [], "our own writes wake nobody"
 
         await owned.change("a", k="9")
-        await until(lambda: owned.woken == [OWNER])
+        await until(lambda: owned.woken == [owned.owner])
         assert await owned.look() == [_ref(world, "a")]
         await owned.apply(world.config_map("a", k="1"), world.config_map("b", k="1"))
         assert world.spy.take() == ["apply a", "dry-apply a", "get a"]
@@ -170,7 +174,7 @@ async def test_a_change_of_status_wakes_nobody(world: World) -> None:
         )
         await owned.change("a", k="9")
         await until(lambda: owned.woken)
-        assert owned.woken == [OWNER], "the change of status was heard first"
+        assert owned.woken == [owned.owner], "the change of status was heard first"
         await owned.apply(world.deployment("web"), world.config_map("a", k="1"))
         scale = {"spec": {"replicas": 5}}
         await world.admin.patch(
@@ -225,7 +229,7 @@ async def test_an_owner_that_is_gone_leaves_nothing(world: World) -> None:
         await owned.watched(CONFIG_MAPS, DEPLOYMENTS)
         await owned.apply(world.config_map("a", k="1"))
         await owned.watched(CONFIG_MAPS)
-        owned.watches.release(OWNER)
+        owned.watches.release(owned.owner)
 
         await owned.watched()
         assert (owned.watches._owner_of, owned.watches.kinds._users) == ({}, {})

@@ -12,7 +12,7 @@ import pytest
 
 from fluvial.apply import Entry, Known, OwnedWatches, Verified, encode_id
 from fluvial.apply.hashing import outline
-from fluvial.apply.owned_kinds import outlined
+from fluvial.apply.owned_kinds import outliner
 from fluvial.clock import RealClock
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.kinds import CONFIG_MAP
@@ -22,6 +22,9 @@ from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef
 
 OWNER = ObjectKey("flux-system", "app")
+GROUP = "kustomize.toolkit.fluxcd.io"
+LABEL = f"{GROUP}/name"
+OWNED = {LABEL: OWNER.name, f"{GROUP}/namespace": OWNER.namespace}
 REF = ObjectRef("", "ConfigMap", "team", "a")
 
 
@@ -38,8 +41,10 @@ class FakeInformer:
         self._hear.append(subscriber)
         return lambda: self._hear.remove(subscriber)
 
-    def put(self, version: int) -> None:
-        for change in self.store.put(outlined(live(version))):
+    def put(self, version: int, **more: Any) -> None:
+        kept = outliner(LABEL)(live(version, **more))
+        assert kept is not None
+        for change in self.store.put(kept):
             for hear in self._hear:
                 hear(change.old, change.new)
 
@@ -67,7 +72,8 @@ class FakeMapper:
 
 
 def live(version: int, **more: Any) -> JsonObject:
-    metadata = {"namespace": "team", "name": "a", "uid": "u", "resourceVersion": str(version)}
+    metadata: JsonObject = {"namespace": "team", "name": "a", "uid": "u", "labels": OWNED}
+    metadata["resourceVersion"] = str(version)
     return {"kind": "ConfigMap", "metadata": metadata | more}
 
 
@@ -82,7 +88,7 @@ async def watching(
     informers, known = FakeInformers(), Verified()
     watches = OwnedWatches(
         cast("InformerFactory", informers),
-        selector="",
+        selector=LABEL,
         wake=wake,
         is_busy=lambda key: key in (busy or ()),
         clock=RealClock(),
@@ -161,6 +167,20 @@ async def test_an_owner_that_is_at_work_is_woken_when_it_has_ended() -> None:
         await asyncio.sleep(10)
         busy.clear()
         await asyncio.sleep(1)
+
+    assert woken == [OWNER]
+
+
+@pytest.mark.looptime
+async def test_an_object_that_is_handed_over_wakes_nobody() -> None:
+    """Its next owner has it already; whoever took it back would delete it with the next commit."""
+    woken: list[ObjectKey] = []
+    async with watching(woken.append) as (informer, _):
+        informer.put(2, labels={**OWNED, LABEL: "another"})
+        await asyncio.sleep(10)
+        assert woken == []
+        informer.put(3)
+        await asyncio.sleep(10)
 
     assert woken == [OWNER]
 

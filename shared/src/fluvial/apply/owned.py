@@ -11,6 +11,7 @@ Our own writes are recognised by what they left: a state is compared by its *out
 answer to a write has as well as the event about it. Where a kind is not watched (forbidden, too
 many, not in step), the timer's LIST as the tenant goes on finding what changed.
 
+An object whose labels name another owner wakes nobody: it may be on its way from one to the other.
 An object that is changed again and again wakes its owner ever more slowly, up to
 ``WatchLimits.longest_delay``, so that two managers that disagree do not keep each other busy.
 """
@@ -83,7 +84,7 @@ class OwnedWatches:
 
     Args:
         informers: of the controller's identity.
-        selector: label selector of owned objects, whoever owns them.
+        selector: the owner label with the name, ``<group>/name``: selects whatever is owned.
         wake: called with the key of an owner that should look again; quick, must not raise.
         is_busy: whether an owner is being worked on: what it writes just now is not known yet.
         clock: the time.
@@ -176,8 +177,8 @@ class OwnedWatches:
         seconds: an event that was lost costs one interval.
 
         Returns:
-            ``None``: the watch does not tell, ask the server. An object that it has not is left
-            out.
+            ``None``: the watch does not tell, ask the server. An object that it has not, or that
+            another owner has, is left out.
 
         """
         watch = self.kinds.watches.get(resource)
@@ -186,7 +187,7 @@ class OwnedWatches:
         found: Versions = {}
         for ref in refs:
             stored = watch.stored(ref.namespace, ref.name)
-            if stored is None:
+            if stored is None or stored["owner"] != str(self._owner_of.get(ref)):
                 continue
             before = known.get(ref)
             if before is not None and _is_behind(stored, before):
@@ -225,13 +226,14 @@ class OwnedWatches:
 
     def _differs(self, ref: ObjectRef) -> bool:
         """Whether the watch shows another state of an object than the verified one, a newer one."""
-        owner = self._owners.get(self._owner_of.get(ref, ObjectKey("", "")))
+        key = self._owner_of.get(ref, ObjectKey("", ""))
+        owner = self._owners.get(key)
         before = owner.known.get(ref) if owner else None
         watch = self.kinds.watches.get(owner.resources[ref]) if owner else None
         if before is None or watch is None:
             return False
         stored = watch.stored(ref.namespace, ref.name)
-        if stored is None or _is_behind(stored, before):
+        if stored is None or stored["owner"] != str(key) or _is_behind(stored, before):
             return False
         if version_of(stored) == before.resource_version:
             return False

@@ -8,6 +8,8 @@ its users' own requests for a while, and then tried again.
 from __future__ import annotations
 
 import asyncio
+import functools
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,11 +17,12 @@ from fluvial.apply.hashing import outline
 from fluvial.clock import Clock
 from fluvial.kube.errors import ApiError, Gone, NotFound, ServerError, TooManyRequests, Unreachable
 from fluvial.kube.informer import Informer, InformerFactory, NotSynced
+from fluvial.kube.reflector import Transform
 from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.objects import JsonObject, ObjectKey
 
-__all__ = ["KindWatch", "KindWatches", "WatchLimits", "outlined"]
+__all__ = ["KindWatch", "KindWatches", "WatchLimits", "outliner"]
 
 Heard = Callable[[Resource, JsonObject | None, JsonObject | None], None]
 
@@ -94,7 +97,7 @@ class KindWatches:
 
     Args:
         informers: of the controller's identity.
-        selector: label selector of owned objects, whoever owns them.
+        selector: the owner label with the name, ``<group>/name``: selects whatever is owned.
         heard: told each change with the outlined object before and after.
         clock: the time.
         log: told what cannot be watched.
@@ -172,7 +175,10 @@ class KindWatches:
 
     def _begin(self, resource: Resource) -> None:
         informer = self._informers.informer(
-            resource, label_selector=self._selector, metadata_only=True, transform=outlined
+            resource,
+            label_selector=self._selector,
+            metadata_only=True,
+            transform=outliner(self._selector),
         )
         hear = informer.subscribe(lambda old, new: self._heard(resource, old, new))
         self.watches[resource] = KindWatch(informer, hear, self._clock.monotonic())
@@ -193,10 +199,25 @@ class KindWatches:
         )
 
 
-def outlined(obj: JsonObject) -> JsonObject:
-    """What is kept of an owned object (an informer's transform): identity, version, outline."""
-    metadata = obj["metadata"]
-    kept = {name: metadata[name] for name in ("name", "uid", "resourceVersion")}
-    if "namespace" in metadata:
-        kept["namespace"] = metadata["namespace"]
-    return {"metadata": kept, "outline": outline(obj)}
+@functools.cache
+def outliner(label: str) -> Transform:
+    """An informer's transform that keeps identity, version, outline and owner of an object.
+
+    The same label gives the same function, so that informers are shared.
+
+    Args:
+        label: the owner label that has the name, ``<group>/name``.
+
+    """
+    group = label.rpartition("/")[0]
+
+    def outlined(obj: JsonObject) -> JsonObject:
+        metadata = obj["metadata"]
+        kept = {name: metadata[name] for name in ("name", "uid", "resourceVersion")}
+        if "namespace" in metadata:
+            kept["namespace"] = metadata["namespace"]
+        labels = metadata.get("labels") or {}
+        owner = f"{labels.get(f'{group}/namespace', '')}/{labels.get(f'{group}/name', '')}"
+        return {"metadata": kept, "outline": outline(obj), "owner": sys.intern(owner)}
+
+    return outlined

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.apply.live import version_of
-from fluvial.apply.owned_kinds import outlined
+from fluvial.apply.owned_kinds import outliner
 from fluvial.clock import Clock
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
@@ -66,7 +66,9 @@ class WakeUps:
                 resource,
                 label_selector=self._selector,
                 metadata_only=True,
-                transform=outlined,  # as the watches for drift have it: they are one
+                transform=outliner(
+                    self._selector
+                ),  # as the watches for drift have it: they are one
             )
             hear = informer.subscribe(lambda old, new: self._changed(resource, old, new))
             watch = self._watches[resource] = _Watch(informer, hear)
