@@ -135,6 +135,19 @@ def test_combinators() -> None:
             id="request-handled",
         ),
         pytest.param(
+            obj(
+                status={
+                    "observedGeneration": 1,
+                    "conditions": [
+                        *READY["conditions"],
+                        {"type": "Reconciling", "status": "True"},
+                    ],
+                }
+            ),
+            False,
+            id="under-way",
+        ),
+        pytest.param(
             obj(deletionTimestamp="now", status={"observedGeneration": 1, **READY}),
             False,
             id="deleting",

@@ -106,7 +106,8 @@ def became_ready(old: JsonObject | None, new: JsonObject | None) -> bool:
 def is_settled(obj: JsonObject) -> bool:
     """Whether an object's status says that nothing is pending, so that it may wait at a start.
 
-    Settled: reconciled at its generation, Ready true, no open request, not being deleted.
+    Settled: reconciled at its generation, Ready true, nothing under way (a process may have been
+    killed in it), no open request, not being deleted.
     """
     metadata, status = obj.get("metadata") or {}, obj.get("status") or {}
     requested = annotations_of(obj).get(RECONCILE_REQUEST, "")
@@ -115,6 +116,7 @@ def is_settled(obj: JsonObject) -> bool:
         and status.get("observedGeneration") == metadata.get("generation")
         and requested in {"", status.get("lastHandledReconcileAt")}
         and _is_ready(obj)
+        and not _is_under_way(obj)
     )
 
 
@@ -180,5 +182,13 @@ def _artifact(obj: JsonObject) -> tuple[Any, ...] | None:
 
 
 def _is_ready(obj: JsonObject) -> bool:
+    return _has_true(obj, "Ready")
+
+
+def _is_under_way(obj: JsonObject) -> bool:
+    return _has_true(obj, "Reconciling")
+
+
+def _has_true(obj: JsonObject, kind: str) -> bool:
     conditions = (obj.get("status") or {}).get("conditions") or []
-    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+    return any(item.get("type") == kind and item.get("status") == "True" for item in conditions)
