@@ -136,7 +136,8 @@ async def _killed_life(
         try:
             await reached()
         except AssertionError as error:
-            return [*found, f"{where}: {error}: {await case.team.statuses()}"]
+            ended = f"{await case.team.statuses()}, {sorted((await case.look()).conditions)}"
+            return [*found, f"{where}: {error}: {ended}"]
         lines = await case.problems()
         ended, hooks = await case.look(), await case.hooks_run() - before
         if ended != expected.ended:

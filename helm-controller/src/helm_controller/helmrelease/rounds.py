@@ -17,7 +17,7 @@ from fluvial.helm.facts import Target as RollbackTarget
 from fluvial.helm.history import Verification, verify
 from fluvial.helm.observing import Wanted, attempts_of, observe
 from fluvial.helm.policy import Policy
-from fluvial.helm.release import Release
+from fluvial.helm.release import Release, Status
 from fluvial.helm.selectors import InvalidSelector
 from fluvial.helm.state import after_remediation, decide
 from fluvial.runtime.outcome import Failed, Stalled
@@ -182,6 +182,10 @@ class Rounds:
             )
         except ReleaseNotFound:
             return RollbackTarget.LOST
+        if record.status is Status.SUPERSEDED:
+            # By a rollback that was killed before it was finished: status has not heard of it.
+            as_seen = Status.of(step.target.status)
+            record = record.with_status(as_seen, record.info.description)
         same = verify(step.target, record) is Verification.SAME
         return RollbackTarget.INTACT if same else RollbackTarget.LOST
 
