@@ -161,6 +161,7 @@ class Actions:
             await self._release_failed(run, acting, error, verb=verb)
             return
         verdict.clear(run, reasons.REMEDIATED)
+        verdict.rendered(run)
         message = _succeeded(verb, release)
         verdict.mark(run, reasons.RELEASED, "True", _SUCCEEDED[verb], message)
         if policy.tests:

@@ -13,6 +13,7 @@ from fluvial.durations import format_duration
 from fluvial.helm.drift import DriftReport, IgnoreRules, correct_drift, detect_drift
 from fluvial.helm.errors import ReleaseNotFound
 from fluvial.helm.facts import Action, Drift, Facts, Kind, Step
+from fluvial.helm.facts import State as Situation
 from fluvial.helm.facts import Target as RollbackTarget
 from fluvial.helm.history import Verification, verify
 from fluvial.helm.observing import Wanted, attempts_of, observe
@@ -138,7 +139,9 @@ class Rounds:
     def _end(self, run: Run, state: _State, step: Step) -> RoundEnd:
         match step.action:
             case Action.DONE:
-                self._in_place(run, state)
+                # Otherwise it is given up, and the conditions tell why.
+                if step.state is Situation.IN_SYNC:
+                    self._in_place(run, state)
                 return RoundEnd()
             case Action.TELL_DRIFT | Action.CORRECT_DRIFT:
                 assert state.report is not None  # noqa: S101  # it was compared

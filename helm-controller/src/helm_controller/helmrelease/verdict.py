@@ -16,7 +16,7 @@ from fluvial.runtime import conditions
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["Verb", "clear", "full_name", "mark", "progressing", "summarise"]
+__all__ = ["Verb", "clear", "full_name", "mark", "progressing", "rendered", "summarise"]
 
 Verb = Literal["install", "upgrade", "test", "rollback", "uninstall"]
 
@@ -63,9 +63,14 @@ def summarise(run: Run) -> None:
     mark(run, reasons.READY, status, found.reason, found.message)
     if status == "True":
         clear(run, conditions.STALLED)
-        spec = run.spec_of.spec
-        run.status.observed_post_renderers_digest = post_renderers_digest(spec.post_renderers)
-        run.status.observed_common_metadata_digest = common_metadata_digest(spec.common_metadata)
+        rendered(run)
+
+
+def rendered(run: Run) -> None:
+    """Note what the newest revision was rendered with, ready or not: it need not be made again."""
+    spec = run.spec_of.spec
+    run.status.observed_post_renderers_digest = post_renderers_digest(spec.post_renderers)
+    run.status.observed_common_metadata_digest = common_metadata_digest(spec.common_metadata)
 
 
 def _decisive(run: Run) -> Condition | None:
