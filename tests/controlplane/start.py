@@ -262,7 +262,9 @@ class ControlPlane:
                     with contextlib.suppress(aiohttp.ClientError):
                         async with session.post(f"{url}/v3/maintenance/status", json={}) as answer:
                             status = await answer.json()
-                        if status["leader"] == status["header"]["member_id"]:
+                        # Without a leader there is no such field, nor a header where it failed.
+                        member_id = (status.get("header") or {}).get("member_id")
+                        if member_id and status.get("leader") == member_id:
                             return f"etcd-{member}"
                 await asyncio.sleep(_POLL_SECONDS)
 
