@@ -158,3 +158,38 @@ async def test_several_rests_at_once_are_one() -> None:
     assert order == ["went on"]
     assert third.working
     await _end(third)
+
+
+async def test_who_waited_in_vain_goes_on_with_a_turn() -> None:
+    """What follows a failure is work like any other."""
+    turns = Turns(1, RealClock())
+    may_fail = asyncio.Event()
+    deals_with_it = False
+
+    async def wait_in_vain(turn: Turn) -> None:
+        async with turn.rest():
+            await may_fail.wait()
+            raise ValueError("in vain")
+
+    async def fail() -> None:
+        nonlocal deals_with_it
+        async with turns.turn() as turn:
+            with pytest.raises(ValueError, match="in vain"):
+                await wait_in_vain(turn)
+            deals_with_it = True
+
+    failing = asyncio.create_task(fail(), name="failing")
+    await _settle()
+    other = _Worker(turns)
+    await _settle()
+    assert other.working
+
+    may_fail.set()
+    await _settle()
+    assert not deals_with_it
+
+    other.may_rest.set()
+    await _settle()
+    assert deals_with_it
+    await failing
+    await _end(other)

@@ -16,6 +16,7 @@ from fluvial.helm.digests import CANONICAL
 from fluvial.helm.ending import Ending
 from fluvial.helm.inventory import release_inventory
 from fluvial.helm.lifecycle import Lifecycle
+from fluvial.helm.manifest import objects_of
 from fluvial.helm.release import Release, Status
 from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
@@ -25,7 +26,7 @@ from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.run import FIELD_MANAGER, Run
 from helm_controller.helmrelease.turns import RestingWaits
 
-__all__ = ["Acting", "Stage"]
+__all__ = ["Acting", "Stage", "made_for"]
 
 _HAS_OBJECTS: Final[dict[ReleaseAction, bool]] = {
     "install": True,
@@ -186,3 +187,14 @@ def made_by(release: Release) -> ReleaseAction:
     if release.status is Status.PENDING_INSTALL or "pending-install" in description:
         return "install"
     return "install" if release.version == 1 else "upgrade"
+
+
+async def made_for(run: Run, release: Release) -> bool:
+    """Whether the labels in a record say that it was made for this run's object."""
+    try:
+        objects = await objects_of(release.manifest)
+        for hook in release.hooks:
+            objects += await objects_of(hook.manifest)
+    except FluvialError:
+        return False
+    return any(run.owner.owns(obj) for obj in objects)

@@ -24,7 +24,7 @@ from fluvial.helm.policy import Policy
 from fluvial.helm.release import Release
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
-from helm_controller.helmrelease.acting import Acting, Stage
+from helm_controller.helmrelease.acting import Acting, Stage, made_for
 from helm_controller.helmrelease.plans import Plans, is_planned
 from helm_controller.helmrelease.rendering import Made, Rendering
 from helm_controller.helmrelease.run import Run, StatusWriter
@@ -296,12 +296,18 @@ class Actions:
         return True
 
     async def unlock(self, run: Run) -> None:
-        """Mark what was left pending as failed, so that the next action starts from there."""
+        """Mark what was left pending as failed, so that the next action starts from there.
+
+        A release of others does not become ours by that.
+        """
+        has_history = bool(run.status.history)
         acting = self.stage.begin(run)
         async with self.stage.observed(run, acting, None):
             release = await acting.ending.unlock(run.spec_of.release_name)
         if release is None:
             return
+        if not has_history and not await made_for(run, release):
+            run.status.history = []
         message = f"Unlocked release {_named(release)}: {release.info.description}"
         verdict.mark(run, reasons.RELEASED, "False", reasons.PENDING_RELEASE, message)
         await self._end(run, "Warning", reasons.PENDING_RELEASE, message)

@@ -43,6 +43,10 @@ _QUIET: Final = frozenset({reasons.ARTIFACT_FAILED, reasons.SOURCE_NOT_READY})
 """Usual while a source is being made, so no event (Flux)."""
 
 
+class _Again(Failed):
+    """What has failed is tried again; status and events have told of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finish:
     """Ends runs.
@@ -77,8 +81,9 @@ class Finish:
             verdict.mark(
                 run, conditions.RECONCILING, "True", reasons.PROGRESSING_WITH_RETRY, message
             )
+            run.memory.in_place = ""
             await self.writer.save(run)
-            raise Failed(ready.reason if ready else reasons.RECONCILE_ERROR, message)
+            raise _Again(ready.reason if ready else reasons.RECONCILE_ERROR, message)
         run.status.observed_generation = run.generation
         if end.retry_seconds is not None:
             verdict.mark(
@@ -97,6 +102,8 @@ class Finish:
 
     async def failed(self, run: Run, error: FluvialError) -> FluvialError:
         """Write what went wrong; returns what the queue has to know."""
+        if isinstance(error, _Again):
+            return error
         end = _as_outcome(run, error)
         message = run.masker.text(str(end))
         run.memory.in_place = ""

@@ -6,7 +6,8 @@ was made of. A chart that renders differently, a cluster that has changed or oth
 another plan with another digest, so an old approval approves nothing new.
 
 The digest is published, so nothing that a Secret has goes into it: of an object that is masked
-counts that it would change. The values' digest, which goes in, is in the status anyway.
+counts that it would change. What goes in for it, the digests of values, chart and post-renderers,
+is in statuses anyway.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from typing import Final
 
 import orjson
 
+from fluvial.api.helm_status import Snapshot
 from fluvial.apply import Action
 from fluvial.apply.masking import is_secret
+from fluvial.helm.digests import post_renderers_digest
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.preview import Preview, preview
@@ -100,23 +103,55 @@ class Plans:
         if plan.failures:
             problems = "; ".join(one.message for one in plan.failures)
             raise Failed(reasons.PLAN_FAILED, f"the release would fail: {problems}")
-        digest = await _digest(run, made, current, plan)
+        listed = "\n".join(f"CustomResourceDefinition file {one.path}" for one in made.crds)
+        self._demand(
+            run,
+            await _digest(run, made, current, plan),
+            f"{'upgrade' if current is not None else 'install'} of chart {run.chart}",
+            summary=_summary(plan),
+            details=f"{plan.text()}\n{listed}",
+        )
+
+    def approved_move(self, run: Run, newest: Snapshot, *, changed: str) -> None:
+        """Return if it has been approved that a release is uninstalled to be made elsewhere.
+
+        Args:
+            run: with chart and target.
+            newest: of the release that would be uninstalled.
+            changed: what is another one now.
+
+        Raises:
+            Waiting: AwaitingApproval.
+
+        """
+        old = f"{newest.namespace}/{newest.name}.v{newest.version}"
+        release = run.spec_of
+        parts = (
+            *(release.metadata.uid, old, newest.digest, run.status.storage_namespace),
+            *(release.storage_namespace, release.release_namespace, release.release_name),
+            run.chart.described.name if run.chart else "",
+        )
+        digest = hashlib.sha256("\0".join(parts).encode())
+        inventory = run.status.inventory
+        listed = [one.id for one in inventory.entries] if inventory else []
+        self._demand(
+            run,
+            f"sha256:{digest.hexdigest()}",
+            f"uninstall of release {old}",
+            summary=f"the {changed} changes",
+            details="\n".join(listed),
+        )
+
+    def _demand(self, run: Run, digest: str, what: str, *, summary: str, details: str) -> None:
         given = annotations_of(run.obj).get(APPROVE, "")
         if given == digest:
             return
-        what = "upgrade" if current is not None else "install"
-        message = (
-            f"{what} of chart {run.chart} awaits approval: {_summary(plan)};"
-            f" approve it by annotation {APPROVE}={digest}"
-        )
+        message = f"{what} awaits approval: {summary}; approve it by annotation {APPROVE}={digest}"
         if given:
             message += f" (what is approved now, {given[:80]}, is another plan)"
         if run.memory.planned != digest:
             run.memory.planned = digest
-            listed = "\n".join(f"CustomResourceDefinition file {one.path}" for one in made.crds)
-            self.stage.tell(
-                run, "Normal", reasons.AWAITING_APPROVAL, f"{message}\n{plan.text()}\n{listed}"
-            )
+            self.stage.tell(run, "Normal", reasons.AWAITING_APPROVAL, f"{message}\n{details}")
         raise Waiting(reasons.AWAITING_APPROVAL, message, after=run.spec_of.spec.interval_seconds)
 
 
@@ -133,7 +168,9 @@ async def _digest(run: Run, made: Made, current: Release | None, plan: Preview) 
     parts = [
         run.spec_of.metadata.uid,
         str(run.chart),
+        run.source.artifact.digest if run.source else "",
         run.config_digest,
+        post_renderers_digest(run.spec_of.spec.post_renderers),
         f"{current.version} {current.info.status}" if current is not None else "",
         *(f"{one.path} {hashlib.sha256(one.text.encode()).hexdigest()}" for one in made.crds),
         *(_shown(run, obj) for obj in objects),

@@ -41,6 +41,7 @@ from helm_controller.helmrelease.confirming import Confirmation, Outdated
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
+from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.references import dependency_keys, source_name
 from helm_controller.helmrelease.removal import RemovalStep
 from helm_controller.helmrelease.rounds import Rounds
@@ -217,8 +218,10 @@ class HelmReleaseReconciler:
         if not moved:
             return False
         await self.confirmation.confirm(run)
-        self.log.info("the release moves: the old one is uninstalled", changed=moved)
         newest = newest_first(run.status.history)[0]
+        if is_planned(run):
+            self.actions.plans.approved_move(run, newest, changed=moved)
+        self.log.info("the release moves: the old one is uninstalled", changed=moved)
         await self.actions.take_away(run, run.spec_of, name=newest.name)
         run.status.history = []
         run.status.inventory = None

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.errors import FluvialError
 from fluvial.helm import history as past
 from fluvial.helm.errors import ReleaseNotFound
-from fluvial.helm.manifest import objects_of
-from fluvial.helm.release import Release
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
@@ -17,7 +14,7 @@ from fluvial.log import Logger
 from fluvial.objects import ObjectKey
 from fluvial.runtime.patcher import StatusPatcher
 from helm_controller.helmrelease import reasons
-from helm_controller.helmrelease.acting import Stage
+from helm_controller.helmrelease.acting import Stage, made_for
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.run import Run
@@ -93,14 +90,4 @@ class RemovalStep:
             last = await self.stage.storage(run).last(run.spec_of.release_name)
         except ReleaseNotFound:
             return ""
-        return last.name if await _is_ours(run, last) else ""
-
-
-async def _is_ours(run: Run, release: Release) -> bool:
-    try:
-        objects = await objects_of(release.manifest)
-        for hook in release.hooks:
-            objects += await objects_of(hook.manifest)
-    except FluvialError:
-        return False
-    return any(run.owner.owns(obj) for obj in objects)
+        return last.name if await made_for(run, last) else ""

@@ -106,8 +106,19 @@ class Turn:
             self._turns.give()
         try:
             yield
-        finally:
+        except asyncio.CancelledError:
             self._resting -= 1
+            raise
+        except BaseException:
+            self._resting -= 1
+            # What failed is dealt with, which is work.
+            await self._go_on()
+            raise
+        self._resting -= 1
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        """Take a turn again, unless another task of the run still rests, or has done so."""
         if not self._resting and not self._held and not self._taking:
             self._taking = True
             try:

@@ -1,0 +1,125 @@
+"""Where two features meet: what is said, and what is done, must still be right."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from fluvial.helm.release import Status
+from fluvial.kube import kinds
+from harness.team import Team, condition, newest
+from integration.helm_controller.release_charts import app_chart, hook
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_tested_releases_are_released_once_for_other_post_renderers(devteam: Team) -> None:
+    """Until its tests have run, a release is not ready; it is not released again for that."""
+    team = devteam
+    await team.chart(app_chart(web="", check=hook("check", "test")))
+    await team.release(test={"enable": True})
+    await team.ready(version=1)
+    patch = '[{"op": "add", "path": "/data/more", "value": "patched"}]'
+    target = {"kind": "ConfigMap"}
+    post = [{"kustomize": {"patches": [{"patch": patch, "target": target}]}}]
+    await team.release(test={"enable": True}, postRenderers=post)
+    done = await team.ready()
+
+    assert newest(done)["version"] == 2
+    assert (await team.get(kinds.CONFIG_MAP, "app-settings"))["data"]["more"] == "patched"
+
+
+async def test_a_last_rollback_that_fails_is_no_success(devteam: Team) -> None:
+    team = devteam
+    await team.chart(app_chart(web="", back=hook("back", "pre-rollback", fails=True)))
+    upgrade = {"remediation": {"retries": 0, "remediateLastFailure": True}}
+    await team.release(upgrade=upgrade)
+    await team.ready(version=1)
+    bad = app_chart("2.0.0", web="", bad=hook("bad", "pre-upgrade", fails=True))
+    await team.chart(bad, "2.0.0")
+    await team.failed("RollbackFailed")
+    done = await team.until(
+        lambda obj: (
+            not condition(obj, "Reconciling")
+            and obj["status"].get("lastAttemptedRevision", "").startswith("2.0.0")
+            and newest(obj).get("version") == 3
+        )
+    )
+
+    assert condition(done)["reason"] == "RollbackFailed"
+    assert condition(done)["status"] == "False"
+    assert condition(done, "Released")["reason"] == "UpgradeFailed"
+
+
+async def _foreign(team: Team, *, status: Status) -> None:
+    """A release that a HelmRelease, which let go of it, has left under the name ``app``."""
+    await team.chart(app_chart(web=""), name="theirs")
+    await team.release(
+        "theirs",
+        releaseName="app",
+        chartRef={"kind": "OCIRepository", "name": "theirs"},
+        commonMetadata={"labels": {"whose": "theirs"}},
+    )
+    await team.ready("theirs", version=1)
+    await team.patch("theirs", {"spec": {"suspend": True}})
+    await team.delete("theirs")
+    await team.gone("theirs")
+    last = await team.records.last("app")
+    await team.records.update(last.with_status(status, "in the hands of others"))
+
+
+async def test_what_was_unlocked_is_not_ours_for_that(devteam: Team) -> None:
+    """An upgrade that never began makes nobody the owner of what others have released."""
+    team = devteam
+    await _foreign(team, status=Status.PENDING_UPGRADE)
+    await team.chart(app_chart("2.0.0", web="", bad='{{ fail "not so" }}'), "2.0.0")
+    await team.release()
+    await team.failed("UpgradeFailed", text="not so")
+    assert await team.statuses() == {1: "failed"}
+
+    await team.delete()
+    await team.gone()
+
+    assert await team.exists(kinds.CONFIG_MAP, "app-settings")
+    assert await team.statuses() == {1: "failed"}
+
+
+async def test_a_release_that_moves_awaits_approval(devteam: Team) -> None:
+    team = devteam
+    await team.chart(app_chart(web=""))
+    await team.release()
+    await team.ready(version=1)
+    await team.patch("app", {"metadata": {"annotations": {"fluvial.dev/mode": "plan"}}})
+    await team.release(releaseName="moved")
+    waiting = await team.failed("AwaitingApproval")
+
+    assert await team.statuses() == {1: "deployed"}
+    assert await team.exists(kinds.CONFIG_MAP, "app-settings")
+    message = condition(waiting)["message"]
+    assert "uninstall" in message
+    digest = re.search(r"sha256:[0-9a-f]{64}", message)
+    assert digest is not None
+
+    await team.patch("app", {"metadata": {"annotations": {"fluvial.dev/approve": digest[0]}}})
+    other = await team.until(lambda obj: "install of chart" in condition(obj).get("message", ""))
+    assert digest[0] not in condition(other)["message"].partition("(")[0]
+    assert await team.statuses() == {}
+    assert await team.statuses("moved") == {}
+
+
+async def test_an_undone_failure_is_told_once(devteam: Team) -> None:
+    """Each action tells of itself; that it is tried again is no failure of its own."""
+    team = devteam
+    await team.chart(app_chart(web=""))
+    await team.release(upgrade={"remediation": {"retries": 1}})
+    await team.ready(version=1)
+    bad = app_chart("2.0.0", web="", bad=hook("bad", "pre-upgrade", fails=True))
+    await team.chart(bad, "2.0.0")
+    await team.stalled("RetriesExceeded")
+    await team.event("RetriesExceeded")
+    page = await team.client.list_all(kinds.EVENT, namespace=team.namespace)
+    told: list[dict[str, Any]] = [one for one in page.items if one["reason"] == "RollbackSucceeded"]
+
+    assert {one["type"] for one in told} == {"Normal"}
