@@ -164,7 +164,7 @@ async def test_who_waited_in_vain_goes_on_with_a_turn() -> None:
     """What follows a failure is work like any other."""
     turns = Turns(1, RealClock())
     may_fail = asyncio.Event()
-    deals_with_it = False
+    dealt_with = asyncio.Event()
 
     async def wait_in_vain(turn: Turn) -> None:
         async with turn.rest():
@@ -172,11 +172,10 @@ async def test_who_waited_in_vain_goes_on_with_a_turn() -> None:
             raise ValueError("in vain")
 
     async def fail() -> None:
-        nonlocal deals_with_it
         async with turns.turn() as turn:
             with pytest.raises(ValueError, match="in vain"):
                 await wait_in_vain(turn)
-            deals_with_it = True
+            dealt_with.set()
 
     failing = asyncio.create_task(fail(), name="failing")
     await _settle()
@@ -186,10 +185,10 @@ async def test_who_waited_in_vain_goes_on_with_a_turn() -> None:
 
     may_fail.set()
     await _settle()
-    assert not deals_with_it
+    assert not dealt_with.is_set()
 
     other.may_rest.set()
     await _settle()
-    assert deals_with_it
+    assert dealt_with.is_set()
     await failing
     await _end(other)
