@@ -150,3 +150,15 @@ def test_long_values_are_clipped() -> None:
     text = compare(_obj("a"), _obj("b" * 5000), masker=Masker()).text()
 
     assert len(text) < 300
+
+
+def test_what_a_secret_value_replaces_was_one_too() -> None:
+    """Nobody tells what a Secret had before, but what is in its place now tells enough."""
+    masker = Masker(["new-password"])
+    before = {"data": {"password": "old-password", "conf": "a=1 p=new-password"}}
+    after = {"data": {"password": "new-password", "conf": "a=2 p=new-password"}}
+    text = compare(before, after, masker=masker).text()
+
+    assert "password" not in text.replace("/data/password", "")
+    assert "~ /data/password" in text
+    assert '"a=1 p=***" -> "a=2 p=***"' in text

@@ -143,9 +143,16 @@ def _mask(one: Difference, *, masker: Masker, secret: bool) -> Difference:
     hidden = secret and one.path.startswith(("/data", "/stringData"))
     if hidden or one.path.endswith(f"/{pointer}"):
         return _hide(one)
-    return Difference(
-        _masked(one.path, masker), _masked(one.before, masker), _masked(one.after, masker)
-    )
+    before, after = _masked(one.before, masker), _masked(one.after, masker)
+    path = _masked(one.path, masker)
+    if None not in (before, after) and _stars_in(before) != _stars_in(after):
+        # A Secret has changed: what it had before is as secret, and nobody knows it any more.
+        return _hide(Difference(path, one.before, one.after))
+    return Difference(path, before, after)
+
+
+def _stars_in(masked: Any) -> int:
+    return masked.count(MASK) if isinstance(masked, str) else 0
 
 
 def _hide(one: Difference) -> Difference:
