@@ -136,8 +136,8 @@ async def _killed_life(
         try:
             await reached()
         except AssertionError as error:
-            ended = f"{await case.team.statuses()}, {sorted((await case.look()).conditions)}"
-            return [*found, f"{where}: {error}: {ended}"]
+            state = f"{await case.team.statuses()}, {sorted((await case.look()).conditions)}"
+            return [*found, f"{where}: {error}: {state}"]
         lines = await case.problems()
         ended, hooks = await case.look(), await case.hooks_run() - before
         if ended != expected.ended:
