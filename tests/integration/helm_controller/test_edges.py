@@ -9,7 +9,9 @@ import pytest
 
 from fluvial.helm.release import Status
 from fluvial.kube import kinds
-from harness.team import Team, condition, newest
+from harness.team import Team, condition, named, newest
+from helm_controller.helmrelease.rounds import RoundEnd, Rounds
+from helm_controller.helmrelease.run import Run
 from integration.helm_controller.release_charts import app_chart, hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -123,3 +125,32 @@ async def test_an_undone_failure_is_told_once(devteam: Team) -> None:
     told: list[dict[str, Any]] = [one for one in page.items if one["reason"] == "RollbackSucceeded"]
 
     assert {one["type"] for one in told} == {"Normal"}
+
+
+async def test_what_changes_while_a_run_ends_is_seen_by_the_next(
+    devteam: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody writes the record between the last look at it and the end of the run."""
+    team, races = devteam, 0
+    original = Rounds.round
+
+    async def race(self: Rounds, run: Run) -> RoundEnd:
+        nonlocal races
+        end = await original(self, run)
+        if run.key.namespace == team.namespace and not races:
+            races += 1
+            last = await team.records.last("app")
+            await team.records.update(last.with_status(Status.FAILED, "by hand"))
+        return end
+
+    monkeypatch.setattr(Rounds, "round", race)
+    poke = named("v1", "ConfigMap", "poke", team.namespace)
+    poke["metadata"]["labels"] = {"reconcile.fluxcd.io/watch": "Enabled"}
+    await team.apply(kinds.CONFIG_MAP, poke | {"data": {"values.yaml": "{}"}})
+    await team.chart(app_chart(web=""))
+    await team.release(valuesFrom=[{"kind": "ConfigMap", "name": "poke"}])
+    await team.ready(version=1)
+    assert await team.statuses() == {1: "failed"}
+
+    await team.patch("poke", {"data": {"other": "key"}}, resource=kinds.CONFIG_MAP)
+    await team.ready(version=2)

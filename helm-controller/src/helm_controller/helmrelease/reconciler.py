@@ -44,7 +44,7 @@ from helm_controller.helmrelease.memory import Memory
 from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.references import dependency_keys, source_name
 from helm_controller.helmrelease.removal import RemovalStep
-from helm_controller.helmrelease.rounds import Rounds
+from helm_controller.helmrelease.rounds import Rounds, record_id
 from helm_controller.helmrelease.run import Run
 from helm_controller.helmrelease.targets import Targets
 from helm_controller.helmrelease.turns import Turn, Turns
@@ -196,19 +196,14 @@ class HelmReleaseReconciler:
             return Result(0.0)
         self._note_attempt(run)
         end = await self.rounds.round(run)
-        run.record = await self._newest_record(run)
         return await self.finish.ended(run, end)
-
-    async def _newest_record(self, run: Run) -> str:
-        """What tells the newest record, and each write of it, from all others."""
-        revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
-        return f"{revisions[-1].version} {revisions[-1].stamp}" if revisions else ""
 
     async def _is_in_place(self, run: Run) -> bool:
         """Whether nothing has changed since everything was found in place."""
         if run.fresh or run.spec_of.spec.detects_drift or not _is_settled(run):
             return False
-        run.record = await self._newest_record(run)
+        revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
+        run.record = record_id(revisions)
         return bool(run.record) and run.memory.in_place == run.attempt
 
     async def _move(self, run: Run) -> bool:

@@ -6,6 +6,8 @@ The decisions are those of ``fluvial.helm.state``; here they are carried out. A 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fluvial.api.helm_actions import Upgrade
@@ -21,6 +23,7 @@ from fluvial.helm.policy import Policy
 from fluvial.helm.release import Release, Status
 from fluvial.helm.selectors import InvalidSelector
 from fluvial.helm.state import after_remediation, decide
+from fluvial.helm.storage import Revision
 from fluvial.runtime.outcome import Failed, Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage
@@ -30,7 +33,7 @@ from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.rendering import effective_values
 from helm_controller.helmrelease.run import Run, StatusWriter
 
-__all__ = ["RoundEnd", "Rounds", "describe_retry"]
+__all__ = ["RoundEnd", "Rounds", "describe_retry", "record_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,12 @@ class Rounds:
     async def _look(self, run: Run, state: _State) -> Facts:
         storage = self.stage.storage(run)
         name = run.spec_of.release_name
-        try:
-            state.last = await storage.last(name)
-        except ReleaseNotFound:
-            state.last = None
+        revisions = await storage.revisions(name)
+        # Of before it is read: what changes in between is for the next run to see.
+        run.record, state.last = record_id(revisions), None
+        if revisions:
+            with suppress(ReleaseNotFound):
+                state.last = await storage.get(name, revisions[-1].version)
         wanted = run.wanted
         if state.last is not None and (run.spec_of.spec.upgrade or Upgrade()).preserve_values:
             values = effective_values(run, state.last)
@@ -275,6 +280,11 @@ def _says_released(run: Run) -> bool:
         and released.observed_generation == run.generation
         and reasons.REMEDIATED not in found
     )
+
+
+def record_id(revisions: Sequence[Revision]) -> str:
+    """What tells the newest record, and each write of it, from all others; ``""`` without any."""
+    return f"{revisions[-1].version} {revisions[-1].stamp}" if revisions else ""
 
 
 def describe_retry(seconds: float) -> str:
