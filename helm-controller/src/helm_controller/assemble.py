@@ -284,6 +284,7 @@ class HelmController:
                 parts.client,
                 self._tenants,
                 targets,
+                inputs,
                 stage,
                 actions,
                 charts,

@@ -154,3 +154,27 @@ async def test_what_changes_while_a_run_ends_is_seen_by_the_next(
 
     await team.patch("poke", {"data": {"other": "key"}}, resource=kinds.CONFIG_MAP)
     await team.ready(version=2)
+
+
+async def test_what_is_told_of_a_removal_has_no_secrets(devteam: Team) -> None:
+    team = devteam
+    secret = "correct-horse-battery"
+    odd = f"{secret} is no name"
+    await team.data(kinds.SECRET, "password", **{"values.yaml": f"greeting: {odd}\n"})
+    bye = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Values.greeting | quote }}, annotations: {helm.sh/hook: pre-delete}}
+"""
+    await team.chart(app_chart(web="", bye=bye))
+    await team.release(valuesFrom=[{"kind": "Secret", "name": "password"}])
+    await team.ready(version=1)
+    await team.delete()
+    failed = await team.until(
+        lambda obj: condition(obj, "Released").get("reason") == "UninstallFailed"
+    )
+    event = await team.event("UninstallFailed")
+
+    assert "pre-delete" in event["message"]
+    assert secret not in event["message"]
+    assert secret not in str(failed["status"]["conditions"])

@@ -12,11 +12,13 @@ from fluvial.kube.errors import NotFound
 from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
+from fluvial.runtime.outcome import Failed
 from fluvial.runtime.patcher import StatusPatcher
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.acting import Stage, made_for
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
+from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.run import Run
 from helm_controller.helmrelease.targets import Targets
 
@@ -30,6 +32,7 @@ class RemovalStep:
     client: KubeClient
     tenants: Tenants
     targets: Targets
+    inputs: Inputs
     stage: Stage
     actions: Actions
     charts: ChartObjects
@@ -52,10 +55,20 @@ class RemovalStep:
     async def _uninstall(self, run: Run) -> None:
         if await self._nobody_can(run):
             return
+        await self._learn_secrets(run)
         await self.targets.aim(run)
         name = await self._released_name(run)
         if name:
             await self.actions.take_away(run, run.spec_of, name=name)
+
+    async def _learn_secrets(self, run: Run) -> None:
+        """Read the values, so that nothing of Secrets is told; they may be gone already."""
+        try:
+            await self.inputs.read_values(run)
+        except Failed as error:
+            self.log.info(
+                "the values of a release that is removed are not there", detail=str(error)
+            )
 
     async def _nobody_can(self, run: Run) -> bool:
         """Whether who would uninstall is gone, so that everything is left behind (Flux)."""
