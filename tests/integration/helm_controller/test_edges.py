@@ -178,3 +178,21 @@ metadata: {name: {{ .Values.greeting | quote }}, annotations: {helm.sh/hook: pre
     assert "pre-delete" in event["message"]
     assert secret not in event["message"]
     assert secret not in str(failed["status"]["conditions"])
+
+
+async def test_who_was_renamed_uninstalls_nothing(devteam: Team) -> None:
+    """The new HelmRelease has made the release its own before the old one is deleted."""
+    team = devteam
+    await team.chart(app_chart(web=""))
+    await team.release("old", releaseName="app")
+    await team.ready("old", version=1)
+    await team.release("new", releaseName="app")
+    await team.until(lambda obj: newest(obj).get("status") == "deployed", "new")
+    await team.release("new", releaseName="app", values={"greeting": "of the new one"})
+    await team.ready("new")
+    await team.delete("old")
+    await team.gone("old")
+
+    settings = await team.get(kinds.CONFIG_MAP, "app-settings")
+    assert settings["data"]["greeting"] == "of the new one"
+    assert "deployed" in (await team.statuses()).values()

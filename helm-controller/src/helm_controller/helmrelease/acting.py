@@ -21,12 +21,14 @@ from fluvial.helm.release import Release, Status
 from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
 from fluvial.helm.waiting import Waits
+from fluvial.objects import JsonObject, labels_of
+from fluvial.runtime import conditions
 from fluvial.runtime.events import EventRecorder
-from helm_controller.helmrelease import reasons
+from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.run import FIELD_MANAGER, Run
 from helm_controller.helmrelease.turns import RestingWaits
 
-__all__ = ["Acting", "Stage", "made_for"]
+__all__ = ["Acting", "Stage", "made_for", "made_for_another"]
 
 _HAS_OBJECTS: Final[dict[ReleaseAction, bool]] = {
     "install": True,
@@ -148,6 +150,38 @@ class Stage:
             return
         await self._list_objects(run, acting)
 
+    async def recover(self, run: Run) -> None:
+        """Take note of what a process wrote that was killed before status said so.
+
+        Without it such a revision would count as somebody else's. Status says that an action was
+        under way, and the labels in the record whose it is; whoever works on the release by other
+        means leaves neither.
+        """
+        history = past.newest_first(run.status.history)
+        reconciling = conditions.get_condition(run.status.conditions, conditions.RECONCILING)
+        if not history or reconciling is None or reconciling.reason != reasons.PROGRESSING:
+            return
+        storage, name = self.storage(run), run.spec_of.release_name
+        revisions = await storage.revisions(name)
+        if not revisions or revisions[-1].version <= history[0].version:
+            return
+        last = await storage.get(name, revisions[-1].version)
+        if last.status.is_pending or not await made_for(run, last):
+            return
+        known = {one.version for one in history}
+        before = [await storage.get(name, one.version) for one in revisions if one.version in known]
+        is_of_this_chart = run.chart is not None and run.chart.version == last.metadata.version
+        run.status.history = list(
+            past.recorded(
+                history,
+                [*before, last],
+                action=made_by(last),
+                oci_digest=run.chart.digest if run.chart and is_of_this_chart else "",
+                algorithm=self.algorithm,
+            )
+        )
+        _count(run, last)
+
     async def _list_objects(self, run: Run, acting: Acting) -> None:
         assert run.target is not None  # noqa: S101  # known by a step before
         newest = max(acting.written, key=lambda release: release.version)
@@ -182,19 +216,51 @@ class Stage:
 def made_by(release: Release) -> ReleaseAction:
     """The action that a revision was made by, as far as it tells."""
     description = release.info.description
-    if release.status is Status.PENDING_ROLLBACK or "pending-rollback" in description:
+    rolled_back = "pending-rollback" in description or description.startswith("Rollback to ")
+    if release.status is Status.PENDING_ROLLBACK or rolled_back:
         return "rollback"
     if release.status is Status.PENDING_INSTALL or "pending-install" in description:
         return "install"
     return "install" if release.version == 1 else "upgrade"
 
 
+def _count(run: Run, release: Release) -> None:
+    """Status after a revision whose action was killed at its very end."""
+    action, status = made_by(release), run.status
+    if action == "rollback":
+        well = release.status is Status.DEPLOYED
+        verdict.mark(
+            run,
+            reasons.REMEDIATED,
+            "True" if well else "False",
+            reasons.ROLLBACK_SUCCEEDED if well else reasons.ROLLBACK_FAILED,
+            f"Helm rollback of release {release}: {release.info.description}",
+        )
+    elif release.status is Status.FAILED:
+        status.failures += 1
+        status.install_failures += action == "install"
+        status.upgrade_failures += action == "upgrade"
+
+
 async def made_for(run: Run, release: Release) -> bool:
     """Whether the labels in a record say that it was made for this run's object."""
+    return any(run.owner.owns(obj) for obj in await _all_objects(release))
+
+
+async def made_for_another(run: Run, release: Release) -> bool:
+    """Whether a record's labels say that another HelmRelease made it, and not this one."""
+    objects = await _all_objects(release)
+    keys = run.owner.labels.keys()
+    labelled = [obj for obj in objects if keys <= labels_of(obj).keys()]
+    return bool(labelled) and not any(run.owner.owns(obj) for obj in labelled)
+
+
+async def _all_objects(release: Release) -> list[JsonObject]:
+    """The objects and hooks, none where they cannot be read."""
     try:
         objects = await objects_of(release.manifest)
         for hook in release.hooks:
             objects += await objects_of(hook.manifest)
     except FluvialError:
-        return False
-    return any(run.owner.owns(obj) for obj in objects)
+        return []
+    return objects

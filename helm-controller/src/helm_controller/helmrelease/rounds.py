@@ -88,6 +88,7 @@ class Rounds:
 
         """
         state = _State(Policy.of(run.spec_of, retry_by_default=self.retries_by_default))
+        await self.stage.recover(run)
         while True:
             facts = await self._look(run, state)
             attempts = attempts_of(run.spec_of, forced=run.forced, done=frozenset(state.done))
