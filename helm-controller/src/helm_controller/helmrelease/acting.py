@@ -148,7 +148,8 @@ class Stage:
         if not _HAS_OBJECTS[action]:
             run.status.inventory = None
             return
-        await self._list_objects(run, acting)
+        newest = max(acting.written, key=lambda release: release.version)
+        await self._list_objects(run, newest, acting.crds)
 
     async def recover(self, run: Run) -> None:
         """Take note of what a process wrote that was killed before status said so.
@@ -181,12 +182,14 @@ class Stage:
             )
         )
         _count(run, last)
+        await self._list_objects(run, last, ())
 
-    async def _list_objects(self, run: Run, acting: Acting) -> None:
+    async def _list_objects(
+        self, run: Run, release: Release, crds: Iterable[CustomResource]
+    ) -> None:
         assert run.target is not None  # noqa: S101  # known by a step before
-        newest = max(acting.written, key=lambda release: release.version)
         try:
-            run.status.inventory, odd = await release_inventory(run.target, newest, acting.crds)
+            run.status.inventory, odd = await release_inventory(run.target, release, crds)
         except FluvialError as error:
             self.tell(run, "Warning", reasons.INVENTORY_BUILD_FAILED, str(error))
             return
@@ -240,6 +243,9 @@ def _count(run: Run, release: Release) -> None:
         status.failures += 1
         status.install_failures += action == "install"
         status.upgrade_failures += action == "upgrade"
+        reason = reasons.INSTALL_FAILED if action == "install" else reasons.UPGRADE_FAILED
+        message = f"Helm {action} failed for release {release}: {release.info.description}"
+        verdict.mark(run, reasons.RELEASED, "False", reason, message)
 
 
 async def made_for(run: Run, release: Release) -> bool:
