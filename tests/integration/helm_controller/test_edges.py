@@ -196,3 +196,20 @@ async def test_who_was_renamed_uninstalls_nothing(devteam: Team) -> None:
     settings = await team.get(kinds.CONFIG_MAP, "app-settings")
     assert settings["data"]["greeting"] == "of the new one"
     assert "deployed" in (await team.statuses()).values()
+
+
+async def test_what_was_rolled_back_is_not_what_post_renderers_ask_for(devteam: Team) -> None:
+    """Looking again, with no retry left, finds the spec as little released as before."""
+    team = devteam
+    await team.chart(app_chart(web="", bad=hook("bad", "pre-upgrade", fails=True)))
+    upgrade = {"remediation": {"retries": 0, "remediateLastFailure": True}}
+    await team.release(upgrade=upgrade)
+    await team.ready(version=1)
+    metadata = {"labels": {"more": "label"}}
+    await team.release(upgrade=upgrade, commonMetadata=metadata)
+    await team.stalled("RetriesExceeded")
+    done = await team.asked("again")
+
+    assert condition(done)["status"] == "False"
+    assert condition(done, "Stalled")["reason"] == "RetriesExceeded"
+    assert newest(done)["version"] == 3

@@ -100,7 +100,8 @@ def _difference(release: HelmRelease, last: Release, wanted: Wanted) -> str:
     if not history or not wanted.has_digest(history[0].config_digest):
         return "release config values changed"
     status = release.status
-    if status.observed_generation == release.metadata.generation:
+    undone = any(one.type == "Remediated" for one in status.conditions)
+    if status.observed_generation == release.metadata.generation and not undone:
         return ""
     if post_renderers_digest(release.spec.post_renderers) != status.observed_post_renderers_digest:
         return "postrenderers digest has changed"
