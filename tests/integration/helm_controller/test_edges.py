@@ -213,3 +213,41 @@ async def test_what_was_rolled_back_is_not_what_post_renderers_ask_for(devteam: 
     assert condition(done)["status"] == "False"
     assert condition(done, "Stalled")["reason"] == "RetriesExceeded"
     assert newest(done)["version"] == 3
+
+
+async def test_who_moves_leaves_what_another_has_made_its_own(devteam: Team) -> None:
+    team = devteam
+    await team.chart(app_chart(web=""))
+    await team.release("old", releaseName="app")
+    await team.ready("old", version=1)
+    await team.release("new", releaseName="app", values={"greeting": "of the new one"})
+    await team.ready("new")
+
+    await team.release("old", releaseName="moved")
+    await team.ready("old", version=1)
+
+    settings = await team.get(kinds.CONFIG_MAP, "app-settings")
+    assert settings["data"]["greeting"] == "of the new one"
+    assert "deployed" in (await team.statuses("app")).values()
+    assert await team.statuses("moved") == {1: "deployed"}
+
+
+async def test_a_release_by_force_is_answered_before_its_tests_are_run(devteam: Team) -> None:
+    """Whoever is killed while they run does not release again."""
+    team = devteam
+    await team.chart(app_chart(web="", check=hook("check", "test", hangs=True)))
+    await team.release()
+    await team.ready(version=1)
+    await team.release(test={"enable": True, "timeout": "1s"})
+    await team.until(lambda obj: condition(obj, "TestSuccess").get("status") == "False")
+    await team.annotate(requestedAt="now", forceAt="now")
+
+    tested = await team.until(
+        lambda obj: (
+            newest(obj).get("version") == 2
+            and condition(obj, "TestSuccess").get("reason") == "AwaitingTests"
+        )
+    )
+
+    assert tested["status"]["lastHandledForceAt"] == "now"
+    assert tested["status"].get("lastHandledReconcileAt") != "now"

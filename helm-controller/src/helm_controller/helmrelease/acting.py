@@ -14,6 +14,7 @@ from fluvial.errors import FluvialError
 from fluvial.helm import history as past
 from fluvial.helm.digests import CANONICAL
 from fluvial.helm.ending import Ending
+from fluvial.helm.errors import ReleaseNotFound
 from fluvial.helm.inventory import release_inventory
 from fluvial.helm.lifecycle import Lifecycle
 from fluvial.helm.manifest import objects_of
@@ -183,6 +184,35 @@ class Stage:
         )
         _count(run, last)
         await self._list_objects(run, last, ())
+
+    async def released_name(self, run: Run) -> str:
+        """The release that is to be uninstalled with its object, ``""`` if there is none.
+
+        A process that was killed in its first action has left a record that no status knows; the
+        labels in its manifest tell whose it is. They also tell if another HelmRelease, such as this
+        one under a new name, has made the release its own.
+        """
+        history = past.newest_first(run.status.history)
+        name = history[0].name if history else run.spec_of.release_name
+        try:
+            last = await self.storage(run).last(name)
+        except FluvialError as error:
+            if history:
+                return name  # the uninstall tells what is wrong
+            if isinstance(error, ReleaseNotFound):
+                return ""
+            raise
+        if not history:
+            return last.name if await made_for(run, last) else ""
+        if await made_for_another(run, last):
+            self.tell(
+                run,
+                "Normal",
+                reasons.UNINSTALL_SUCCEEDED,
+                f"release {name} is another HelmRelease's now: it is left alone",
+            )
+            return ""
+        return name
 
     async def _list_objects(
         self, run: Run, release: Release, crds: Iterable[CustomResource]

@@ -19,9 +19,10 @@ from fluvial.helm import history as past
 from fluvial.helm.errors import ActionFailed, ActionRefused, ReleaseNotFound
 from fluvial.helm.facts import Step
 from fluvial.helm.making import changes_nothing
+from fluvial.helm.observing import FORCE_REQUEST
 from fluvial.helm.options import ApplyOptions, TestOptions, UninstallOptions
 from fluvial.helm.policy import Policy
-from fluvial.helm.release import Release
+from fluvial.helm.release import Release, Status
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Acting, Stage, made_for
@@ -46,13 +47,11 @@ class Actions:
     plans: Plans
     writer: StatusWriter
 
-    async def install(self, run: Run, policy: Policy) -> None:
-        """Install; raises Failed or Waiting if nothing has been stored."""
+    async def install(self, run: Run, policy: Policy, *, version: int) -> None:
+        """Install as a revision; raises Failed or Waiting if nothing has been stored."""
         options = ApplyOptions.of_install(run.spec_of)
 
         async def make() -> Made:
-            revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
-            version = revisions[-1].version + 1 if revisions else 1
             return await self.rendering.make(
                 run, version=version, before=None, server_side=options.by_server(None)
             )
@@ -68,14 +67,11 @@ class Actions:
 
         await self._release(run, policy, verb="install", options=options, work=work)
 
-    async def upgrade(self, run: Run, policy: Policy, step: Step) -> None:
-        """Upgrade, or adopt what is there; raises as ``install``."""
+    async def upgrade(self, run: Run, policy: Policy, step: Step, *, last: Release) -> None:
+        """Upgrade the newest revision, or adopt it; raises as ``install``."""
         options = ApplyOptions.of_upgrade(run.spec_of)
 
-        storage, name = self.stage.storage(run), run.spec_of.release_name
-
         async def make(current: Release) -> Made:
-            last = await storage.last(name)
             return await self.rendering.make(
                 run,
                 version=last.version + 1,
@@ -85,13 +81,13 @@ class Actions:
 
         planned: Made | None = None
         if is_planned(run) and not step.adopt_if_same:
-            current = await self.stage.begin(run).lifecycle.current(name)
+            current = await self._current(run, last)
             planned = await self._planned(
                 run, lambda: make(current), before=current, options=options
             )
 
         async def work(acting: Acting) -> Release:
-            current = await acting.lifecycle.current(name)
+            current = await self._current(run, last)
             if step.adopt_if_same:
                 made = await make(current)
                 if await changes_nothing(current, made.release, origin=run.owner.labels):
@@ -109,6 +105,12 @@ class Actions:
             return await acting.lifecycle.upgrade(made.release, current=current, options=options)
 
         await self._release(run, policy, verb="upgrade", options=options, work=work)
+
+    async def _current(self, run: Run, last: Release) -> Release:
+        """The revision that an upgrade starts from."""
+        if last.status is Status.DEPLOYED:
+            return last
+        return await self.stage.begin(run).lifecycle.current(last.name)
 
     async def _planned(
         self,
@@ -158,8 +160,10 @@ class Actions:
         except (Waiting, Stalled, Failed):
             raise
         except FluvialError as error:
+            _answer_force(run)
             await self._release_failed(run, acting, error, verb=verb)
             return
+        _answer_force(run)
         verdict.clear(run, reasons.REMEDIATED)
         verdict.rendered(run)
         message = _succeeded(verb, release)
@@ -359,6 +363,13 @@ class Actions:
 def _asked(error: FluvialError) -> float | None:
     """Seconds that a server wants to be left alone, if one does."""
     return asked_to_wait(error) or None
+
+
+def _answer_force(run: Run) -> None:
+    """A release by force is made once: what comes later may last, and may be killed."""
+    if run.forced:
+        run.status.last_handled_force_at = run.spec_of.metadata.annotations[FORCE_REQUEST]
+        run.forced = False
 
 
 def forget_failures(run: Run) -> None:

@@ -217,7 +217,9 @@ class HelmReleaseReconciler:
         if is_planned(run):
             self.actions.plans.approved_move(run, newest, changed=moved)
         self.log.info("the release moves: the old one is uninstalled", changed=moved)
-        await self.actions.take_away(run, run.spec_of, name=newest.name)
+        name = await self.stage.released_name(run)
+        if name:
+            await self.actions.take_away(run, run.spec_of, name=name)
         run.status.history = []
         run.status.inventory = None
         run.status.storage_namespace = ""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.errors import FluvialError
-from fluvial.helm import history as past
-from fluvial.helm.errors import ReleaseNotFound
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
@@ -16,7 +13,7 @@ from fluvial.objects import ObjectKey
 from fluvial.runtime.outcome import Failed
 from fluvial.runtime.patcher import StatusPatcher
 from helm_controller.helmrelease import reasons
-from helm_controller.helmrelease.acting import Stage, made_for, made_for_another
+from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.inputs import Inputs
@@ -58,7 +55,7 @@ class RemovalStep:
             return
         await self._learn_secrets(run)
         await self.targets.aim(run)
-        name = await self._released_name(run)
+        name = await self.stage.released_name(run)
         if name:
             await self.actions.take_away(run, run.spec_of, name=name)
 
@@ -90,27 +87,3 @@ class RemovalStep:
             run, "Warning", reasons.UNINSTALL_FAILED, f"unable to uninstall the release: {problem}"
         )
         return True
-
-    async def _released_name(self, run: Run) -> str:
-        """The release that is ours, ``""`` if there is none.
-
-        A process that was killed in its first action has left a record that no status knows; the
-        labels in its manifest tell whose it is. They also tell if another HelmRelease, such as this
-        one under a new name, has made the release its own.
-        """
-        history = past.newest_first(run.status.history)
-        name = history[0].name if history else run.spec_of.release_name
-        try:
-            last = await self.stage.storage(run).last(name)
-        except FluvialError as error:
-            if history:
-                return name  # the uninstall tells what is wrong
-            if isinstance(error, ReleaseNotFound):
-                return ""
-            raise
-        if not history:
-            return last.name if await made_for(run, last) else ""
-        if await made_for_another(run, last):
-            self.log.info("the release is another HelmRelease's now: it is left alone")
-            return ""
-        return name

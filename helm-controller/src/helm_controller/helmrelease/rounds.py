@@ -60,6 +60,7 @@ class _State:
     target: RollbackTarget = RollbackTarget.NOT_CHECKED
     report: DriftReport | None = None
     last: Release | None = None
+    next_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Rounds:
         revisions = await storage.revisions(name)
         # Of before it is read: what changes in between is for the next run to see.
         run.record, state.last = record_id(revisions), None
+        state.next_version = revisions[-1].version + 1 if revisions else 1
         if revisions:
             with suppress(ReleaseNotFound):
                 state.last = await storage.get(name, revisions[-1].version)
@@ -119,11 +121,10 @@ class Rounds:
     async def _carry_out(self, run: Run, state: _State, step: Step) -> RoundEnd | None:
         match step.action:
             case Action.INSTALL:
-                await self.actions.install(run, state.policy)
-                run.forced = False
+                await self.actions.install(run, state.policy, version=state.next_version)
             case Action.UPGRADE:
-                await self.actions.upgrade(run, state.policy, step)
-                run.forced = False
+                assert state.last is not None  # noqa: S101  # there is something to upgrade
+                await self.actions.upgrade(run, state.policy, step, last=state.last)
             case Action.TEST:
                 await self.actions.test(run, state.policy)
             case Action.ROLLBACK | Action.UNINSTALL:
