@@ -47,8 +47,13 @@ class Actions:
     plans: Plans
     writer: StatusWriter
 
-    async def install(self, run: Run, policy: Policy, *, version: int) -> None:
-        """Install as a revision; raises Failed or Waiting if nothing has been stored."""
+    async def install(self, run: Run, policy: Policy, *, version: int) -> bool:
+        """Install as a revision; raises Failed or Waiting if nothing has been stored.
+
+        Returns:
+            Whether the objects are now as they were rendered.
+
+        """
         options = ApplyOptions.of_install(run.spec_of)
 
         async def make() -> Made:
@@ -65,10 +70,10 @@ class Actions:
             acting.crds, run.archive = made.crds, None
             return await acting.lifecycle.install(made.release, options)
 
-        await self._release(run, policy, verb="install", options=options, work=work)
+        return bool(await self._release(run, policy, verb="install", options=options, work=work))
 
-    async def upgrade(self, run: Run, policy: Policy, step: Step, *, last: Release) -> None:
-        """Upgrade the newest revision, or adopt it; raises as ``install``."""
+    async def upgrade(self, run: Run, policy: Policy, step: Step, *, last: Release) -> bool:
+        """Upgrade the newest revision, or adopt it; raises and returns as ``install``."""
         options = ApplyOptions.of_upgrade(run.spec_of)
 
         async def make(current: Release) -> Made:
@@ -104,7 +109,8 @@ class Actions:
             acting.crds, run.archive = made.crds, None
             return await acting.lifecycle.upgrade(made.release, current=current, options=options)
 
-        await self._release(run, policy, verb="upgrade", options=options, work=work)
+        released = await self._release(run, policy, verb="upgrade", options=options, work=work)
+        return released is not None and released.version > last.version
 
     async def _current(self, run: Run, last: Release) -> Release:
         """The revision that an upgrade starts from."""
@@ -146,7 +152,8 @@ class Actions:
         verb: ReleaseVerb,
         options: ApplyOptions,
         work: Callable[[Acting], Awaitable[Release]],
-    ) -> None:
+    ) -> Release | None:
+        """Do it; the revision, ``None`` if it failed."""
         verdict.clear(run, reasons.TEST_SUCCESS)
         run.status.last_attempted_release_action = verb
         verdict.progressing(
@@ -162,7 +169,7 @@ class Actions:
         except FluvialError as error:
             _answer_force(run)
             await self._release_failed(run, acting, error, verb=verb)
-            return
+            return None
         _answer_force(run)
         verdict.clear(run, reasons.REMEDIATED)
         verdict.rendered(run)
@@ -180,6 +187,7 @@ class Actions:
         if remedy.retry_seconds is not None:
             forget_failures(run)
         await self._end(run, "Normal", _SUCCEEDED[verb], message)
+        return release
 
     async def _release_failed(
         self, run: Run, acting: Acting, error: FluvialError, *, verb: ReleaseVerb

@@ -61,6 +61,8 @@ class _State:
     report: DriftReport | None = None
     last: Release | None = None
     next_version: int = 1
+    fresh: bool = False
+    """The objects have just been written, and differ from the release in nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,11 @@ class Rounds:
     async def _carry_out(self, run: Run, state: _State, step: Step) -> RoundEnd | None:
         match step.action:
             case Action.INSTALL:
-                await self.actions.install(run, state.policy, version=state.next_version)
+                version = state.next_version
+                state.fresh = await self.actions.install(run, state.policy, version=version)
             case Action.UPGRADE:
                 assert state.last is not None  # noqa: S101  # there is something to upgrade
-                await self.actions.upgrade(run, state.policy, step, last=state.last)
+                state.fresh = await self.actions.upgrade(run, state.policy, step, last=state.last)
             case Action.TEST:
                 await self.actions.test(run, state.policy)
             case Action.ROLLBACK | Action.UNINSTALL:
@@ -206,7 +209,9 @@ class Rounds:
             rules = IgnoreRules(detection.ignore if detection else ())
         except InvalidSelector as error:
             raise Failed(reasons.STATE_ERROR, f"spec.driftDetection.ignore: {error}") from error
-        report = state.report = await detect_drift(run.target, state.last, rules)
+        report = state.report = (
+            DriftReport() if state.fresh else await detect_drift(run.target, state.last, rules)
+        )
         report.raise_unless_found()
         state.drift = Drift.FOUND if report.drifts else Drift.NONE
         if not report.drifts:
