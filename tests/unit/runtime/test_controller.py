@@ -255,6 +255,28 @@ async def test_a_cancelled_worker_holds_its_key_until_its_thread_has_ended() -> 
 
 
 @pytest.mark.looptime
+async def test_a_reconcile_that_loses_its_cancellation_holds_up_no_end() -> None:
+    begun = asyncio.Event()
+
+    async def loses(key: ObjectKey) -> Result:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return Result(0.0)
+        raise AssertionError(key)
+
+    rig = Rig(loses, concurrency=2)
+    rig.queue.add(KEY)
+    task = asyncio.ensure_future(rig.controller.run())
+    await begun.wait()
+    task.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
 async def test_cancelling_passes_through_the_reconcile() -> None:
     cleaned: list[str] = []
 

@@ -104,8 +104,16 @@ class Controller(Generic[K]):
         """Work until ``stop``; cancel it to interrupt what is being worked on."""
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self._concurrency):
+                workers = [
                     group.create_task(self._worker(), name=f"{self.name}-worker-{number}")
+                    for number in range(self._concurrency)
+                ]
+                try:
+                    await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+                except asyncio.CancelledError:
+                    # Also for a worker in whose reconcile the cancellation gets lost.
+                    self.stop()
+                    raise
         finally:
             self.stop()
 
