@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import socket
 import struct
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -171,6 +173,7 @@ class FaultProxy:
             self._site = None
         for connection in self._server.connections if self._server else ():
             _reset(connection.transport)
+        _forget_handshakes()
 
     async def back(self) -> None:
         """Listen (again)."""
@@ -227,6 +230,16 @@ class FaultProxy:
         except ConnectionError:
             pass  # the client has gone
         return web.Response(status=500)  # for nobody
+
+
+def _forget_handshakes() -> None:
+    """Collect connections that were in the middle of their handshake.
+
+    asyncio tells a server of a connection when its handshake is done, so nobody can close them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def _reset(transport: asyncio.BaseTransport | None) -> None:
