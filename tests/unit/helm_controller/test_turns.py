@@ -192,3 +192,18 @@ async def test_who_waited_in_vain_goes_on_with_a_turn() -> None:
     assert dealt_with.is_set()
     await failing
     await _end(other)
+
+
+async def test_all_may_be_cancelled_at_once() -> None:
+    turns = Turns(1, RealClock())
+    workers = [_Worker(turns) for _ in range(4)]
+    await _settle()
+    for one in workers:
+        one.task.cancel()
+    ends = await asyncio.gather(*(one.task for one in workers), return_exceptions=True)
+    last = _Worker(turns)
+    await _settle()
+
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 4
+    assert last.working
+    await _end(last)

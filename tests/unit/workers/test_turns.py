@@ -91,3 +91,25 @@ async def test_who_goes_takes_no_slot_along(given: bool) -> None:  # noqa: FBT00
     turns.give_back()
     async with asyncio.timeout(1):
         await turns.take("free again")
+
+
+async def test_who_is_cancelled_together_with_whoever_has_the_slot_is_passed_over() -> None:
+    """As when everything ends at once: nothing else than the cancellations may come out."""
+    turns = Turns(1, most=10)
+
+    async def job(domain: str) -> None:
+        await turns.take(domain)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            turns.give_back()
+
+    tasks = [asyncio.create_task(job(domain)) for domain in ("a", "a", "b", "b", "c")]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(1):
+        await turns.take("d")
+
+    assert [type(end) for end in ends] == [asyncio.CancelledError] * 5

@@ -59,7 +59,7 @@ class Turns:
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
                 self.give()
-            else:
+            elif mine in waiting:  # else it has been passed over
                 waiting.remove(mine)
             raise
 

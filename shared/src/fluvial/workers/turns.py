@@ -56,18 +56,19 @@ class Turns:
             raise
 
     def give_back(self) -> None:
-        """Let the next one have the slot."""
-        if not self._queues:
-            self._free += 1
-            return
-        domain, queue = next(iter(self._queues.items()))
-        turn = queue.popleft()
-        self._waiting -= 1
-        if queue:
-            self._queues.move_to_end(domain)
-        else:
-            del self._queues[domain]
-        turn.set_result(None)
+        """Let the next one have the slot; whoever has been cancelled is passed over."""
+        while self._queues:
+            domain, queue = next(iter(self._queues.items()))
+            turn = queue.popleft()
+            self._waiting -= 1
+            if queue:
+                self._queues.move_to_end(domain)
+            else:
+                del self._queues[domain]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def _make_room(self, domain: str) -> None:
         """Send away the last one of whoever has most waiting."""
@@ -75,8 +76,10 @@ class Turns:
         most = max(self._queues, key=lambda one: len(self._queues[one]), default=domain)
         if most == domain or len(self._queues[most]) < 2:
             raise error
-        self._queues[most].pop().set_exception(error)
+        last = self._queues[most].pop()
         self._waiting -= 1
+        if not last.done():
+            last.set_exception(error)
 
     def _leave(self, domain: str, turn: asyncio.Future[None]) -> None:
         queue = self._queues.get(domain)
