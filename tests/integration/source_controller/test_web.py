@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import threading
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 import yarl
@@ -288,3 +289,34 @@ async def test_a_client_certificate_opens_its_host_and_is_shown_to_no_other(
 
     assert host.certified == [True, True]
     assert other.requests == []
+
+
+async def test_who_is_cancelled_while_the_file_is_opened_leaves_it_closed(tmp_path: Path) -> None:
+    opened: list[IO[bytes]] = []
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def open(self, mode: str) -> IO[bytes]:
+            begun.set()
+            may_go_on.wait(5)
+            file = (tmp_path / "x").open(mode)
+            opened.append(cast("IO[bytes]", file))
+            return opened[0]
+
+    download = WebClient().download(
+        yarl.URL("http://127.0.0.1:1/"),
+        cast("Path", Slow()),
+        access=Access(yarl.URL("http://127.0.0.1:1")),
+        max_bytes=1,
+        timeout=5,
+    )
+    task = asyncio.create_task(download)
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    may_go_on.set()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+    assert opened[0].closed

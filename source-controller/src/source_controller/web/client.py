@@ -13,7 +13,7 @@ import ssl
 import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -102,7 +102,9 @@ class WebClient:
         """
         try:
             async with asyncio.timeout(timeout):
-                with await in_thread(lambda _: target.open("wb")) as out:
+                with ExitStack() as stack:
+                    # Entered in the thread: whoever is cancelled meanwhile leaves no file open.
+                    out = await in_thread(lambda _: stack.enter_context(target.open("wb")))
                     return await self._follow(url, _Sink(out, max_bytes, algorithm), access)
         except TimeoutError as error:
             raise WebError(f"{shown(url)} was not fetched within {timeout:g}s") from error
