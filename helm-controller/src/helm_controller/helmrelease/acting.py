@@ -97,7 +97,7 @@ class Stage:
             run: with tenant and target.
 
         """
-        assert run.target is not None and run.tenant is not None  # noqa: S101, PT018
+        assert run.target is not None and run.tenant is not None  # noqa: S101, PT018  # known by a step before
         written: list[Release] = []
         inner = self.remote_waits if run.tenant.remote else self.waits
         storage, waits = self.storage(run, written), RestingWaits(inner, run.turn)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fluvial.artifact.sources import SourceLookup
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.errors import NotFound
 from fluvial.objects import JsonObject
 from helm_controller.helmrelease.references import source_name
 from helm_controller.helmrelease.run import Run
@@ -33,9 +34,8 @@ class Confirmation:
         """Confirm the object and its source, unless the run has read both live.
 
         Raises:
-            Outdated: one of them is another. Nothing has been written.
+            Outdated: one of them is another, or the object is gone. Nothing has been written.
             Failed, Waiting, Stalled: as ``SourceLookup.find``: there is no such source any more.
-            NotFound: the object is gone.
             ApiError: it could not be read.
 
         """
@@ -48,10 +48,13 @@ class Confirmation:
         run.live = True
 
     async def own(self, run: Run) -> None:
-        """Confirm the object alone; raises Outdated, NotFound or ApiError."""
+        """Confirm the object alone; raises Outdated or ApiError."""
         if run.live:
             return
-        live = await self.client.get(kinds.HELM_RELEASE, run.key)
+        try:
+            live = await self.client.get(kinds.HELM_RELEASE, run.key)
+        except NotFound:
+            raise Outdated from None
         if _identity(live) != _identity(run.obj):
             raise Outdated
 

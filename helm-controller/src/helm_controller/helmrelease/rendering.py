@@ -59,8 +59,8 @@ class Rendering:
             BuildError, HelmError, NoMatch, ApiError: they could not be written.
 
         """
-        assert run.chart is not None and run.values is not None  # noqa: S101, PT018
-        assert run.target is not None and run.tenant is not None  # noqa: S101, PT018
+        assert run.chart is not None and run.values is not None  # noqa: S101, PT018  # known by a step before
+        assert run.target is not None and run.tenant is not None  # noqa: S101, PT018  # known by a step before
         policy = _crds_policy(run, before)
         if policy == "Skip" or not run.chart.described.has_crds:
             return
@@ -94,8 +94,8 @@ class Rendering:
             BuildError, ManifestError, ApiError: it does not become a manifest.
 
         """
-        assert run.chart is not None and run.values is not None  # noqa: S101, PT018
-        assert run.tenant is not None  # noqa: S101
+        assert run.chart is not None and run.values is not None  # noqa: S101, PT018  # known by a step before
+        assert run.tenant is not None  # noqa: S101  # known by a step before
         release = run.spec_of
         values = effective_values(run, before)
         spec = RenderSpec(

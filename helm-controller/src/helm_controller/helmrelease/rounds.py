@@ -203,7 +203,7 @@ class Rounds:
         return RollbackTarget.INTACT if same else RollbackTarget.LOST
 
     async def _compare(self, run: Run, state: _State) -> None:
-        assert run.target is not None and state.last is not None  # noqa: S101, PT018
+        assert run.target is not None and state.last is not None  # noqa: S101, PT018  # known by a step before
         detection = run.spec_of.spec.drift_detection
         try:
             rules = IgnoreRules(detection.ignore if detection else ())
@@ -229,8 +229,8 @@ class Rounds:
         self.stage.tell(run, "Warning", reasons.DRIFT_DETECTED, message)
 
     async def _correct(self, run: Run, state: _State) -> None:
-        assert run.target is not None and state.last is not None  # noqa: S101, PT018
-        assert state.report is not None  # noqa: S101
+        assert run.target is not None and state.last is not None  # noqa: S101, PT018  # known by a step before
+        assert state.report is not None  # noqa: S101  # known by a step before
         self._tell_drift(run, state.report)
         await self.writer.save(run)
         corrected, failures = await correct_drift(run.target, state.last, state.report.drifts)
