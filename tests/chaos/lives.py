@@ -10,16 +10,15 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from chaos.cases import poll
+from chaos.control import When
 from chaos.endstate import EndState, differences
 from chaos.world import Kill, World
 from fluvial.kube.resource import Resource
 
 __all__ = ["Life", "Lived", "Phase", "live_cleanly", "live_dying", "live_killed"]
 
-When = Literal["before", "after"]
 Step = Callable[[World, str], Awaitable[None]]
 _tokens = itertools.count(1)
 

@@ -1,23 +1,26 @@
-"""A HelmRelease whose controller is killed, and what must be true of it at the end of each phase."""
+"""A HelmRelease whose controller is killed: where it lives, what happens to it, what must be true."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import orjson
 
 from chaos.cases import GitSide
-from chaos.control import ControlClient
+from chaos.control import ControlClient, Holds, ProxyHolds
 from chaos.world import World, control_url
+from faultproxy import FaultProxy
 from fluvial.artifact.server import FileServer
 from fluvial.helm.release import Status
-from fluvial.kube import kinds
+from fluvial.kube import config, kinds
+from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey
@@ -25,9 +28,10 @@ from fluvial_cli import dev
 from fluvial_cli.processes import Program
 from harness.charts import chart
 from harness.release import install_definitions
-from harness.team import Team, condition, newest
+from harness.rights import until_allowed
+from harness.team import Team, condition, named, newest
 
-__all__ = ["CONTROLLER", "Ended", "Phase", "ReleaseCase", "release_world"]
+__all__ = ["CONTROLLER", "Ended", "ReleaseCase", "release_world"]
 
 CONTROLLER: Final = "helm-controller"
 _MAP: Final = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{k: {value}}}\n"
@@ -37,30 +41,41 @@ kind: Job
 metadata: {{name: {name}, annotations: {{helm.sh/hook: "{events}", {more}}}}}
 spec:
   backoffLimit: 0
-  template: {{spec: {{restartPolicy: Never, containers: [{{name: c, image: example.com/c:1}}]}}}}
+  template:
+    metadata: {{labels: {{{labels}}}}}
+    spec: {{restartPolicy: Never, containers: [{{name: c, image: example.com/c:1}}]}}
 """
-_FAILS: Final = "devcluster.fluvial.dev/health: fail"
+# As the stand-ins for kubelets know it: that of devcluster, and the real control plane's.
+_FAILS: Final = {
+    "more": "devcluster.fluvial.dev/health: fail",
+    "labels": 'fluvial.dev/fail: "1"',
+}
 
 
 @asynccontextmanager
-async def release_world(folder: Path) -> AsyncIterator[World]:
-    """A devcluster that can hold requests, helm-controller as a process, and a server of charts."""
+async def release_world(folder: Path, plane: JsonObject | None = None) -> AsyncIterator[World]:
+    """helm-controller as a process whose writes can be held, and a server of charts.
+
+    Args:
+        folder: for everything.
+        plane: an admin's kubeconfig of the control plane, which has a fault proxy put in front of
+            it; without one there is a devcluster.
+
+    """
     async with AsyncExitStack() as stack:
-        options = dev.DevOptions(folder=folder / "dev", control=True, controllers=())
-        environment = await stack.enter_async_context(dev.dev_environment(options))
-        await install_definitions(environment.client)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        environment, client, control = await _cluster(stack, folder, plane)
+        await install_definitions(client)
         storage = folder / "storage"
         storage.mkdir()
         server = FileServer(storage, log=get_logger("test"), algorithm="sha256")
         host, port = await server.start("127.0.0.1:0")
         stack.push_async_callback(server.stop)
         world = World(
-            client=environment.client,
+            client=client,
             git=GitSide.create(folder / "git", f"http://{host}:{port}"),
             storage=storage,
             environment=environment,
-            control=ControlClient(session, control_url(environment)),
+            control=control,
         )
         await world.let_tenants_do_everything()
         argv = [
@@ -77,14 +92,37 @@ async def release_world(folder: Path) -> AsyncIterator[World]:
         yield world
 
 
+async def _cluster(
+    stack: AsyncExitStack, folder: Path, plane: JsonObject | None
+) -> tuple[dev.Environment, KubeClient, Holds]:
+    """Where the controller is, whose kubeconfig is its way; the admin's own way; the holds."""
+    if plane is None:
+        options = dev.DevOptions(folder=folder / "dev", control=True, controllers=())
+        environment = await stack.enter_async_context(dev.dev_environment(options))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        return environment, environment.client, ControlClient(session, control_url(environment))
+    proxy = await stack.enter_async_context(FaultProxy(plane))
+    direct, through = folder / "direct", folder / "through"
+    for file, content in ((direct, plane), (through, proxy.kubeconfig())):
+        file.touch(mode=0o600)
+        file.write_bytes(orjson.dumps(content))
+    options = dev.DevOptions(folder=folder / "dev", control_plane=str(through), controllers=())
+    environment = await stack.enter_async_context(dev.dev_environment(options))
+    client = await stack.enter_async_context(
+        await config.load_client(kubeconfig=direct, user_agent="test")
+    )
+    return environment, client, ProxyHolds(proxy)
+
+
 def charts() -> dict[str, bytes]:
     """Two versions, and a third whose upgrade fails in a hook after its objects are written."""
     hooks = "pre-install,pre-upgrade"
+    works = {"more": "", "labels": ""}
     same = {
-        "templates__before": _JOB.format(name="before", events=hooks, more=""),
-        "templates__check": _JOB.format(name="check", events="test", more=""),
+        "templates__before": _JOB.format(name="before", events=hooks, **works),
+        "templates__check": _JOB.format(name="check", events="test", **works),
     }
-    fails = _JOB.format(name="after", events="post-upgrade", more=_FAILS)
+    fails = _JOB.format(name="after", events="post-upgrade", **_FAILS)
     maps = {
         "1.0.0": {"a": "one", "gone": "x"},
         "2.0.0": {"a": "two", "new": "x"},
@@ -133,8 +171,24 @@ class ReleaseCase:
 
     @classmethod
     async def make(cls, world: World) -> ReleaseCase:
-        """A namespace with an account."""
+        """A namespace with an account, and a chart that no source-controller looks after."""
         name = await world.new_case()
+        await until_allowed(
+            world.client.impersonate(f"system:serviceaccount:{name}:deployer"), name
+        )
+        suspended = {
+            "chart": "app",
+            "interval": "1h",
+            "sourceRef": {"kind": "HelmRepository", "name": "charts"},
+            "suspend": True,
+        }
+        obj = named(kinds.HELM_CHART.api_version, kinds.HELM_CHART.kind, "chart", name)
+        await world.client.apply(
+            kinds.HELM_CHART,
+            ObjectKey(name, "chart"),
+            obj | {"spec": suspended},
+            field_manager="suspended",
+        )
         address = world.git.url.rpartition("/")[0]
         return cls(world, name, Team(world.client, name, world.storage, address), charts())
 
@@ -233,15 +287,6 @@ class ReleaseCase:
         path = re.compile(rf"/namespaces/{self.name}/jobs/(before|after)$")
         makes = {"POST", "PATCH"}
         return sum(bool(path.search(one["path"])) and one["method"] in makes for one in asked)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A part of the life."""
-
-    name: str
-    act: Callable[[ReleaseCase], Awaitable[None]]
-    reached: Callable[[ReleaseCase], Awaitable[bool]]
 
 
 def _is_released(obj: JsonObject) -> bool:

@@ -6,93 +6,65 @@ takes effect, and starts anew. In the end the objects, the deployed version, the
 inventory are those of a life without kills; no revision is left pending, none is deployed twice,
 none is lost; and hooks are only run again where the revision that they belong to was not finished.
 
-A few lives by default; ``FLUVIAL_CHAOS=all`` kills at every write.
+On devcluster, which holds writes itself, and on the real control plane, in front of which a fault
+proxy does. A life or two by default; ``FLUVIAL_CHAOS=all`` kills at every write.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import pytest
 import pytest_asyncio
 
-from chaos.cases import poll
-from chaos.released import CONTROLLER, Ended, Phase, ReleaseCase, release_world
-from chaos.world import Kill, World
-from fluvial.kube import kinds
-from fluvial.objects import ObjectKey
+from chaos.control import When
+from chaos.faulty import FaultyWorld
+from chaos.released import release_world
+from chaos.releaselives import PHASES, Lives
 from harness.helm import need_helm
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(300),  # four deaths, and a life without
+]
 
 _ALL = os.environ.get("FLUVIAL_CHAOS") == "all"
 _MOST_WRITES = 24
-_POINTS = [(when, nth) for when in ("before", "after") for nth in range(1, _MOST_WRITES + 1)]
-_SAMPLE = [("before", 7)]
-PHASES = (
-    Phase("install", ReleaseCase.install, ReleaseCase.is_installed),
-    Phase("upgrade", ReleaseCase.upgrade, ReleaseCase.is_upgraded),
-    Phase("bad upgrade", ReleaseCase.upgrade_badly, ReleaseCase.is_rolled_back),
-    Phase("uninstall", ReleaseCase.uninstall, ReleaseCase.is_gone),
-)
+_WHENS: tuple[When, ...] = ("before", "after")
+_POINTS = [(when, nth) for when in _WHENS for nth in range(1, _MOST_WRITES + 1)]
+_SAMPLE: list[tuple[When, int]] = [("before", 7)]
 
 
-@dataclass(frozen=True, slots=True)
-class Lived:
-    """A phase of the life without kills.
-
-    Attributes:
-        ended: what there was in the end.
-        writes: ``METHOD path``, in order.
-        hooks: that were run.
-
-    """
-
-    ended: Ended
-    writes: tuple[str, ...]
-    hooks: int
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def released(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lives_on_devcluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lives]:
     need_helm()
     async with release_world(tmp_path_factory.mktemp("killed-releases")) as world:
-        yield world
+        yield Lives(world)
 
 
-_clean: dict[str, Lived] = {}
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def lives_on_real(
+    tmp_path_factory: pytest.TempPathFactory, on_real: FaultyWorld
+) -> AsyncIterator[Lives]:
+    """On the control plane of the other tests of faults, with a proxy of its own."""
+    need_helm()
+    folder = tmp_path_factory.mktemp("killed-releases-real")
+    async with release_world(folder, on_real.plane.kubeconfig()) as world:
+        yield Lives(world)
 
 
-async def _clean_life(world: World) -> dict[str, Lived]:
-    """The life without kills, once."""
-    if _clean:
-        return _clean
-    case = await ReleaseCase.make(world)
-    found = {}
-    for phase in PHASES:
-        position, before = await world.control.position(), await case.hooks_run()
-        await phase.act(case)
-        await poll(partial(phase.reached, case), f"{phase.name} does not end")
-        writes = await world.writes(CONTROLLER, after=position)
-        hooks = await case.hooks_run() - before
-        assert await case.problems() == []
-        found[phase.name] = Lived(await case.look(), tuple(writes), hooks)
-    await _remove(world, case)
-    _clean.update(found)
+@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+def lives(request: pytest.FixtureRequest) -> Lives:
+    """On both, one after the other."""
+    found: Lives = request.getfixturevalue(f"lives_on_{request.param}")
     return found
 
 
-async def _remove(world: World, case: ReleaseCase) -> None:
-    await world.client.delete(kinds.NAMESPACE, ObjectKey("", case.name))
-
-
-async def test_a_clean_life_is_what_it_should_be(released: World) -> None:
+async def test_a_clean_life_is_what_it_should_be(lives: Lives) -> None:
     """The measure of all others: what it comes to is stated here and not taken from itself."""
-    lived = await _clean_life(released)
+    lived = await lives.clean()
     data = {name: one.ended.data for name, one in lived.items()}
 
     assert data["install"] == {"a": {"k": "one"}, "gone": {"k": "x"}}
@@ -105,54 +77,9 @@ async def test_a_clean_life_is_what_it_should_be(released: World) -> None:
 
 
 @pytest.mark.parametrize(("when", "nth"), _POINTS if _ALL else _SAMPLE)
-async def test_killed_at_any_write(
-    released: World, when: Literal["before", "after"], nth: int
-) -> None:
-    lived = await _clean_life(released)
+async def test_killed_at_any_write(lives: Lives, when: When, nth: int) -> None:
+    lived = await lives.clean()
     assert max(len(one.writes) for one in lived.values()) <= _MOST_WRITES
-    found = await _killed_life(released, lived, nth, when)
+    found = await lives.killed(nth, when)
 
     assert not found, "\n".join(found)
-
-
-async def _killed_life(
-    world: World, lived: dict[str, Lived], nth: int, when: Literal["before", "after"]
-) -> list[str]:
-    """One life with a kill at the n-th write of each phase that has so many; what was wrong."""
-    case = await ReleaseCase.make(world)
-    found: list[str] = []
-    for phase in PHASES:
-        expected, before = lived[phase.name], await case.hooks_run()
-        reached = partial(poll, partial(phase.reached, case), f"{phase.name} does not end")
-        where = f"{phase.name}, not killed"
-        if nth <= len(expected.writes):
-            kill = Kill(CONTROLLER, nth, when)
-            killed = await world.run_killed(
-                kill, partial(phase.act, case), until=reached, meanwhile=None
-            )
-            where = f"{phase.name}, write {nth} ({world.kills[-1] if killed else 'did not come'})"
-        else:
-            await phase.act(case)
-        try:
-            await reached()
-        except AssertionError as error:
-            state = f"{await case.team.statuses()}, {sorted((await case.look()).conditions)}"
-            return [*found, f"{where}: {error}: {state}"]
-        lines = await case.problems()
-        ended, hooks = await case.look(), await case.hooks_run() - before
-        if ended != expected.ended:
-            lines.append(f"{ended} instead of {expected.ended}")
-        most = expected.hooks + _may_run_again(expected, nth, when)
-        if hooks > most:
-            lines.append(f"{hooks} hooks were run, {most} are right")
-        found += [f"{where}: {line}" for line in lines]
-    await _remove(world, case)
-    return found
-
-
-def _may_run_again(lived: Lived, nth: int, when: str) -> int:
-    """How many hooks a new process may run again: none of a revision that was finished."""
-    written = [index for index, one in enumerate(lived.writes, start=1) if "/secrets/" in one]
-    last = max(written, default=0)
-    finished = nth > last or (nth == last and when == "after")
-    return 0 if finished or nth > len(lived.writes) else lived.hooks

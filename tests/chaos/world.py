@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from chaos.cases import SETTLED, Cases, GitSide
-from chaos.control import NO_BOOKKEEPING, ControlClient
+from chaos.control import NO_BOOKKEEPING, ControlClient, Holds, When
 from fluvial_cli import dev
 from fluvial_cli.gitserver import GitServer
 
@@ -31,7 +31,7 @@ class Kill:
 
     controller: str
     nth: int
-    when: str
+    when: When
 
 
 @dataclass(kw_only=True)
@@ -39,12 +39,13 @@ class World(Cases):
     """Everything that runs.
 
     Attributes:
+        control: of what stands between the controllers and the cluster.
         kills: where controllers were killed, in order.
 
     """
 
     environment: dev.Environment
-    control: ControlClient
+    control: Holds
     kills: list[str] = field(default_factory=list)
 
     @classmethod
