@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fluvial.apply import ApplyOptions, WatchLimits
+from fluvial.apply.watching import watch_flags, watch_limits
 from fluvial.artifact.fetcher import Fetcher, open_fetcher
 from fluvial.build.builder import Builder
 from fluvial.build.cache import BuildCache
@@ -100,15 +101,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
     flags.string("cache-path", "", "Folder for extracted artifacts; a temporary one by default.")
     flags.integer("cache-max-size", 1024, "Size of the artifact cache in MiB.", minimum=1)
     flags.integer("artifact-max-size", 512, "Largest artifact in MiB.", minimum=1)
-    flags.integer(
-        "drift-watch-kinds",
-        100,
-        "Kinds whose applied objects are watched, so that drift is seen at once; 0 for none.",
-        minimum=0,
-    )
-    flags.integer(
-        "drift-watch-objects", 100_000, "Applied objects that are watched at most.", minimum=1
-    )
+    watch_flags(flags)
     parsed = flags.parse(arguments)
     options = Options(
         common=read_common_options(parsed, gates=GATES, environ=environ),
@@ -117,7 +110,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         cache_path=parsed["cache-path"],
         cache_max_bytes=parsed["cache-max-size"] * _MIB,
         artifact_max_bytes=parsed["artifact-max-size"] * _MIB,
-        drift=WatchLimits(kinds=parsed["drift-watch-kinds"], objects=parsed["drift-watch-objects"]),
+        drift=watch_limits(parsed),
         artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)

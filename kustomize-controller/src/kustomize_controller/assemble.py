@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fluvial.apply import ApplyOptions, HealthWaiter, OwnedWatches, WatchLimits
 from fluvial.apply.compiling import Expressions
+from fluvial.apply.watching import DriftMetrics
 from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
@@ -32,7 +33,7 @@ from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.confirming import Confirmation
-from kustomize_controller.kustomization.drift import DriftMetrics, DriftStep
+from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory

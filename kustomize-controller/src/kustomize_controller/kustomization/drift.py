@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from fluvial.apply import OwnedWatches, Target, suspect_changed
 from fluvial.objects import ObjectKey
-from fluvial.runtime.metrics import Metrics
 from kustomize_controller.kustomization.run import Run
 
-__all__ = ["DriftMetrics", "DriftStep"]
+__all__ = ["DriftStep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +56,3 @@ class DriftStep:
         """The object is gone, or going: nothing of its is corrected any more."""
         if self.watches is not None:
             self.watches.release(key)
-
-
-class DriftMetrics:
-    """Shows how much is watched, and how often it woke somebody."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._kinds = metrics.gauge(
-            "fluvial_owned_kinds_watched", "Kinds whose owned objects are watched for drift."
-        )
-        self._objects = metrics.gauge(
-            "fluvial_owned_objects_watched", "Owned objects that are watched for drift."
-        )
-        self._wakes = metrics.counter(
-            "fluvial_drift_wakes_total", "Reconciles because others changed an owned object."
-        )
-
-    def watched(self, *, kinds: int, objects: int) -> None:
-        """So much is watched now."""
-        self._kinds.set(kinds)
-        self._objects.set(objects)
-
-    def woken(self) -> None:
-        """An owner was woken."""
-        self._wakes.inc()

@@ -271,13 +271,12 @@ class OwnedWatches:
         owner = self._owners.get(key) if key else None
         if key is None or owner is None:
             return
+        if not self._differs(ref) and not owner.known.is_suspect(ref):
+            return  # it was our own write, or its owner has looked since
         if self._is_busy(key):
             self._schedule(ref)
             return
-        if self._differs(ref):
-            owner.known.suspect(ref)
-        if not owner.known.is_suspect(ref):
-            return  # it was our own write, or its owner has looked since
+        owner.known.suspect(ref)
         pace, limits = self._paces.get(ref), self._limits
         again = pace is not None and now - pace.last <= 2 * pace.delay
         delay = min(2 * pace.delay, limits.longest_delay) if pace and again else limits.first_delay

@@ -68,6 +68,10 @@ class Memories(Generic[M]):
             return cached
         return latest if _version(latest) > _version(cached) else cached
 
+    def peek(self, key: ObjectKey) -> M | None:
+        """The memory that there is of whatever object has this name, ``None`` where there is none."""
+        return self._by_key.get(key)
+
     def forget(self, key: ObjectKey) -> None:
         """The object is gone."""
         self._by_key.pop(key, None)
