@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from _pytest.mark import ParameterSet
 
 from chaos.control import When
 from chaos.faulty import FaultyWorld
@@ -31,10 +32,19 @@ pytestmark = [
 ]
 
 _ALL = os.environ.get("FLUVIAL_CHAOS") == "all"
-_MOST_WRITES = 24
+_MOST_WRITES = 20
 _WHENS: tuple[When, ...] = ("before", "after")
-_POINTS = [(when, nth) for when in _WHENS for nth in range(1, _MOST_WRITES + 1)]
-_SAMPLE: list[tuple[When, int]] = [("before", 7)]
+_POINTS = [
+    (plane, when, nth)
+    for plane in ("devcluster", "real")
+    for when in _WHENS
+    for nth in range(1, _MOST_WRITES + 1)
+]
+_SAMPLE: list[tuple[str, When, int]] = [("devcluster", "before", 7), ("real", "after", 14)]
+
+
+def _on(plane: str, *rest: object) -> ParameterSet:
+    return pytest.param(plane, *rest, marks=[pytest.mark.real] if plane == "real" else [])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -55,13 +65,14 @@ async def lives_on_real(
         yield Lives(world)
 
 
-@pytest.fixture(params=["devcluster", pytest.param("real", marks=pytest.mark.real)])
+@pytest.fixture
 def lives(request: pytest.FixtureRequest) -> Lives:
-    """On both, one after the other."""
+    """On the control plane that the test names."""
     found: Lives = request.getfixturevalue(f"lives_on_{request.param}")
     return found
 
 
+@pytest.mark.parametrize("lives", [_on("devcluster"), _on("real")], indirect=True)
 async def test_a_clean_life_is_what_it_should_be(lives: Lives) -> None:
     """The measure of all others: what it comes to is stated here and not taken from itself."""
     lived = await lives.clean()
@@ -76,7 +87,11 @@ async def test_a_clean_life_is_what_it_should_be(lives: Lives) -> None:
     assert [lived[phase.name].hooks for phase in PHASES] == [1, 1, 2, 0]
 
 
-@pytest.mark.parametrize(("when", "nth"), _POINTS if _ALL else _SAMPLE)
+@pytest.mark.parametrize(
+    ("lives", "when", "nth"),
+    [_on(*point) for point in (_POINTS if _ALL else _SAMPLE)],
+    indirect=["lives"],
+)
 async def test_killed_at_any_write(lives: Lives, when: When, nth: int) -> None:
     lived = await lives.clean()
     assert max(len(one.writes) for one in lived.values()) <= _MOST_WRITES
