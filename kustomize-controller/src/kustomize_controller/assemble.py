@@ -9,14 +9,18 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from fluvial.api.kustomize import Kustomization
 from fluvial.apply import ApplyOptions, HealthWaiter, OwnedWatches, WatchLimits
 from fluvial.apply.compiling import Expressions
 from fluvial.apply.watching import DriftMetrics
 from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
+from fluvial.delivery.confirming import Confirmation
+from fluvial.delivery.opening import Opening
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.described import Clusters
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.tenants import TenantRules, Tenants
@@ -32,7 +36,6 @@ from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.patcher import StatusPatcher
 from fluvial.runtime.queue import WorkQueue
 from kustomize_controller.kustomization.applying import ApplyStep
-from kustomize_controller.kustomization.confirming import Confirmation
 from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
@@ -96,6 +99,7 @@ class Parts:
 
     Attributes:
         guard: wraps clients of remote clusters so that they stop writing with a lost lease.
+        clusters: finds those that ConfigMaps describe; without it none of them is used.
 
     """
 
@@ -107,6 +111,7 @@ class Parts:
     clock: Clock
     log: Logger
     guard: Callable[[KubeClient], KubeClient] = lambda client: client
+    clusters: Clusters | None = None
 
 
 class KustomizeController:
@@ -126,6 +131,7 @@ class KustomizeController:
             rules=settings.tenants,
             user_agent=settings.user_agent,
             guard=parts.guard,
+            clusters=parts.clusters,
         )
         self._own = parts.informers.informer(
             kinds.KUSTOMIZATION,
@@ -216,20 +222,28 @@ class KustomizeController:
             concurrency=settings.concurrency_apply,
         )
         local, remote = self._waiters
+        memories = Memories(
+            Memory,
+            on_forget=lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key),
+        )
         return KustomizationReconciler(
             client=parts.client,
-            store=self._own.store,
-            memories=Memories(
-                Memory,
-                on_forget=lambda key: parts.metrics.delete_object(kinds.KUSTOMIZATION.kind, key),
+            opening=Opening(
+                parts.client,
+                self._own.store,
+                patcher,
+                memories,
+                resource=kinds.KUSTOMIZATION,
+                model=Kustomization,
+                log=parts.log,
             ),
-            patcher=patcher,
+            memories=memories,
             writer=writer,
             expressions=Expressions(
                 CelEvaluator(self._expressions), additive=settings.additive_expressions
             ),
             sources=self._sources,
-            confirmation=Confirmation(parts.client, self._sources),
+            confirmation=Confirmation(parts.client, kinds.KUSTOMIZATION, self._sources),
             dependencies=DependencyCheck(
                 parts.client,
                 self._everyone.store,

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fluvial.api.kustomize import KustomizationStatus
 from fluvial.clock import RealClock
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import Conflict
 from fluvial.kube.kinds import KUSTOMIZATION
 from fluvial.objects import JsonObject
-from fluvial.runtime.patcher import StatusPatcher, apply_merge, merge_patch
+from fluvial.runtime.patcher import StatusPatcher, apply_merge, merge_patch, with_status
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,16 @@ _OBJECTS = st.dictionaries(st.text("abc", max_size=1), _VALUES, max_size=4)
 @given(_OBJECTS, _OBJECTS)
 def test_a_patch_makes_one_object_of_the_other(before: JsonObject, after: JsonObject) -> None:
     assert apply_merge(before, merge_patch(before, after)) == after
+
+
+def test_a_status_takes_the_place_of_what_its_model_knows() -> None:
+    """What a later version, or somebody else, has written there stays."""
+    obj = make(1)
+    obj["status"] |= {"lastAppliedRevision": "old", "observedGeneration": 1}
+    after = with_status(obj, KustomizationStatus(observed_generation=2))
+
+    assert after["status"] == {"other": 1, "observedGeneration": 2}
+    assert obj["status"]["observedGeneration"] == 1
 
 
 class Contended:

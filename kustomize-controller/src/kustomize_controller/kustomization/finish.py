@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fluvial.api.meta import Condition
-from fluvial.apply import Masker, asked_to_wait
+from fluvial.apply import asked_to_wait
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
@@ -164,7 +164,7 @@ def _as_outcome(run: Run, error: FluvialError) -> Failed | Waiting | Stalled:
     retry = max(spec.retry_seconds, min(asked_to_wait(error), spec.interval_seconds))
     if isinstance(error, Waiting | Stalled):
         return error
-    message = Masker(run.secrets).text(str(error))
+    message = run.masker.text(str(error))
     if isinstance(error, Failed):
         return Failed(error.reason, message, retry_after=max(error.retry_after or 0.0, retry))
     if isinstance(error, TenantRefused):

@@ -9,35 +9,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER
 from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
+from fluvial.delivery.confirming import Confirmation, Outdated, start_over
+from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
-from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
-from fluvial.kube.errors import NotFound
-from fluvial.kube.store import Store
 from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import ObjectKey
 from fluvial.runtime import conditions
 from fluvial.runtime.dependencies import DependencyCheck
 from fluvial.runtime.memory import Memories
-from fluvial.runtime.outcome import Ignored, Result
-from fluvial.runtime.patcher import StatusPatcher
+from fluvial.runtime.outcome import Result
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
-from kustomize_controller.kustomization.confirming import Confirmation, Outdated
 from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.finish import Finish, unexpected
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
-from kustomize_controller.kustomization.references import dependency_keys, lags_behind, source_name
+from kustomize_controller.kustomization.references import dependency_keys, lags_behind
 from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import Run, StatusWriter
@@ -51,9 +47,8 @@ class KustomizationReconciler:
     """Reconciles Kustomizations; ``reconcile`` is what the controller calls."""
 
     client: KubeClient
-    store: Store
+    opening: Opening[Kustomization, Memory]
     memories: Memories[Memory]
-    patcher: StatusPatcher
     writer: StatusWriter
     expressions: Expressions
     sources: SourceLookup
@@ -74,22 +69,21 @@ class KustomizationReconciler:
 
         Raises:
             Failed, Waiting, Stalled: after status says so; the controller sets the timer.
-        Ignored: the object is gone.
+            Ignored: the object is gone.
 
         """
         try:
-            return await self._reconcile(key, live=False)
-        except Outdated:
-            self.log.info(
-                "a cache is not of the API server's time: starting over with what is live"
-            )
-            return await self._reconcile(key, live=True)
+            return await start_over(lambda live: self._reconcile(key, live=live), self.log)
+        except ObjectGone:
+            self.memories.forget(key)
+            self.drift.release(key)
+            await self.tenants.release(key)
+            raise
 
     async def _reconcile(self, key: ObjectKey, *, live: bool) -> Result:
-        run = await self._open(key, live=live)
-        if run is None:
-            raise Ignored
-        if run.spec_of.metadata.deletion_timestamp is not None:
+        opened = await self.opening.open(key, live=live)
+        run = Run(*opened, started=self.clock.monotonic())
+        if run.is_deleted:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
             self.health.abandon(run)
@@ -104,61 +98,6 @@ class KustomizationReconciler:
             await self.finish.failed(run, unexpected(error))
             raise
 
-    async def _open(self, key: ObjectKey, *, live: bool) -> Run | None:
-        """Read the object and make it ours by the finalizer; ``None`` if it is gone.
-
-        It comes from the cache, unless it is to be ``live`` or somebody asked for this run.
-        """
-        cached = self.store.get(key)
-        if cached is None:
-            await self._forget(key)
-            return None
-        obj = self.memories.newest(key, cached)
-        kustomization = self._decode(obj)
-        if kustomization is None:
-            return None
-        memory = self.memories.of(key, cached)
-        live = live or bool(_open_request(kustomization, memory.request))
-        try:
-            if live:
-                obj = await self.client.get(kinds.KUSTOMIZATION, key)
-                kustomization = decode(obj, Kustomization)
-            deleting = kustomization.metadata.deletion_timestamp is not None
-            if FINALIZER not in kustomization.metadata.finalizers and not deleting:
-                obj = await self.patcher.add_finalizer(obj)
-        except NotFound:
-            await self._forget(key)
-            return None
-        kustomization = decode(obj, Kustomization)
-        # Of the object as it is now: a request that came meanwhile is answered by this run.
-        requested = _open_request(kustomization, memory.request)
-        memory.latest = obj
-        memory.request = kustomization.metadata.reconcile_request
-        return Run(
-            key=key,
-            obj=obj,
-            spec_of=kustomization,
-            status=kustomization.status,
-            memory=memory,
-            started=self.clock.monotonic(),
-            requested=requested,
-            live=live,
-        )
-
-    def _decode(self, obj: JsonObject) -> Kustomization | None:
-        """The typed object; an object that the CRD should have refused is logged and left alone."""
-        try:
-            return decode(obj, Kustomization)
-        except InvalidObject as error:
-            self.log.error("the object does not have its kind's shape", error=str(error))
-            return None
-
-    async def _forget(self, key: ObjectKey) -> None:
-        """The object is gone, and with it what it needed."""
-        self.memories.forget(key)
-        self.drift.release(key)
-        await self.tenants.release(key)
-
     async def _remove(self, run: Run) -> Result:
         self.health.abandon(run)
         self.drift.release(run.key)
@@ -170,8 +109,7 @@ class KustomizationReconciler:
             await self.removal.remove(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
-        await self._forget(run.key)
-        raise Ignored
+        raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
@@ -180,7 +118,7 @@ class KustomizationReconciler:
         run.health, judge = await self.expressions.compile(
             run.obj, checks=spec.health_check_exprs, dependencies=zip(keys, texts, strict=True)
         )
-        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.live)
+        run.source = await self.sources.find(run.source_name, fresh=run.live)
         await self.dependencies.check(
             run.key,
             keys,
@@ -211,19 +149,12 @@ class KustomizationReconciler:
         desired = await self.renderer.render(run)
         target = self.applying.target(run, tenant)
         result = await self.applying.apply(
-            run, target, desired, confirm=lambda: self.confirmation.everything(run)
+            run, target, desired, confirm=lambda: self.confirmation.confirm(run)
         )
         await self.drift.listen(run, target)
         if await self.health.begin(run, target, result):
             return Result()
         return await self.finish.succeeded(run)
-
-
-def _open_request(kustomization: Kustomization, seen: str) -> str:
-    """The reconcile request that no run has answered or begun to answer, or ``""``."""
-    token = kustomization.metadata.reconcile_request
-    handled = kustomization.status.last_handled_reconcile_at
-    return token if token and token not in {handled, seen} else ""
 
 
 def _is_settled(run: Run) -> bool:

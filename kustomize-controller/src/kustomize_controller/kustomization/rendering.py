@@ -108,7 +108,7 @@ class Renderer:
             )
         except BuildError as error:
             raise Failed(reasons.BUILD_FAILED, str(error)) from error
-        run.secrets = frozenset().union(*(one.secrets for one in substituted))
+        run.masker = Masker(frozenset().union(*(one.secrets for one in substituted)))
         return substituted
 
 

@@ -3,80 +3,62 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from fluvial.api.codec import encode
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
-from fluvial.apply import HealthExpressions, Inventory, Owner
-from fluvial.artifact.sources import Source
+from fluvial.apply import Inventory, Owner
+from fluvial.artifact.sources import SourceName
 from fluvial.clock import Clock
+from fluvial.delivery.run import DeliveryRun
 from fluvial.kube.tenants import Actor
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import JsonObject
 from fluvial.runtime import conditions
-from fluvial.runtime.patcher import StatusPatcher
+from fluvial.runtime.patcher import StatusPatcher, with_status
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.config import Config
 from kustomize_controller.kustomization.memory import Memory
+from kustomize_controller.kustomization.references import source_name
 
 __all__ = ["FIELD_MANAGER", "Run", "StatusWriter"]
 
 FIELD_MANAGER = "gotk-kustomize-controller"
 _GROUP = "kustomize.toolkit.fluxcd.io"
-_STATUS_FIELDS = frozenset(KustomizationStatus.__struct_encode_fields__)
 
 
 @dataclass(slots=True)
-class Run:
+class Run(DeliveryRun[Kustomization, Memory]):
     """State of one run; steps read it top-down and add what later steps need.
 
     Attributes:
-        obj: the object as the API server last had it.
-        spec_of: its typed form.
-        status: the status that the run will write.
         started: on the monotonic clock.
-        requested: the reconcile request that this run answers, or ``""``.
-        fresh: trust no cache.
-        live: object and source were read from the API server, or confirmed by it, in this run.
-        taken: the API server has this very object, with this spec.
         silent: status already says that this generation and revision are applied; a run that
             finds nothing new writes nothing.
-        source: the artifact, once found.
         config: variables, once read.
-        health: how the health of some kinds is read, once compiled.
         digest: of the built set, once built; what the history records.
-        secrets: strings in the built set that came from Secrets; masked wherever it is shown.
         changed: whether anything was created, configured or pruned.
 
     """
 
-    key: ObjectKey
-    obj: JsonObject
-    spec_of: Kustomization
-    status: KustomizationStatus
-    memory: Memory
     started: float
-    requested: str = ""
-    live: bool = False
-    taken: bool = False
     silent: bool = False
-    source: Source | None = None
     config: Config | None = None
-    health: HealthExpressions | None = None
     digest: str = ""
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
     changed: bool = False
+
+    @property
+    def status(self) -> KustomizationStatus:
+        """The status that the run will write."""
+        return self.spec_of.status
+
+    @property
+    def source_name(self) -> SourceName:
+        """The object that has the artifact."""
+        return source_name(self.spec_of)
 
     @property
     def fresh(self) -> bool:
         """Trust no cache."""
         return bool(self.requested)
-
-    @property
-    def generation(self) -> int:
-        """The generation that this run is about."""
-        return self.spec_of.metadata.generation
 
     @property
     def owner(self) -> Owner:
@@ -149,7 +131,7 @@ class StatusWriter:
 
         """
         before = run.obj
-        after = {**before, "status": _merged(run)}
+        after = with_status(before, run.status)
 
         def rebase(latest: JsonObject, wanted: JsonObject) -> JsonObject:
             return _with_entries_since(before, latest, wanted)
@@ -191,13 +173,6 @@ class StatusWriter:
         """
         run.set_inventory(run.inventory.union(inventory))
         await self.save(run)
-
-
-def _merged(run: Run) -> Mapping[str, Any]:
-    """Our status over what is there, so that fields that we do not know survive."""
-    before = run.obj.get("status") or {}
-    unknown = {name: value for name, value in before.items() if name not in _STATUS_FIELDS}
-    return {**unknown, **encode(run.status)}
 
 
 def _inventory_in(obj: JsonObject) -> Inventory:

@@ -18,6 +18,9 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
+from fluvial.api.codec import encode
 from fluvial.api.meta import FINALIZER
 from fluvial.clock import Clock
 from fluvial.kube.client import KubeClient
@@ -26,7 +29,7 @@ from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, key_of
 from fluvial.runtime.conditions import order_key
 
-__all__ = ["Rebase", "StatusPatcher", "apply_merge", "merge_patch"]
+__all__ = ["Rebase", "StatusPatcher", "apply_merge", "merge_patch", "with_status"]
 
 Rebase = Callable[[JsonObject, JsonObject], JsonObject]
 """``(latest, after) -> after``: adapts what is wanted to what somebody else wrote meanwhile."""
@@ -59,6 +62,14 @@ def apply_merge(target: JsonObject, patch: JsonObject) -> JsonObject:
         else:
             result[key] = value
     return result
+
+
+def with_status(obj: JsonObject, status: msgspec.Struct) -> JsonObject:
+    """``obj`` with a status instead of its own; fields that the status' model does not know stay."""
+    known = status.__struct_encode_fields__
+    before: JsonObject = obj.get("status") or {}
+    unknown = {name: value for name, value in before.items() if name not in known}
+    return {**obj, "status": {**unknown, **encode(status)}}
 
 
 class StatusPatcher:

@@ -1,0 +1,98 @@
+"""One run of one object that is made from a source: what every kind's steps hand on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from fluvial.api.meta import Condition, ObjectMeta
+from fluvial.apply import HealthExpressions, Masker
+from fluvial.artifact.sources import Source, SourceName
+from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime.memory import ObjectMemory
+
+__all__ = ["DeliveredObject", "DeliveryRun"]
+
+
+class DeliverySpec(Protocol):
+    """What the spec of every such kind has."""
+
+    @property
+    def suspend(self) -> bool: ...
+    @property
+    def interval_seconds(self) -> float: ...
+
+
+class DeliveryStatus(Protocol):
+    """What the status of every such kind has."""
+
+    conditions: list[Condition]
+    last_handled_reconcile_at: str
+
+
+class DeliveredObject(Protocol):
+    """A model of ``fluvial.api``: a Kustomization or a HelmRelease."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+    @property
+    def spec(self) -> DeliverySpec: ...
+    @property
+    def status(self) -> DeliveryStatus: ...
+
+
+ObjectT = TypeVar("ObjectT", bound=DeliveredObject)
+MemoryT = TypeVar("MemoryT", bound=ObjectMemory)
+
+
+@dataclass(slots=True)
+class DeliveryRun(Generic[ObjectT, MemoryT]):
+    """State of one run; a kind has a subclass with what its own steps need.
+
+    The first six are what ``Opening.open`` answers.
+
+    Attributes:
+        key: namespace and name.
+        obj: the object as the API server last had it.
+        spec_of: its typed form; its status is the one that the run will write.
+        memory: what this process remembers of the object.
+        requested: the reconcile request that this run answers, or ``""``.
+        live: object and source were read from the API server, or confirmed by it, in this run.
+        taken: the API server has this very object, with this spec.
+        source: the artifact, once found.
+        health: how the health of some kinds is read, once compiled.
+        masker: hides every string that came from a Secret.
+
+    """
+
+    key: ObjectKey
+    obj: JsonObject
+    spec_of: ObjectT
+    memory: MemoryT
+    requested: str
+    live: bool
+    _: KW_ONLY
+    taken: bool = False
+    source: Source | None = None
+    health: HealthExpressions | None = None
+    masker: Masker = field(default_factory=Masker)
+
+    @property
+    @abstractmethod
+    def source_name(self) -> SourceName:
+        """The object that has the artifact."""
+
+    @property
+    def generation(self) -> int:
+        """The generation that this run is about."""
+        return self.spec_of.metadata.generation
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has asked for the object to go."""
+        return self.spec_of.metadata.deletion_timestamp is not None
+
+    @abstractmethod
+    def event_metadata(self) -> dict[str, str]:
+        """Metadata of an event about this run."""
