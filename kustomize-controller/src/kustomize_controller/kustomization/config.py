@@ -20,7 +20,7 @@ from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Failed
-from fluvial.runtime.wiring import config_id, configs_of_cluster
+from fluvial.runtime.wiring import config_id
 from kustomize_controller.kustomization import reasons
 
 __all__ = ["Config", "configs_of", "read_config"]
@@ -76,7 +76,9 @@ def configs_of(obj: JsonObject) -> Iterable[str]:
         yield config_id(
             str(reference.get("kind", "")), ObjectKey(namespace, str(reference.get("name", "")))
         )
-    yield from configs_of_cluster(namespace, spec.get("kubeConfig"))
+    secret = (spec.get("kubeConfig") or {}).get("secretRef") or {}
+    if secret.get("name"):
+        yield config_id("Secret", ObjectKey(namespace, str(secret["name"])))
 
 
 async def _read(
