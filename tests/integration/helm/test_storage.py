@@ -18,7 +18,8 @@ from fluvial.helm.errors import (
     StorageError,
 )
 from fluvial.helm.release import Status
-from fluvial.helm.storage import RELEASE_TYPE, ReleaseStorage, Revision, secret_name
+from fluvial.helm.seen import Revision
+from fluvial.helm.storage import RELEASE_TYPE, ReleaseStorage, secret_name
 from fluvial.kube.errors import Forbidden, Unreachable
 from fluvial.kube.kinds import SECRET
 from fluvial.objects import JsonObject, ObjectKey

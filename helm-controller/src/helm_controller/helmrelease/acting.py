@@ -88,6 +88,7 @@ class Stage:
             observe=written.append if written is not None else None,
             clock=run.turn,
             field_manager=FIELD_MANAGER,
+            seen=run.seen,
         )
 
     def begin(self, run: Run) -> Acting:

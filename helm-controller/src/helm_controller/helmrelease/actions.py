@@ -186,7 +186,7 @@ class Actions:
         remedy = policy.install if verb == "install" else policy.upgrade
         if remedy.retry_seconds is not None:
             forget_failures(run)
-        await self._end(run, "Normal", _SUCCEEDED[verb], message)
+        self._end(run, "Normal", _SUCCEEDED[verb], message)
         return release
 
     async def _release_failed(
@@ -227,7 +227,7 @@ class Actions:
             done = f"{len(tests)} test hook(s) completed successfully" if tests else "no test hooks"
             message = f"{_succeeded('test', release)}: {done}"
             verdict.mark(run, reasons.TEST_SUCCESS, "True", reasons.TEST_SUCCEEDED, message)
-            await self._end(run, "Normal", reasons.TEST_SUCCEEDED, message)
+            self._end(run, "Normal", reasons.TEST_SUCCEEDED, message)
             return
         message = f"Helm test failed for release {_named(release)}: {failure}"
         verdict.mark(run, reasons.TEST_SUCCESS, "False", reasons.TEST_FAILED, message)
@@ -304,7 +304,7 @@ class Actions:
             return False
         message = _succeeded(verb, release)
         verdict.mark(run, reasons.REMEDIATED, "True", succeeded, message)
-        await self._end(run, "Normal", succeeded, message)
+        self._end(run, "Normal", succeeded, message)
         return True
 
     async def unlock(self, run: Run) -> None:
@@ -322,7 +322,7 @@ class Actions:
             run.status.history = []
         message = f"Unlocked release {_named(release)}: {release.info.description}"
         verdict.mark(run, reasons.RELEASED, "False", reasons.PENDING_RELEASE, message)
-        await self._end(run, "Warning", reasons.PENDING_RELEASE, message)
+        self._end(run, "Warning", reasons.PENDING_RELEASE, message)
 
     async def finish_uninstall(self, run: Run) -> None:
         """Uninstall to its end what was left half way; a missing record is the end."""
@@ -362,10 +362,13 @@ class Actions:
         verdict.mark(run, reasons.RELEASED, "False", reasons.UNINSTALL_SUCCEEDED, message)
         self.stage.tell(run, "Normal", reasons.UNINSTALL_SUCCEEDED, message)
 
-    async def _end(self, run: Run, type_: str, reason: str, message: str) -> None:
+    def _end(self, run: Run, type_: str, reason: str, message: str) -> None:
+        """Tell how an action ended; status is written by what comes next, an action or the end.
+
+        If the process is killed before, the record tells it (``Stage.recover``).
+        """
         verdict.summarise(run)
         self.stage.tell(run, type_, reason, message)
-        await self.writer.save(run)
 
 
 def _asked(error: FluvialError) -> float | None:

@@ -46,8 +46,11 @@ class ChartObjects:
     peek: Callable[[ObjectKey], JsonObject | None]
     cross_namespace: bool = True
 
-    async def ensure(self, run: Run) -> None:
+    async def ensure(self, run: Run) -> JsonObject | None:
         """Have the HelmChart that the object asks for, and no other one.
+
+        Returns:
+            The HelmChart as the API server has it, where it was asked; else ``None``.
 
         Raises:
             Stalled: AccessDenied, for a source in another namespace where that is blocked.
@@ -57,21 +60,21 @@ class ChartObjects:
         wanted = chart_key(run.spec_of)
         if wanted is not None and wanted.namespace != run.key.namespace:
             self._check_allowed(wanted)
-        before = _parse(run.status.helm_chart)
+        before = _made_before(run)
         if before is not None and before != wanted:
             await self._delete(run, before)
             run.status.helm_chart = ""
         if wanted is None:
-            return
+            return None
+        run.status.helm_chart = str(wanted)
         if before != wanted:
             # Said before it is done: what is made must never be forgotten.
-            run.status.helm_chart = str(wanted)
             await self.writer.save(run)
-        await self._make(run, wanted)
+        return await self._make(run, wanted)
 
     async def remove(self, run: Run) -> None:
         """Delete the HelmChart; raises Failed, HelmChartSyncErr."""
-        before = _parse(run.status.helm_chart)
+        before = _made_before(run)
         if before is not None:
             await self._delete(run, before)
             run.status.helm_chart = ""
@@ -83,18 +86,19 @@ class ChartObjects:
                 f"can't create 'HelmChart/{key}', cross-namespace references have been blocked",
             )
 
-    async def _make(self, run: Run, key: ObjectKey) -> None:
+    async def _make(self, run: Run, key: ObjectKey) -> JsonObject | None:
         desired = _desired(run, key)
-        is_new_spec = run.status.observed_generation != run.generation
-        if not is_new_spec and not run.fresh and _covers(self.peek(key), desired):
-            return
+        # A cache that is behind is found out before anything is written (``confirming``), or by the
+        # HelmChart's next change, which wakes this object.
+        if not run.fresh and _covers(self.peek(key), desired):
+            return None
         try:
             live = await self._live(key)
             if live is not None:
                 _check_owner(run, live, key)
             if _covers(live, desired):
-                return
-            await self.client.apply(
+                return live
+            made = await self.client.apply(
                 kinds.HELM_CHART, key, desired, field_manager=FIELD_MANAGER, force=True
             )
         except (ApiError, UnsafeName) as error:
@@ -106,6 +110,7 @@ class ChartObjects:
             f"{'Created' if live is None else 'Configured'} HelmChart/{key} with SourceRef"
             f" '{source.kind if source else ''}/{key.namespace}/{source.name if source else ''}'",
         )
+        return made
 
     async def _live(self, key: ObjectKey) -> JsonObject | None:
         try:
@@ -136,6 +141,18 @@ class ChartObjects:
         self.events.event(
             run.obj, type="Trace", reason=reason, message=message, metadata=run.event_metadata()
         )
+
+
+def _made_before(run: Run) -> ObjectKey | None:
+    """The HelmChart that was made for the object, or may have been by a run that was killed.
+
+    The first run of all makes it before it has written any status, in the object's own namespace.
+    """
+    status = run.status
+    if status.helm_chart or status.conditions:
+        return _parse(status.helm_chart)
+    own = run.key
+    return ObjectKey(own.namespace, f"{own.namespace}-{own.name}")
 
 
 def _parse(text: str) -> ObjectKey | None:

@@ -21,9 +21,9 @@ from fluvial.helm.history import Verification, verify
 from fluvial.helm.observing import Wanted, attempts_of, observe
 from fluvial.helm.policy import Policy
 from fluvial.helm.release import Release, Status
+from fluvial.helm.seen import Revision
 from fluvial.helm.selectors import InvalidSelector
 from fluvial.helm.state import after_remediation, decide
-from fluvial.helm.storage import Revision
 from fluvial.runtime.outcome import Failed, Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage

@@ -14,7 +14,7 @@ from fluvial.apply import HealthExpressions, Masker, Owner, Target
 from fluvial.artifact.sources import Source
 from fluvial.build.helm.model import ChartDescription
 from fluvial.helm.observing import Wanted
-from fluvial.helm.storage import ReleaseStorage
+from fluvial.helm.seen import SeenRecords
 from fluvial.helm.values import Composed
 from fluvial.kube.tenants import Actor, Tenant
 from fluvial.objects import JsonObject, ObjectKey
@@ -65,7 +65,7 @@ class Run:
         chart: once described.
         tenant: who acts, once known.
         target: where objects go, and as whom, once known.
-        storage: the records, once known.
+        seen: the records that were read and written in this run.
         record: name, number and version of the newest record, once it was looked at.
         masker: hides every string that came from a Secret.
         health: how the health of some kinds is read, once compiled.
@@ -88,7 +88,7 @@ class Run:
     chart: Chart | None = None
     tenant: Tenant | None = None
     target: Target | None = None
-    storage: ReleaseStorage | None = None
+    seen: SeenRecords = field(default_factory=SeenRecords)
     record: str = ""
     masker: Masker = field(default_factory=Masker)
     health: HealthExpressions | None = None

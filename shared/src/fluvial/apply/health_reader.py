@@ -19,6 +19,7 @@ __all__ = [
     "Reading",
     "health_of",
     "is_covered",
+    "is_ready_at_once",
     "pod_selector",
     "read_health",
     "read_pods",
@@ -29,6 +30,13 @@ _POD_LIMIT = 100
 _POD_OWNERS = frozenset(
     {("apps", "StatefulSet"), ("apps", "ReplicaSet"), ("extensions", "ReplicaSet")}
 )
+_SETTLED_GROUPS = frozenset(
+    {
+        *("", "apps", "batch", "networking.k8s.io", "policy"),
+        *("rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io"),
+    }
+)
+"""Groups of which an object that is not ready says so from the moment it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,23 @@ async def _judged(target: Target, ref: ObjectRef, live: JsonObject, resource: Re
 def is_covered(target: Target, ref: ObjectRef) -> bool:
     """Whether something else than the usual rules says how an object is."""
     return target.health is not None and target.health.covers(ref)
+
+
+def is_ready_at_once(target: Target, ref: ObjectRef, written: JsonObject) -> bool:
+    """Whether the answer to a write already says that an object is ready.
+
+    Only of Kubernetes' own kinds: what other controllers have to say of theirs comes later, and an
+    object of which nobody has said anything yet would count as ready.
+
+    Args:
+        target: whose expressions count.
+        ref: the object.
+        written: as the API server answered.
+
+    """
+    if ref.group not in _SETTLED_GROUPS or is_covered(target, ref):
+        return False
+    return compute_status(written, now=target.clock.now()).status is HealthStatus.CURRENT
 
 
 async def health_of(target: Target, ref: ObjectRef, live: JsonObject) -> Health:

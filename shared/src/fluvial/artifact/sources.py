@@ -117,12 +117,15 @@ class SourceLookup:
         self._on_change = on_change
         self._watched: dict[str, Informer] = {}
 
-    async def find(self, name: SourceName, *, fresh: bool) -> Source:
+    async def find(
+        self, name: SourceName, *, fresh: bool, known: JsonObject | None = None
+    ) -> Source:
         """The source with its artifact.
 
         Args:
             name: whose source, and which.
             fresh: ask the API server, not the cache.
+            known: the source, where the caller has just been told it by the API server.
 
         Raises:
             Stalled: AccessDenied, for a namespace or a kind that is not allowed.
@@ -133,7 +136,7 @@ class SourceLookup:
         self._check_allowed(name)
         key, resource = name.key, _KINDS[name.kind]
         try:
-            obj = await self._read(resource, key, fresh=fresh)
+            obj = await self._read(resource, key, fresh=fresh, known=known)
         except NotFound as error:
             raise Failed(_ARTIFACT_FAILED, _missing(resource, key, error)) from error
         except (ApiError, UnsafeName) as error:
@@ -188,8 +191,12 @@ class SourceLookup:
                 " the ExternalArtifact feature gate is disabled",
             )
 
-    async def _read(self, resource: Resource, key: ObjectKey, *, fresh: bool) -> JsonObject:
+    async def _read(
+        self, resource: Resource, key: ObjectKey, *, fresh: bool, known: JsonObject | None
+    ) -> JsonObject:
         informer = self._watch(resource)
+        if known is not None:
+            return known
         # While the watch is broken the cluster may have been restored to an older revision.
         in_step = informer.synced and informer.error is None
         cached = informer.store.get(key) if in_step and not fresh else None

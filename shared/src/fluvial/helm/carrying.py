@@ -50,6 +50,7 @@ class CarryingOut:
         self._options = options
         self._log = log
         self._server_side = server_side
+        self._ready: set[ObjectRef] = set()
 
     async def hooks(self, running: Running, event: str) -> None:
         """Run the hooks of an event, if any are to be run; raises as ``Hooks.run``."""
@@ -86,7 +87,8 @@ class CarryingOut:
         marked = self._objects.marked(located)
         if self._server_side:
             migrate = {*existing, *taken_over}
-            await self._objects.apply(marked, strict=self._options.strict, migrate=migrate)
+            strict = self._options.strict
+            self._ready = await self._objects.apply(marked, strict=strict, migrate=migrate)
             return
         originals: Originals = {
             **dict.fromkeys(existing),
@@ -110,12 +112,15 @@ class CarryingOut:
         """Wait until objects are ready, if they are to be waited for; raises WaitFailed."""
         if not self._options.wait:
             return
-        awaited = [one for one in located if self._is_awaited(one)]
         target, timeout = self._target, self._options.timeout
+        ready = self._ready
         if self._options.legacy_wait:
-            target = replace(target, health=LegacyReadiness(target))
+            target, ready = replace(target, health=LegacyReadiness(target)), set()
+        awaited = [one for one in located if self._is_awaited(one)]
         self._objects.note(f"waiting for {len(awaited)} objects to be ready, up to {timeout:g}s")
-        await self._waits.until_ready(target, awaited, timeout=timeout)
+        left = [one for one in awaited if one.ref not in ready]
+        if left:
+            await self._waits.until_ready(target, left, timeout=timeout)
         self._objects.note(f"{len(awaited)} objects are ready")
 
     def _is_awaited(self, one: Located) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from fluvial.apply.bounded import map_bounded
 from fluvial.apply.errors import Failure, FailureReason
 from fluvial.apply.failures import failure_of
+from fluvial.apply.health_reader import is_ready_at_once
 from fluvial.apply.live import scoped, uid_of
 from fluvial.apply.managers import take_over
 from fluvial.apply.model import Target
@@ -57,12 +58,20 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """An object that was told to go; ``uid`` tells it from a new one of its name."""
+    """An object that was told to go.
+
+    Attributes:
+        located: the object.
+        uid: tells it from a new one of its name.
+        gone: the API server's answer says that it is there no longer.
+
+    """
 
     located: Located
     uid: str
 
 
+    gone: bool = False
 class ReleaseObjects:
     """What can be done with the objects of one release.
 
@@ -168,7 +177,7 @@ class ReleaseObjects:
         *,
         strict: bool,
         migrate: Collection[ObjectRef] = (),
-    ) -> None:
+    ) -> set[ObjectRef]:
         """Write objects, kind after kind.
 
         Args:
@@ -184,12 +193,16 @@ class ReleaseObjects:
         async def write(one: Located) -> None:
             if one.ref in migrate:
                 await self.own_fields(one)
-            await self._target.client.apply(
+            live = await self._target.client.apply(
                 one.resource,
+        Returns:
+            Those that were ready as soon as they were written, and need not be awaited.
+
                 one.key,
                 one.obj,
                 field_manager=self._target.field_manager,
                 field_validation="Strict" if strict else "Ignore",
+        ready: set[ObjectRef] = set()
             )
 
         await self.write_each(located, write)
@@ -201,8 +214,11 @@ class ReleaseObjects:
 
         Raises:
             ObjectsFailed: some were refused; those of later kinds were not tried.
+            if is_ready_at_once(self._target, one.ref, live):
+                ready.add(one.ref)
 
         """
+        return ready
 
         async def patiently(one: Located) -> None:
             for attempt in range(1, _ATTEMPTS + 1):
@@ -277,10 +293,12 @@ class ReleaseObjects:
                 live = await self._live(one)
                 if live is None or self.is_anothers(live) or (spare_kept and is_kept(live)):
                     continue
-                await self._target.client.delete(
+                answer = await self._target.client.delete(
                     one.resource, one.key, uid=uid_of(live), propagation=propagation
                 )
-                deleted.append(Deleted(one, uid_of(live)))
+                # An object is answered where it stays for a while, and by some kinds always.
+                gone = answer.get("kind") == "Status"
+                deleted.append(Deleted(one, uid_of(live), gone))
                 self.note(f"deleted {one.ref}")
             except NotFound:
                 continue
@@ -306,7 +324,8 @@ class ReleaseObjects:
 
         """
         clock = self._target.clock
-        deadline, delay, left = clock.monotonic() + timeout, _FIRST_DELAY, list(deleted)
+        deadline, delay = clock.monotonic() + timeout, _FIRST_DELAY
+        left = [one for one in deleted if not one.gone]
         while True:
             there = await map_bounded(
                 self._is_there, left, limit=self._target.concurrency, name="gone"

@@ -17,7 +17,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -32,12 +32,13 @@ from fluvial.helm.errors import (
 )
 from fluvial.helm.record import decode_release, encode_release
 from fluvial.helm.release import Release, Status
+from fluvial.helm.seen import Revision, SeenRecords
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import AlreadyExists, ApiError, NotFound, Unreachable
 from fluvial.kube.kinds import SECRET
 from fluvial.objects import JsonObject, ObjectKey, labels_of
 
-__all__ = ["LARGEST_SECRET", "RELEASE_TYPE", "ReleaseStorage", "Revision", "secret_name"]
+__all__ = ["LARGEST_SECRET", "RELEASE_TYPE", "ReleaseStorage", "secret_name"]
 
 RELEASE_TYPE: Final = "helm.sh/release.v1"
 LARGEST_SECRET: Final = 1024**2
@@ -57,21 +58,6 @@ def secret_name(name: str, version: int) -> str:
     return f"{_PREFIX}{name}.v{version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """What a Secret's labels say of the record in it.
-
-    Attributes:
-        stamp: another one for each write of the Secret.
-
-    """
-
-    name: str
-    version: int
-    status: Status
-    stamp: str = field(default="", compare=False)
-
-
 class ReleaseStorage:
     """The records in one namespace, as one identity.
 
@@ -81,6 +67,7 @@ class ReleaseStorage:
         observe: called with each revision that was created, updated or deleted, in that order.
         clock: for the labels that tell when.
         field_manager: of the Secrets.
+        seen: what was read and written before, of which nothing is asked again; ``None`` asks.
 
     """
 
@@ -92,12 +79,14 @@ class ReleaseStorage:
         observe: Observer | None = None,
         clock: Clock | None = None,
         field_manager: str = "helm-controller",
+        seen: SeenRecords | None = None,
     ) -> None:
         self._client = client
         self._namespace = namespace
         self._observe = observe
         self._clock = clock or RealClock()
         self._field_manager = field_manager
+        self._seen = seen
 
     @property
     def namespace(self) -> str:
@@ -106,6 +95,10 @@ class ReleaseStorage:
 
     async def revisions(self, name: str) -> list[Revision]:
         """The revisions that there are, the oldest first, by their labels alone."""
+        known = self._seen.revisions(self._namespace, name) if self._seen else None
+        return known if known is not None else await self._look_up(name)
+
+    async def _look_up(self, name: str) -> list[Revision]:
         page = await self._client.list_all(
             SECRET,
             namespace=self._namespace,
@@ -113,7 +106,10 @@ class ReleaseStorage:
             metadata_only=True,
         )
         found = [_revision(item, name) for item in page.items]
-        return sorted(filter(None, found), key=lambda revision: revision.version)
+        revisions = sorted(filter(None, found), key=lambda revision: revision.version)
+        if self._seen is not None:
+            self._seen.listed(self._namespace, name, revisions)
+        return revisions
 
     async def get(self, name: str, version: int) -> Release:
         """One revision.
@@ -124,12 +120,18 @@ class ReleaseStorage:
             ApiError: the API server said no.
 
         """
+        known = self._seen.record(self._namespace, name, version) if self._seen else None
+        if known is not None:
+            return known
         key = ObjectKey(self._namespace, secret_name(name, version))
         try:
             secret = await self._client.get(SECRET, key)
         except NotFound as error:
             raise ReleaseNotFound(f"release {name} has no revision {version}") from error
-        return await _release(secret, name, version)
+        release = await _release(secret, name, version)
+        if self._seen is not None:
+            self._seen.has_read(self._namespace, release)
+        return release
 
     async def last(self, name: str) -> Release:
         """The newest revision.
@@ -173,12 +175,16 @@ class ReleaseStorage:
             await self._make_room(release.name, limit - 1)
         secret = self._secret(release, text, stamp="createdAt")
         try:
-            await self._client.create(SECRET, secret, field_manager=self._field_manager)
+            made = await self._client.create(SECRET, secret, field_manager=self._field_manager)
         except AlreadyExists as error:
+            self._forget(release.name)
             raise ReleaseExists(f"release {release} has been made in the meantime") from error
         except Unreachable as error:
+            self._forget(release.name)
             if not error.may_have_happened or not await self._holds(release, secret):
                 raise
+        else:
+            self._note(release, made)
         self._tell(release)
 
     async def update(self, release: Release) -> None:
@@ -194,11 +200,15 @@ class ReleaseStorage:
         key = ObjectKey(self._namespace, secret_name(release.name, release.version))
         body = {"metadata": {"labels": secret["metadata"]["labels"]}, "data": secret["data"]}
         try:
-            await self._client.patch(
+            written = await self._client.patch(
                 SECRET, key, body, patch_type="merge", field_manager=self._field_manager
             )
-        except NotFound as error:
+        except ApiError as error:
+            self._forget(release.name)
+            if not isinstance(error, NotFound):
+                raise
             raise ReleaseNotFound(f"the record of release {release} is gone") from error
+        self._note(release, written)
         self._tell(release)
 
     async def delete(self, release: Release) -> None:
@@ -208,10 +218,10 @@ class ReleaseStorage:
 
     async def _delete(self, name: str, version: int) -> None:
         key = ObjectKey(self._namespace, secret_name(name, version))
-        try:
+        with suppress(NotFound):
             await self._client.delete(SECRET, key)
-        except NotFound:
-            return
+        if self._seen is not None:
+            self._seen.has_deleted(self._namespace, name, version)
 
     async def purge(self, release: Release) -> None:
         """Delete every revision, readable or not, the newest last, so that it can be repeated.
@@ -220,7 +230,7 @@ class ReleaseStorage:
             release: the newest revision as it is then, for the observer.
 
         """
-        for revision in await self.revisions(release.name):
+        for revision in await self._look_up(release.name):
             await self._delete(release.name, revision.version)
         self._tell(release)
 
@@ -274,6 +284,15 @@ class ReleaseStorage:
             "type": RELEASE_TYPE,
             "data": {"release": base64.b64encode(text).decode()},
         }
+
+    def _note(self, release: Release, secret: JsonObject) -> None:
+        revision = _revision(secret, release.name)
+        if self._seen is not None and revision is not None:
+            self._seen.has_written(self._namespace, release, revision)
+
+    def _forget(self, name: str) -> None:
+        if self._seen is not None:
+            self._seen.forget(self._namespace, name)
 
     def _tell(self, release: Release) -> None:
         if self._observe is not None:
