@@ -187,7 +187,6 @@ class HelmReleaseReconciler:
         await self.dependencies.check(run.key, keys, fresh=run.fresh, judge=judge)
         made = await self.charts.ensure(run)
         run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh, known=made)
-        self.interrupts.releases(run.key, run.source.artifact)
         await self.inputs.read_values(run)
         await self.targets.aim(run)
         await self.inputs.read_chart(run)
