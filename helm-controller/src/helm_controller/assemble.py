@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fluvial.api.helm import GROUP
+from fluvial.api.helm import GROUP, HelmRelease
 from fluvial.apply import HealthWaiter
 from fluvial.apply.compiling import Expressions
 from fluvial.artifact.fetcher import Fetcher
@@ -17,6 +17,8 @@ from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.build.helm.renderer import HelmRenderer
 from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
+from fluvial.delivery.confirming import Confirmation
+from fluvial.delivery.opening import Opening
 from fluvial.helm.digests import CANONICAL
 from fluvial.helm.waiting import HealthWaits
 from fluvial.kube import kinds
@@ -39,7 +41,6 @@ from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
-from helm_controller.helmrelease.confirming import Confirmation
 from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
@@ -252,15 +253,22 @@ class HelmController:
         )
         actions = Actions(stage, rendering, Plans(stage), writer)
         charts = self._make_charts(writer)
-        confirmation = Confirmation(parts.client, self._sources)
+        confirmation = Confirmation(parts.client, kinds.HELM_RELEASE, self._sources)
+        memories = Memories(
+            Memory,
+            on_forget=lambda key: parts.metrics.delete_object(kinds.HELM_RELEASE.kind, key),
+        )
         return HelmReleaseReconciler(
-            client=parts.client,
-            store=self._own.store,
-            memories=Memories(
-                Memory,
-                on_forget=lambda key: parts.metrics.delete_object(kinds.HELM_RELEASE.kind, key),
+            opening=Opening(
+                parts.client,
+                self._own.store,
+                patcher,
+                memories,
+                resource=kinds.HELM_RELEASE,
+                model=HelmRelease,
+                log=parts.log,
             ),
-            patcher=patcher,
+            memories=memories,
             sources=self._sources,
             dependencies=self._make_dependencies(),
             expressions=Expressions(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fluvial.api.codec import InvalidObject, decode
 from fluvial.api.helm import HelmRelease
 from fluvial.api.meta import FINALIZER
 from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
+from fluvial.delivery.confirming import Confirmation, Outdated, start_over
+from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.errors import FluvialError
 from fluvial.helm.history import newest_first
 from fluvial.helm.observing import (
@@ -22,27 +23,21 @@ from fluvial.helm.observing import (
     moved_from,
     reset_reason,
 )
-from fluvial.kube import kinds
-from fluvial.kube.client import KubeClient
-from fluvial.kube.errors import NotFound
-from fluvial.kube.store import Store
 from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
-from fluvial.objects import JsonObject, ObjectKey
+from fluvial.objects import ObjectKey
 from fluvial.runtime import conditions
 from fluvial.runtime.dependencies import DependencyCheck
 from fluvial.runtime.memory import Memories
-from fluvial.runtime.outcome import Ignored, Result
-from fluvial.runtime.patcher import StatusPatcher
+from fluvial.runtime.outcome import Result
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions, forget_failures
 from helm_controller.helmrelease.charts import ChartObjects
-from helm_controller.helmrelease.confirming import Confirmation, Outdated
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
 from helm_controller.helmrelease.plans import is_planned
-from helm_controller.helmrelease.references import dependency_keys, source_name
+from helm_controller.helmrelease.references import dependency_keys
 from helm_controller.helmrelease.removal import RemovalStep
 from helm_controller.helmrelease.rounds import Rounds, record_id
 from helm_controller.helmrelease.run import Run
@@ -57,10 +52,8 @@ __all__ = ["HelmReleaseReconciler"]
 class HelmReleaseReconciler:
     """Reconciles HelmReleases; ``reconcile`` is what the controller calls."""
 
-    client: KubeClient
-    store: Store
+    opening: Opening[HelmRelease, Memory]
     memories: Memories[Memory]
-    patcher: StatusPatcher
     sources: SourceLookup
     dependencies: DependencyCheck
     expressions: Expressions
@@ -87,18 +80,18 @@ class HelmReleaseReconciler:
         """
         async with self.turns.turn() as turn:
             try:
-                return await self._reconcile(key, turn, live=False)
-            except Outdated:
-                self.log.info(
-                    "a cache is not of the API server's time: starting over with what is live"
+                return await start_over(
+                    lambda live: self._reconcile(key, turn, live=live), self.log
                 )
-                return await self._reconcile(key, turn, live=True)
+            except ObjectGone:
+                self.memories.forget(key)
+                await self.tenants.release(key)
+                raise
 
     async def _reconcile(self, key: ObjectKey, turn: Turn, *, live: bool) -> Result:
-        run = await self._open(key, turn, live=live)
-        if run is None:
-            raise Ignored
-        if run.spec_of.metadata.deletion_timestamp is not None:
+        opened = await self.opening.open(key, live=live)
+        run = Run(*opened, turn=turn)
+        if run.is_deleted:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
             return await self.finish.suspended(run)
@@ -112,60 +105,6 @@ class HelmReleaseReconciler:
             await self.finish.failed(run, unexpected(error))
             raise
 
-    async def _open(self, key: ObjectKey, turn: Turn, *, live: bool) -> Run | None:
-        """Read the object and make it ours by the finalizer; ``None`` if it is gone.
-
-        It comes from the cache, unless it is to be ``live`` or somebody asked for this run.
-        """
-        cached = self.store.get(key)
-        if cached is None:
-            await self._forget(key)
-            return None
-        obj = self.memories.newest(key, cached)
-        release = self._decode(obj)
-        if release is None:
-            return None
-        memory = self.memories.of(key, cached)
-        live = live or bool(_open_request(release, memory.request))
-        try:
-            if live:
-                obj = await self.client.get(kinds.HELM_RELEASE, key)
-                release = decode(obj, HelmRelease)
-            deleting = release.metadata.deletion_timestamp is not None
-            if FINALIZER not in release.metadata.finalizers and not deleting:
-                obj = await self.patcher.add_finalizer(obj)
-        except NotFound:
-            await self._forget(key)
-            return None
-        release = decode(obj, HelmRelease)
-        # Of the object as it is now: a request that came meanwhile is answered by this run.
-        requested = _open_request(release, memory.request)
-        memory.latest = obj
-        memory.request = release.metadata.reconcile_request
-        return Run(
-            key=key,
-            obj=obj,
-            spec_of=release,
-            memory=memory,
-            turn=turn,
-            started=turn.monotonic(),
-            requested=requested,
-            live=live,
-        )
-
-    def _decode(self, obj: JsonObject) -> HelmRelease | None:
-        """The typed object; an object that the CRD should have refused is logged and left alone."""
-        try:
-            return decode(obj, HelmRelease)
-        except InvalidObject as error:
-            self.log.error("the object does not have its kind's shape", error=str(error))
-            return None
-
-    async def _forget(self, key: ObjectKey) -> None:
-        """The object is gone, and with it what it needed."""
-        self.memories.forget(key)
-        await self.tenants.release(key)
-
     async def _remove(self, run: Run) -> Result:
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
@@ -174,8 +113,7 @@ class HelmReleaseReconciler:
             await self.removal.remove(run)
         except FluvialError as error:
             raise await self.finish.failed(run, error) from error
-        await self._forget(run.key)
-        raise Ignored
+        raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:
         refuse_unsupported(run.obj)
@@ -186,7 +124,7 @@ class HelmReleaseReconciler:
         )
         await self.dependencies.check(run.key, keys, fresh=run.fresh, judge=judge)
         made = await self.charts.ensure(run)
-        run.source = await self.sources.find(source_name(run.spec_of), fresh=run.fresh, known=made)
+        run.source = await self.sources.find(run.source_name, fresh=run.fresh, known=made)
         await self.inputs.read_values(run)
         await self.targets.aim(run)
         await self.inputs.read_chart(run)
@@ -241,13 +179,6 @@ class HelmReleaseReconciler:
         status.last_attempted_values_checksum = ""
         status.last_release_revision = 0
         status.storage_namespace = run.spec_of.storage_namespace
-
-
-def _open_request(release: HelmRelease, seen: str) -> str:
-    """The reconcile request that no run has answered or begun to answer, or ``""``."""
-    token = release.metadata.reconcile_request
-    handled = release.status.last_handled_reconcile_at
-    return token if token and token not in {handled, seen} else ""
 
 
 def _is_settled(run: Run) -> bool:

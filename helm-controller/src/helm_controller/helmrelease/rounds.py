@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fluvial.api.helm_actions import Upgrade
+from fluvial.delivery.confirming import Confirmation
 from fluvial.durations import format_duration
 from fluvial.helm.drift import DriftReport, IgnoreRules, correct_drift, detect_drift
 from fluvial.helm.errors import ReleaseNotFound
@@ -28,7 +29,6 @@ from fluvial.runtime.outcome import Failed, Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
-from helm_controller.helmrelease.confirming import Confirmation
 from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.rendering import effective_values
 from helm_controller.helmrelease.run import Run, StatusWriter

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from fluvial.api.codec import encode
 from fluvial.api.helm import GROUP, HelmRelease
 from fluvial.api.helm_status import HelmReleaseStatus
-from fluvial.apply import HealthExpressions, Masker, Owner, Target
-from fluvial.artifact.sources import Source
+from fluvial.apply import Owner, Target
+from fluvial.artifact.sources import SourceName
 from fluvial.build.helm.model import ChartDescription
+from fluvial.delivery.run import DeliveryRun
 from fluvial.helm.observing import Wanted
 from fluvial.helm.seen import SeenRecords
 from fluvial.helm.values import Composed
 from fluvial.kube.tenants import Actor, Tenant
-from fluvial.objects import JsonObject, ObjectKey
-from fluvial.runtime.patcher import StatusPatcher
+from fluvial.runtime.patcher import StatusPatcher, with_status
 from helm_controller.helmrelease.memory import Memory
+from helm_controller.helmrelease.references import source_name
 from helm_controller.helmrelease.turns import Turn
 
 __all__ = ["FIELD_MANAGER", "Chart", "Run", "StatusWriter"]
 
 FIELD_MANAGER: Final = "helm-controller"
-_STATUS_FIELDS: Final = frozenset(HelmReleaseStatus.__struct_encode_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +47,31 @@ class Chart:
 
 
 @dataclass(slots=True)
-class Run:
+class Run(DeliveryRun[HelmRelease, Memory]):
     """State of one run; steps read it top-down and add what later steps need.
 
     Attributes:
-        obj: the object as the API server last had it.
-        spec_of: its typed form; its status is the one that the run will write.
         turn: lets this run work; also the clock.
-        started: on the monotonic clock.
-        requested: the reconcile request that this run answers, or ``""``.
-        live: object and source were read from the API server, or confirmed by it, in this run.
         forced: a release by force is asked for and has not been made.
-        source: the artifact, once found.
         values: composed, once read.
         chart: once described.
         tenant: who acts, once known.
         target: where objects go, and as whom, once known.
         seen: the records that were read and written in this run.
         record: name, number and version of the newest record, once it was looked at.
-        masker: hides every string that came from a Secret.
-        health: how the health of some kinds is read, once compiled.
         config_digest: of the values.
         archive: the chart, between being described and being rendered.
 
     """
 
-    key: ObjectKey
-    obj: JsonObject
-    spec_of: HelmRelease
-    memory: Memory
     turn: Turn
-    started: float
-    requested: str = ""
-    live: bool = False
     forced: bool = False
-    source: Source | None = None
     values: Composed | None = None
     chart: Chart | None = None
     tenant: Tenant | None = None
     target: Target | None = None
     seen: SeenRecords = field(default_factory=SeenRecords)
     record: str = ""
-    masker: Masker = field(default_factory=Masker)
-    health: HealthExpressions | None = None
     config_digest: str = ""
     archive: bytes | None = field(default=None, repr=False)
 
@@ -101,14 +81,14 @@ class Run:
         return self.spec_of.status
 
     @property
+    def source_name(self) -> SourceName:
+        """The object that has the artifact."""
+        return source_name(self.spec_of)
+
+    @property
     def fresh(self) -> bool:
         """Trust no cache."""
         return self.live or bool(self.requested)
-
-    @property
-    def generation(self) -> int:
-        """The generation that this run is about."""
-        return self.spec_of.metadata.generation
 
     @property
     def owner(self) -> Owner:
@@ -183,12 +163,5 @@ class StatusWriter:
             NotFound: it is gone.
 
         """
-        after = {**run.obj, "status": _merged(run)}
+        after = with_status(run.obj, run.status)
         run.obj = run.memory.latest = await self._patcher.patch(run.obj, after)
-
-
-def _merged(run: Run) -> Mapping[str, Any]:
-    """Our status over what is there, so that fields that we do not know survive."""
-    before = run.obj.get("status") or {}
-    unknown = {name: value for name, value in before.items() if name not in _STATUS_FIELDS}
-    return {**unknown, **encode(run.status)}
