@@ -6,7 +6,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluvial.apply import ApplyOptions, WatchLimits
@@ -30,6 +30,7 @@ from fluvial.runtime.options import (
     common_options,
     read_common_options,
 )
+from fluvial.runtime.remotes import CloudEnvironment, remote_clusters
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
 
@@ -39,9 +40,6 @@ NAME = "kustomize-controller"
 VERSION = "0.1.0"
 _MIB = 2**20
 _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
-
-# Flags that would do nothing yet: no token is cached before workload identity is there.
-_OMITTED = ("token-cache-max-size", "token-cache-max-duration")
 
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(),
@@ -55,7 +53,7 @@ GATES: Mapping[str, Gate] = {
     "GroupChangeLog": Gate(settable=False),
     "MigrateAPIVersion": Gate(settable=False),
     "StrictPostBuildSubstitutions": Gate(default=True),
-    IDENTITY_GATE: Gate(settable=False),
+    IDENTITY_GATE: Gate(),
 }
 
 
@@ -72,6 +70,7 @@ class Options:
         artifact_max_bytes: largest artifact.
         drift: how much is watched of what was applied.
         artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
+        clouds: what the environment says about them.
 
     """
 
@@ -83,6 +82,7 @@ class Options:
     artifact_max_bytes: int
     drift: WatchLimits
     artifact_host: str
+    clouds: CloudEnvironment = field(default_factory=CloudEnvironment)
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -94,7 +94,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
 
     """
     flags = FlagSet(NAME)
-    common_options(flags, environ=environ, omit=_OMITTED)
+    common_options(flags, environ=environ)
     flags.integer("concurrent-ssa", 4, "Requests in flight for one Kustomization.", minimum=1)
     flags.switch("no-remote-bases", "Refuse remote bases; they are always refused today.")
     flags.strings("custom-apply-stage-kinds", (), "group/Kind that are applied before the rest.")
@@ -112,6 +112,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         artifact_max_bytes=parsed["artifact-max-size"] * _MIB,
         drift=watch_limits(parsed),
         artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
+        clouds=CloudEnvironment.read(environ),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -135,6 +136,7 @@ async def main(options: Options) -> int:
                 clock=manager.clock,
                 log=log,
                 guard=manager.guard,
+                clusters=await remote_clusters(manager, options.clouds),
             )
             manager.add(KustomizeController(parts, settings_of(options)))
             return await manager.run()

@@ -20,6 +20,7 @@ from fluvial.delivery.confirming import Confirmation
 from fluvial.delivery.opening import Opening
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.described import Clusters
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.tenants import TenantRules, Tenants
@@ -98,6 +99,7 @@ class Parts:
 
     Attributes:
         guard: wraps clients of remote clusters so that they stop writing with a lost lease.
+        clusters: finds those that ConfigMaps describe; without it none of them is used.
 
     """
 
@@ -109,6 +111,7 @@ class Parts:
     clock: Clock
     log: Logger
     guard: Callable[[KubeClient], KubeClient] = lambda client: client
+    clusters: Clusters | None = None
 
 
 class KustomizeController:
@@ -128,6 +131,7 @@ class KustomizeController:
             rules=settings.tenants,
             user_agent=settings.user_agent,
             guard=parts.guard,
+            clusters=parts.clusters,
         )
         self._own = parts.informers.informer(
             kinds.KUSTOMIZATION,

@@ -11,8 +11,7 @@ from kustomize_controller.app import read_options, settings_of
 @pytest.mark.parametrize(
     "flag",
     [
-        "--token-cache-max-size=1",
-        "--token-cache-max-duration=1m",
+        "--token-cache-max-duration=2h",
         "--sops-age-secret=x",
         "--feature-gates=DirectSourceFetch=true",
         "--feature-gates=Nonsense=true",
@@ -55,3 +54,21 @@ def test_flags_become_settings() -> None:
     assert settings.label_selector == "shard=one"
     assert (settings.drift.kinds, settings.drift.objects) == (7, 70)
     assert settings.jitter(10.0) == 10.0
+
+
+def test_remote_clusters_may_have_identities_of_their_own_behind_the_gate() -> None:
+    flags = [
+        "--feature-gates=ObjectLevelWorkloadIdentity=true",
+        "--default-kubeconfig-service-account=remote",
+        "--token-cache-max-size=7",
+        "--token-cache-max-duration=5m",
+    ]
+    options = read_options(flags, {"AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://proxy:3128"})
+
+    assert options.common.gates["ObjectLevelWorkloadIdentity"]
+    assert options.common.default_kubeconfig_service_account == "remote"
+    assert options.common.token_cache_max_size == 7
+    assert options.common.token_cache_max_duration == 300.0
+    assert options.clouds.settings.aws.region == "eu-west-1"
+    assert options.clouds.proxies
+    assert not read_options([], {}).common.gates["ObjectLevelWorkloadIdentity"]

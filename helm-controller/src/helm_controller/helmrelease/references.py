@@ -9,6 +9,7 @@ from fluvial.api.helm import HelmRelease
 from fluvial.artifact.sources import SourceName, source_id
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.dependencies import dependencies_of
+from fluvial.runtime.remotes import configs_of_cluster
 from fluvial.runtime.wiring import BY_CONFIG, BY_DEPENDENCY, BY_SOURCE, config_id
 
 __all__ = ["INDEXES", "chart_key", "dependency_keys", "has_tried", "kind_of_source", "source_name"]
@@ -77,9 +78,7 @@ def _configs_of(obj: JsonObject) -> Iterable[str]:
     for reference in spec.get("valuesFrom") or ():
         key = ObjectKey(namespace, str(reference.get("name", "")))
         yield config_id(str(reference.get("kind", "")), key)
-    secret = (spec.get("kubeConfig") or {}).get("secretRef") or {}
-    if secret.get("name"):
-        yield config_id("Secret", ObjectKey(namespace, str(secret["name"])))
+    yield from configs_of_cluster(namespace, spec.get("kubeConfig"))
 
 
 INDEXES: Final = {BY_SOURCE: _sources_of, BY_DEPENDENCY: dependencies_of, BY_CONFIG: _configs_of}

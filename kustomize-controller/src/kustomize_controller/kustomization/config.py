@@ -20,6 +20,7 @@ from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.outcome import Failed
+from fluvial.runtime.remotes import configs_of_cluster
 from fluvial.runtime.wiring import config_id
 from kustomize_controller.kustomization import reasons
 
@@ -76,9 +77,7 @@ def configs_of(obj: JsonObject) -> Iterable[str]:
         yield config_id(
             str(reference.get("kind", "")), ObjectKey(namespace, str(reference.get("name", "")))
         )
-    secret = (spec.get("kubeConfig") or {}).get("secretRef") or {}
-    if secret.get("name"):
-        yield config_id("Secret", ObjectKey(namespace, str(secret["name"])))
+    yield from configs_of_cluster(namespace, spec.get("kubeConfig"))
 
 
 async def _read(

@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from dataclasses import dataclass, field
 
-from fluvial.cloud.errors import InvalidIdentity
-from fluvial.cloud.model import ServiceAccount
+import orjson
+
+from fluvial.clock import parse_time
+from fluvial.cloud.errors import InvalidIdentity, NoIdentity
+from fluvial.cloud.model import AccessToken, ServiceAccount
 from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import SERVICE_ACCOUNT
 from fluvial.kube.urls import object_path
 
-__all__ = ["Account", "Accounts"]
+__all__ = ["Account", "Accounts", "account_in"]
 
 _TOKEN_SECONDS = 3600
 _IMPERSONATION = ".auth.fluxcd.io/impersonation"
+
+
+_SUBJECT = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
+
+
+def account_in(token: str) -> ServiceAccount:
+    """The service account whose token it is, unchecked: the file that it is from is believed.
+
+    Raises:
+        NoIdentity: it is not the token of one.
+
+    """
+    try:
+        claims = orjson.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        found = _SUBJECT.fullmatch(str(claims["sub"]))
+    except (IndexError, KeyError, TypeError, ValueError):
+        found = None
+    if found is None:
+        raise NoIdentity("the pod's own token is not one of a service account")
+    return ServiceAccount(found[1], found[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +110,11 @@ class Accounts:
         return Account(identity, str(metadata.get("uid")), annotations)
 
     async def token(self, account: Account, audience: str) -> str:
-        """A token of a service account for the cloud; bound to nothing else.
+        """A token of a service account for the cloud, to be exchanged at once; see ``issue``."""
+        return (await self.issue(account, audience)).token
+
+    async def issue(self, account: Account, audience: str) -> AccessToken:
+        """A token of a service account, bound to nothing else.
 
         Args:
             account: as just read.
@@ -112,9 +141,13 @@ class Accounts:
             raise InvalidIdentity(
                 f"failed to get a token for the service account {str(identity.key)!r}: {error}"
             ) from error
-        token = (answer.get("status") or {}).get("token")
+        status = answer.get("status") or {}
+        token = status.get("token")
         if not isinstance(token, str) or not token:
             raise InvalidIdentity(
                 f"the API server gave an empty token for the service account {str(identity.key)!r}"
             )
-        return token
+        try:
+            return AccessToken(token, parse_time(str(status.get("expirationTimestamp"))))
+        except ValueError:
+            return AccessToken(token)

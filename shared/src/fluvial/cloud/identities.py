@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from fluvial.clock import Clock
-from fluvial.cloud.accounts import Account, Accounts
+from fluvial.cloud.accounts import Account, Accounts, account_in
 from fluvial.cloud.aws import AwsLogin, check_region, check_sts_endpoint
 from fluvial.cloud.azure import AzureLogin, AzureSecret
 from fluvial.cloud.errors import IdentityDisabled, InvalidIdentity, LoginUnreachable, NoIdentity
+from fluvial.cloud.files import read_token_file
 from fluvial.cloud.gcp import PLATFORM_SCOPE, GcpLogin
 from fluvial.cloud.http import CloudHttp
 from fluvial.cloud.metadata import Metadata
@@ -36,6 +37,7 @@ GATE_OFF = (
     "spec.serviceAccountName with a provider needs the feature gate ObjectLevelWorkloadIdentity,"
     " which this controller runs without"
 )
+_OWN_TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105  # a path
 _AZURE_STORAGE = "https://storage.azure.com/.default"
 
 ExpiringT = TypeVar("ExpiringT", bound=Expiring)
@@ -53,6 +55,7 @@ class CloudIdentities:
         object_level: the feature gate ``ObjectLevelWorkloadIdentity``.
         default_account: service account of objects that name none; needs the gate.
         metadata: the machine's services.
+        own_token_file: where the pod's own token is mounted; it says who the controller is.
 
     """
 
@@ -67,6 +70,7 @@ class CloudIdentities:
         object_level: bool = False,
         default_account: str = "",
         metadata: Metadata | None = None,
+        own_token_file: str = _OWN_TOKEN_FILE,
     ) -> None:
         settings = settings or CloudSettings()
         metadata = metadata or Metadata()
@@ -75,6 +79,7 @@ class CloudIdentities:
         self.cache = TokenCache(clock) if cache is None else cache  # an empty one is false
         self._object_level = object_level
         self._default_account = default_account
+        self._own_token_file = own_token_file
         self._accounts = Accounts(client)
         self._aws = AwsLogin(
             settings.aws, http=http, metadata=metadata, accounts=self._accounts, clock=clock
@@ -203,6 +208,40 @@ class CloudIdentities:
             lambda: self._gcp.account(account, scopes=scopes, way=way),
         )
 
+    @property
+    def azure_authority(self) -> str:
+        """The authority of the environment, which tells Azure's clouds apart; ``""`` if unset."""
+        return self._azure.settings.authority_host
+
+    async def kubernetes(
+        self, identity: Identity, *, audience: str, about: str = "", renew: bool = False
+    ) -> AccessToken:
+        """A token of a service account of this cluster, for those who trust its tokens.
+
+        Args:
+            identity: from ``identity_of``; the controller is the account of its pod.
+            audience: where the identity names none.
+            about: what it is for, as a part of its key.
+            renew: the one that is kept was refused.
+
+        Raises:
+            NoIdentity, InvalidIdentity, LoginUnreachable: see ``errors``.
+
+        """
+        if not isinstance(identity, ServiceAccount):
+            what = "the pod's own service account"
+            identity = account_in(await read_token_file(self._own_token_file, what=what))
+        account = await self._accounts.read(identity)
+        parts = {"audience": audience, "about": about, **_of(account)}
+
+        async def make() -> AccessToken:
+            found = await self._accounts.issue(account, audience)
+            if found.expires_at is None:
+                raise LoginUnreachable("the API server gave a token that has no end")
+            return found
+
+        return await self.cached("kubernetes", parts, DIRECT, make, renew=renew)
+
     async def azure_secret(
         self, secret: AzureSecret, *, scope: str = _AZURE_STORAGE, way: Way = DIRECT
     ) -> AccessToken:
@@ -269,6 +308,8 @@ class CloudIdentities:
         parts: Mapping[str, str],
         way: Way,
         make: Callable[[], Awaitable[ExpiringT]],
+        *,
+        renew: bool = False,
     ) -> ExpiringT:
         """Something that is made once for all who have equal parts, and kept while it is good.
 
@@ -277,12 +318,16 @@ class CloudIdentities:
             parts: everything that it depends on, secrets and whose identity it is included.
             way: on which it is got; a part, too.
             make: gets it.
+            renew: what is kept is dropped: somebody refused it.
 
         Raises:
             LoginUnreachable: what came has expired already.
 
         """
-        found = await self.cache.get(cache_key(kind, {**parts, **_way(way)}), make)
+        key = cache_key(kind, {**parts, **_way(way)})
+        if renew:
+            self.cache.forget(key)
+        found = await self.cache.get(key, make)
         if found.expires_at is not None and found.expires_at <= self.clock.now():
             raise LoginUnreachable("the service gave credentials that have expired already")
         return found

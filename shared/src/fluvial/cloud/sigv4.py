@@ -101,6 +101,43 @@ class Signer:
         )
         return signed
 
+    def presign(
+        self,
+        url: URL,
+        *,
+        now: datetime,
+        seconds: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> URL:
+        """The address of a GET that whoever has it may send, and nobody has to sign again.
+
+        Args:
+            url: encoded, with its query.
+            now: aware; the address is good from then on.
+            seconds: that it is good for.
+            headers: that must be sent with it, signed as they are.
+
+        """
+        signed = {"Host": host_of(url), **(headers or {})}
+        stamp = now.strftime("%Y%m%dT%H%M%SZ")
+        query = {
+            "X-Amz-Algorithm": _ALGORITHM,
+            "X-Amz-Credential": f"{self.credentials.access_key}/{self.scope(stamp)}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(seconds),
+            "X-Amz-SignedHeaders": ";".join(sorted(name.lower() for name in signed)),
+        }
+        if self.credentials.session_token:
+            query["X-Amz-Security-Token"] = self.credentials.session_token
+        more = "&".join(f"{name}={_strict(value)}" for name, value in sorted(query.items()))
+        text = f"{url}&{more}" if url.raw_query_string else f"{url}?{more}"
+        whole = URL(text, encoded=True)
+        payload = UNSIGNED_PAYLOAD if self.service == "s3" else EMPTY_SHA256
+        canonical, _ = canonical_request(
+            "GET", whole, signed, payload=payload, normalize=self.service != "s3"
+        )
+        return URL(f"{text}&X-Amz-Signature={self.signature(canonical, stamp)}", encoded=True)
+
     def scope(self, stamp: str) -> str:
         """Day, region and service that a signature is good for."""
         return f"{stamp[:8]}/{self.region}/{self.service}/aws4_request"

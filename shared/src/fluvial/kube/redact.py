@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["mask_secret_text"]
+__all__ = ["mask_credentials", "mask_secret_text"]
 
 _MASK = "***"
 _SHORTEST = 4  # shorter values would blot out ordinary words; where quoted they go all the same
@@ -27,6 +27,18 @@ _QUOTED_VALUES = (
     ),
     (re.compile(r"(cannot unmarshal \w+) (?!into )\S+"), r"\1 ***"),
 )
+
+
+def mask_credentials(body: bytes, header: str) -> bytes:
+    """A refusal without the token or password that its server was shown.
+
+    Args:
+        body: what the server said.
+        header: ``Authorization`` of the request.
+
+    """
+    secret = header.partition(" ")[2].encode()
+    return body.replace(secret, _MASK.encode()) if secret else body
 
 
 def mask_secret_text(text: str, sent: bytes | None) -> str:

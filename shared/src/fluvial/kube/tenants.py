@@ -1,28 +1,40 @@
 """The tenant's identity: who does everything that is done for an object of its.
 
 Local: the controller's connection with ``Impersonate-User``. Remote: the kubeconfig's credentials,
-with the service account impersonated on top where one is named. Where neither a service account
-nor a default is set, the controller's own identity acts, as in Flux.
+or the tokens of whom a ConfigMap names (``described``), with the service account impersonated on
+top where one is named. Where neither a service account nor a default is set, the controller's own
+identity acts, as in Flux.
 
 A connection to a remote cluster is shared by the objects that name the same key of the same
-Secret, and closed when none of them uses it any more. A Secret that changes gives a new one; who is
-waiting for health over the old one keeps it until its next attempt.
+Secret, or the same ConfigMap, and closed when none of them uses it any more. A Secret or ConfigMap
+that changes gives a new one; who is waiting for health over the old one keeps it until its next
+attempt.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from fluvial.api.meta import KubeConfigReference
 from fluvial.errors import FluvialError
 from fluvial.kube import kinds
+from fluvial.kube.auth import Auth
 from fluvial.kube.client import KubeClient
+from fluvial.kube.described import (
+    Clusters,
+    Description,
+    client_from_description,
+    read_description,
+)
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.errors import ApiError, NotFound
 from fluvial.kube.http import HttpKubeClient
 from fluvial.kube.remote import KubeConfigRefused, client_from_kubeconfig
+from fluvial.kube.resource import Resource
 from fluvial.kube.urls import UnsafeName, service_account_user
 from fluvial.objects import JsonObject, ObjectKey
 
@@ -32,7 +44,9 @@ _DEFAULT_KEYS = ("value", "value.yaml")
 
 
 class TenantRefused(FluvialError):
-    """The kubeconfig is missing, unreadable or refused, or the service account's name is none."""
+    """The kubeconfig, or the ConfigMap in its place, is missing, unreadable or refused, nobody can
+    log in by it, or the service account's name is none.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +94,25 @@ class Tenant:
     remote: bool
 
 
+_Name = tuple[str, ObjectKey, str | None]
+"""The kind and name of what leads to a cluster, and the key in it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Remote:
-    secret: ObjectKey
+    source: ObjectKey
     version: str
     client: HttpKubeClient
     mapper: RestMapper
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What was read of a version of a ConfigMap."""
+
+    version: str
+    description: Description
+    auth: Auth = field(repr=False)
 
 
 class Tenants:
@@ -99,14 +126,27 @@ class Tenants:
         rules: TenantRules,
         user_agent: str,
         guard: Callable[[KubeClient], KubeClient],
+        clusters: Clusters | None = None,
     ) -> None:
-        """``guard`` wraps clients of remote clusters, so that a lost lease stops their writes."""
+        """``guard`` wraps clients of remote clusters, so that a lost lease stops their writes.
+
+        Args:
+            client: of this cluster, as the controller.
+            mapper: of this cluster.
+            rules: what the operator allows.
+            user_agent: sent to remote clusters.
+            guard: see above.
+            clusters: finds what ConfigMaps describe; without it none of them is used.
+
+        """
         self._client = client
         self._mapper = mapper
         self._rules = rules
         self._user_agent = user_agent
         self._guard = guard
-        self._latest: dict[tuple[ObjectKey, str | None], _Remote] = {}
+        self._clusters = clusters
+        self._latest: dict[_Name, _Remote] = {}
+        self._described: dict[ObjectKey, _Described] = {}
         self._used: dict[ObjectKey, _Remote] = {}
 
     async def tenant_of(self, actor: Actor) -> Tenant:
@@ -166,8 +206,8 @@ class Tenants:
 
     @property
     def connections(self) -> tuple[ObjectKey, ...]:
-        """The Secret of each connection to a remote cluster."""
-        return tuple(remote.secret for remote in {*self._used.values(), *self._latest.values()})
+        """The Secret or ConfigMap of each connection to a remote cluster."""
+        return tuple(remote.source for remote in {*self._used.values(), *self._latest.values()})
 
     async def release(self, key: ObjectKey) -> None:
         """Say that an object uses no remote cluster any more."""
@@ -195,46 +235,98 @@ class Tenants:
         for name, latest in list(self._latest.items()):
             if latest is remote:
                 del self._latest[name]
+                if name[0] == kinds.CONFIG_MAP.kind:
+                    self._described.pop(remote.source, None)
         await remote.client.aclose()
 
     async def _remote(self, namespace: str, config: KubeConfigReference) -> _Remote:
+        if config.config_map_ref is not None:
+            return await self._by_config_map(ObjectKey(namespace, config.config_map_ref.name))
         reference = config.secret_ref
         if not reference:
-            raise TenantRefused("spec.kubeConfig.secretRef is needed and not set")
+            raise TenantRefused("spec.kubeConfig needs secretRef or configMapRef, and has neither")
         key = ObjectKey(namespace, reference.name)
-        try:
-            secret = await self._client.get(kinds.SECRET, key)
-        except NotFound as error:
-            raise TenantRefused(f"spec.kubeConfig: Secret '{key}' does not exist") from error
-        except (ApiError, UnsafeName) as error:
-            raise TenantRefused(
-                f"spec.kubeConfig: Secret '{key}' cannot be read: {error}"
-            ) from error
-        version = f"{secret['metadata']['uid']}@{secret['metadata']['resourceVersion']}"
-        name = (key, reference.key)
-        known = self._latest.get(name)
-        if known is not None and known.version == version:
-            return known
-        remote = await self._connect(key, version, _kubeconfig_in(secret, reference.key))
-        known = self._latest.get(name)
-        if known is not None and known.version == version:
-            # Another run was faster.
-            await remote.client.aclose()
-            return known
-        self._latest[name] = remote
-        return remote
+        secret = await self._read(kinds.SECRET, key)
 
-    async def _connect(self, key: ObjectKey, version: str, kubeconfig: bytes) -> _Remote:
-        try:
-            client = await client_from_kubeconfig(
-                kubeconfig,
+        async def make() -> HttpKubeClient:
+            return await client_from_kubeconfig(
+                _kubeconfig_in(secret, reference.key),
                 allow_exec=self._rules.insecure_kubeconfig_exec,
                 allow_insecure_tls=self._rules.insecure_kubeconfig_tls,
                 user_agent=self._user_agent,
             )
+
+        name = (kinds.SECRET.kind, key, reference.key)
+        try:
+            return await self._connected(name, _version_of(secret), make)
         except KubeConfigRefused as error:
             raise TenantRefused(f"spec.kubeConfig: Secret '{key}': {error}") from error
-        return _Remote(key, version, client, RestMapper(client))
+
+    async def _by_config_map(self, key: ObjectKey) -> _Remote:
+        """The cluster that a ConfigMap describes, once somebody has a token for it."""
+        clusters = self._clusters
+        if clusters is None:
+            raise TenantRefused("spec.kubeConfig.configMapRef is switched off in this process")
+        obj = await self._read(kinds.CONFIG_MAP, key)
+        try:
+            described = await self._describe(obj, key, clusters)
+            endpoint = await clusters.endpoint(described.description)
+            await described.auth.header()
+
+            async def make() -> HttpKubeClient:
+                return await client_from_description(
+                    endpoint,
+                    auth=described.auth,
+                    dialer=clusters.dialer,
+                    user_agent=self._user_agent,
+                )
+
+            ca = hashlib.sha256(endpoint.ca.encode()).hexdigest()
+            version = f"{described.version} {endpoint.address} {ca}"
+            return await self._connected((kinds.CONFIG_MAP.kind, key, None), version, make)
+        except FluvialError as error:
+            self._described.pop(key, None)
+            raise TenantRefused(f"spec.kubeConfig: ConfigMap '{key}': {error}") from error
+
+    async def _describe(self, obj: JsonObject, key: ObjectKey, clusters: Clusters) -> _Described:
+        version = _version_of(obj)
+        known = self._described.get(key)
+        if known is not None and known.version == version:
+            return known
+        data = obj.get("data") or {}
+        description = await asyncio.to_thread(read_description, key.namespace, data)
+        found = _Described(version, description, clusters.auth(description))
+        self._described[key] = found
+        return found
+
+    async def _read(self, resource: Resource, key: ObjectKey) -> JsonObject:
+        what = f"spec.kubeConfig: {resource.kind} '{key}'"
+        try:
+            return await self._client.get(resource, key)
+        except NotFound as error:
+            raise TenantRefused(f"{what} does not exist") from error
+        except (ApiError, UnsafeName) as error:
+            raise TenantRefused(f"{what} cannot be read: {error}") from error
+
+    async def _connected(
+        self, name: _Name, version: str, make: Callable[[], Awaitable[HttpKubeClient]]
+    ) -> _Remote:
+        """The connection of a version; made if there is none yet."""
+        known = self._latest.get(name)
+        if known is not None and known.version == version:
+            return known
+        client = await make()
+        known = self._latest.get(name)
+        if known is not None and known.version == version:
+            # Another run was faster.
+            await client.aclose()
+            return known
+        remote = self._latest[name] = _Remote(name[1], version, client, RestMapper(client))
+        return remote
+
+
+def _version_of(obj: JsonObject) -> str:
+    return f"{obj['metadata']['uid']}@{obj['metadata']['resourceVersion']}"
 
 
 def _kubeconfig_in(secret: JsonObject, key: str | None) -> bytes:

@@ -33,8 +33,9 @@ from fluvial.kube.connection import Connection
 from fluvial.kube.decode import decode_object
 from fluvial.kube.errors import ApiError, Unauthorized, Unreachable, error_from_status
 from fluvial.kube.farewell import cut, gone
-from fluvial.kube.redact import mask_secret_text
+from fluvial.kube.redact import mask_credentials, mask_secret_text
 from fluvial.kube.retry import RateLimiter, RetryPolicy, retry_after_seconds, should_retry_status
+from fluvial.net.errors import net_error
 
 __all__ = ["Call", "Reply", "RequestHook", "Transport", "TransportOptions", "WarningHook"]
 
@@ -318,9 +319,9 @@ class Transport:
     def _check(self, response: aiohttp.ClientResponse, call: Call, body: bytes) -> None:
         if response.status < 300:
             return
-        error = error_from_status(
-            response.status, _status_of(body, call, quote=self._connection.trusted)
-        )
+        told = mask_credentials(body, response.request_info.headers.get("Authorization", ""))
+        status = _status_of(told, call, quote=self._connection.trusted)
+        error = error_from_status(response.status, status)
         error.retry_after = retry_after_seconds(response.headers, self.options.clock.now())
         raise error
 
@@ -340,8 +341,9 @@ class Transport:
                 f"its certificate is not trusted: {problem}", permanent=True
             ) from error
         except aiohttp.ClientConnectorError as error:
-            problem = error.os_error.strerror or type(error.os_error).__name__
-            raise self._unreachable(problem, sent=False) from error
+            denied = net_error(error)
+            problem = str(denied or error.os_error.strerror or type(error.os_error).__name__)
+            raise self._unreachable(problem, sent=False, permanent=denied is not None) from error
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
             raise self._unreachable("no answer in time", sent=sent) from error
