@@ -69,9 +69,9 @@ class Deleted:
 
     located: Located
     uid: str
-
-
     gone: bool = False
+
+
 class ReleaseObjects:
     """What can be done with the objects of one release.
 
@@ -185,27 +185,30 @@ class ReleaseObjects:
             strict: have the server refuse fields that it does not know.
             migrate: of which first to make fields ours that Helm wrote by client-side apply.
 
+        Returns:
+            Those that were ready as soon as they were written, and need not be awaited.
+
         Raises:
             ObjectsFailed: some were refused; those of later kinds were not tried.
 
         """
+        ready: set[ObjectRef] = set()
 
         async def write(one: Located) -> None:
             if one.ref in migrate:
                 await self.own_fields(one)
             live = await self._target.client.apply(
                 one.resource,
-        Returns:
-            Those that were ready as soon as they were written, and need not be awaited.
-
                 one.key,
                 one.obj,
                 field_manager=self._target.field_manager,
                 field_validation="Strict" if strict else "Ignore",
-        ready: set[ObjectRef] = set()
             )
+            if is_ready_at_once(self._target, one.ref, live):
+                ready.add(one.ref)
 
         await self.write_each(located, write)
+        return ready
 
     async def write_each(
         self, located: Sequence[Located], write: Callable[[Located], Awaitable[None]]
@@ -214,11 +217,8 @@ class ReleaseObjects:
 
         Raises:
             ObjectsFailed: some were refused; those of later kinds were not tried.
-            if is_ready_at_once(self._target, one.ref, live):
-                ready.add(one.ref)
 
         """
-        return ready
 
         async def patiently(one: Located) -> None:
             for attempt in range(1, _ATTEMPTS + 1):
