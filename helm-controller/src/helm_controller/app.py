@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from fluvial.apply import WatchLimits
+from fluvial.apply.watching import watch_flags, watch_limits
 from fluvial.artifact.fetcher import Fetcher, open_fetcher
 from fluvial.build.helm.postrender import PostRenderer
 from fluvial.build.helm.renderer import MAX_CHART, HelmRenderer, engine_pool
@@ -65,6 +67,7 @@ class Options:
     Attributes:
         grace: seconds that releases in hand have to finish after a signal.
         snapshot_digest: algorithm of the digests in statuses.
+        drift: how much is watched of what was released.
         artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
 
     """
@@ -72,6 +75,7 @@ class Options:
     common: CommonOptions
     grace: float
     snapshot_digest: str
+    drift: WatchLimits
     artifact_host: str
 
 
@@ -94,11 +98,13 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         "Algorithm of the digests in statuses.",
         choices=("sha256", "sha384", "sha512", "blake3"),
     )
+    watch_flags(flags)
     parsed = flags.parse(arguments)
     options = Options(
         common=read_common_options(parsed, gates=GATES, environ=environ),
         grace=parsed["graceful-shutdown-timeout"],
         snapshot_digest=parsed["snapshot-digest-algo"],
+        drift=watch_limits(parsed),
         artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
@@ -156,6 +162,7 @@ def settings_of(options: Options) -> Settings:
             insecure_kubeconfig_exec=common.insecure_kubeconfig_exec,
             insecure_kubeconfig_tls=common.insecure_kubeconfig_tls,
         ),
+        drift=options.drift,
         jitter=jitter(common.interval_jitter_percentage),
         spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
         user_agent=f"{NAME}/{VERSION}",

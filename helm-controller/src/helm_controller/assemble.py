@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fluvial.api.helm import GROUP, HelmRelease
-from fluvial.apply import HealthWaiter
+from fluvial.api.helm import HelmRelease
+from fluvial.apply import HealthWaiter, OwnedWatches, WatchLimits
 from fluvial.apply.compiling import Expressions
+from fluvial.apply.watching import DriftMetrics
 from fluvial.artifact.fetcher import Fetcher
 from fluvial.artifact.sources import SourceLookup, SourceRules
 from fluvial.build.helm.renderer import HelmRenderer
@@ -41,6 +42,7 @@ from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
 from helm_controller.helmrelease.charts import ChartObjects
+from helm_controller.helmrelease.drift import OWNER_LABEL, DriftStep
 from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
@@ -83,6 +85,7 @@ class Settings:
         namespace: the only namespace that is watched; ``""`` for all.
         label_selector: of the HelmReleases that this shard reconciles.
         config_selector: of the ConfigMaps and Secrets whose changes wake; ``""`` for none.
+        drift: how much is watched of what was released.
         jitter: moves an interval in seconds a little.
         spread: a point within an interval, for what is in place when the controller starts.
 
@@ -102,6 +105,7 @@ class Settings:
     label_selector: str = ""
     config_selector: str = "reconcile.fluxcd.io/watch=Enabled"
     tenants: TenantRules = field(default_factory=TenantRules)
+    drift: WatchLimits = field(default_factory=WatchLimits)
     jitter: Callable[[float], float] = lambda seconds: seconds
     spread: Callable[[float], float] = lambda _seconds: 0.0
     user_agent: str = "helm-controller"
@@ -168,7 +172,7 @@ class HelmController:
                 done=waits.done,
                 clock=parts.clock,
                 informers=informers,
-                selector=f"{GROUP}/name",
+                selector=OWNER_LABEL,
                 concurrency=readers,
             )
             for waits, informers in zip(self._waits, (parts.informers, None), strict=True)
@@ -187,12 +191,14 @@ class HelmController:
             ),
             on_change=wiring.wake_by_source(self._own, self.queue, tried=has_tried),
         )
+        self._owned = self._make_watches() if settings.drift.kinds else None
+        self._reconciler = self._make_reconciler()
         self._controller: Controller[ObjectKey] = Controller(
             name=self.name,
             group=kinds.HELM_RELEASE.group,
             kind=kinds.HELM_RELEASE.kind,
             queue=self.queue,
-            reconcile=self._make_reconciler().reconcile,
+            reconcile=self._reconciler.reconcile,
             concurrency=settings.concurrency * _WAITING_AT_ONCE,
             log=parts.log,
             metrics=parts.metrics,
@@ -224,6 +230,8 @@ class HelmController:
                 waits = [
                     group.create_task(each.run(), name="release waits") for each in self._waiters
                 ]
+                if self._owned is not None:
+                    waits.append(group.create_task(self._owned.run(), name="owned objects"))
                 await self._controller.run()
                 for task in waits:
                     task.cancel()
@@ -254,6 +262,7 @@ class HelmController:
         actions = Actions(stage, rendering, Plans(stage), writer)
         charts = self._make_charts(writer)
         confirmation = Confirmation(parts.client, kinds.HELM_RELEASE, self._sources)
+        drift = DriftStep(self._owned)
         memories = Memories(
             Memory,
             on_forget=lambda key: parts.metrics.delete_object(kinds.HELM_RELEASE.kind, key),
@@ -286,8 +295,10 @@ class HelmController:
                 actions,
                 writer,
                 confirmation,
+                drift,
                 retries_by_default=settings.retries_by_default,
             ),
+            drift=drift,
             removal=RemovalStep(
                 parts.client,
                 self._tenants,
@@ -303,6 +314,26 @@ class HelmController:
             turns=Turns(settings.concurrency, parts.clock),
             log=parts.log,
         )
+
+    def _make_watches(self) -> OwnedWatches:
+        parts = self._parts
+        return OwnedWatches(
+            parts.informers,
+            selector=OWNER_LABEL,
+            wake=self._drifted,
+            is_busy=self.queue.is_processing,
+            clock=parts.clock,
+            log=parts.log,
+            limits=self._settings.drift,
+            observer=DriftMetrics(parts.metrics),
+        )
+
+    def _drifted(self, key: ObjectKey) -> None:
+        """Somebody changed what was released; what is suspended, or not in place, is let be."""
+        obj, memory = self._own.store.get(key), self._reconciler.memories.peek(key)
+        suspended = obj is None or (obj.get("spec") or {}).get("suspend")
+        if not suspended and memory is not None and memory.in_place:
+            self.queue.add(key)
 
     def _make_inputs(self) -> Inputs:
         parts, settings = self._parts, self._settings

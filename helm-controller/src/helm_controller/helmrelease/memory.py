@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fluvial.apply import Verified
 from fluvial.build.helm.model import ChartDescription
 from fluvial.runtime.memory import ObjectMemory
 
@@ -19,6 +20,8 @@ class Memory(ObjectMemory):
         described: what it said of itself.
         in_place: what was found in place when nothing was left to do; see ``Run.attempt``.
         planned: digest of the plan that was told last.
+        known: what was written and compared of its objects, where drift is detected.
+        compared: when all of them were, on the monotonic clock.
 
     """
 
@@ -26,3 +29,5 @@ class Memory(ObjectMemory):
     described: ChartDescription | None = None
     in_place: str = ""
     planned: str = ""
+    known: Verified = field(default_factory=Verified)
+    compared: float | None = None

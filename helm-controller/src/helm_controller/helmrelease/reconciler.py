@@ -33,6 +33,7 @@ from fluvial.runtime.outcome import Result
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions, forget_failures
 from helm_controller.helmrelease.charts import ChartObjects
+from helm_controller.helmrelease.drift import DriftStep
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
@@ -65,6 +66,7 @@ class HelmReleaseReconciler:
     actions: Actions
     confirmation: Confirmation
     rounds: Rounds
+    drift: DriftStep
     removal: RemovalStep
     finish: Finish
     turns: Turns
@@ -85,6 +87,7 @@ class HelmReleaseReconciler:
                 )
             except ObjectGone:
                 self.memories.forget(key)
+                self.drift.release(key)
                 await self.tenants.release(key)
                 raise
 
@@ -106,6 +109,7 @@ class HelmReleaseReconciler:
             raise
 
     async def _remove(self, run: Run) -> Result:
+        self.drift.release(run.key)
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
         try:
@@ -134,15 +138,18 @@ class HelmReleaseReconciler:
             return Result(0.0)
         self._note_attempt(run)
         end = await self.rounds.round(run)
+        await self.drift.listen(run)
         return await self.finish.ended(run, end)
 
     async def _is_in_place(self, run: Run) -> bool:
         """Whether nothing has changed since everything was found in place."""
-        if run.fresh or run.spec_of.spec.detects_drift or not _is_settled(run):
+        if run.fresh or not _is_settled(run):
             return False
         revisions = await self.stage.storage(run).revisions(run.spec_of.release_name)
         run.record = record_id(revisions)
-        return bool(run.record) and run.memory.in_place == run.attempt
+        if not run.record or run.memory.in_place != run.attempt:
+            return False
+        return not run.spec_of.spec.detects_drift or not await self.drift.is_suspected(run)
 
     async def _move(self, run: Run) -> bool:
         """Uninstall what was released elsewhere, or of another chart; whether there was such."""

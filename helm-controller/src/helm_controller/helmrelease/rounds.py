@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fluvial.api.helm_actions import Upgrade
+from fluvial.api.meta import Condition
 from fluvial.delivery.confirming import Confirmation
 from fluvial.durations import format_duration
-from fluvial.helm.drift import DriftReport, IgnoreRules, correct_drift, detect_drift
+from fluvial.helm.drift import DriftReport, IgnoreRules, correct_drift
 from fluvial.helm.errors import ReleaseNotFound
 from fluvial.helm.facts import Action, Drift, Facts, Kind, Step
 from fluvial.helm.facts import State as Situation
@@ -25,10 +26,12 @@ from fluvial.helm.release import Release, Status
 from fluvial.helm.seen import Revision
 from fluvial.helm.selectors import InvalidSelector
 from fluvial.helm.state import after_remediation, decide
+from fluvial.runtime import conditions
 from fluvial.runtime.outcome import Failed, Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
+from helm_controller.helmrelease.drift import DriftStep
 from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.rendering import effective_values
 from helm_controller.helmrelease.run import Run, StatusWriter
@@ -78,6 +81,7 @@ class Rounds:
     actions: Actions
     writer: StatusWriter
     confirmation: Confirmation
+    drift: DriftStep
     retries_by_default: bool = False
 
     async def round(self, run: Run) -> RoundEnd:
@@ -209,10 +213,13 @@ class Rounds:
             rules = IgnoreRules(detection.ignore if detection else ())
         except InvalidSelector as error:
             raise Failed(reasons.STATE_ERROR, f"spec.driftDetection.ignore: {error}") from error
-        report = state.report = (
-            DriftReport() if state.fresh else await detect_drift(run.target, state.last, rules)
-        )
+        if state.fresh:
+            self.drift.released(run)
+            report = DriftReport()
+        else:
+            report = await self.drift.compare(run, state.last, rules)
         report.raise_unless_found()
+        state.report = report
         state.drift = Drift.FOUND if report.drifts else Drift.NONE
         if not report.drifts:
             name = f"{run.spec_of.release_namespace}/{run.spec_of.release_name}"
@@ -225,8 +232,11 @@ class Rounds:
             f"Cluster state of release {name} has drifted from the desired state:\n"
             f"{report.summary()}"
         )
+        before = conditions.get_condition(run.status.conditions, reasons.DRIFTED)
         verdict.mark(run, reasons.DRIFTED, "True", reasons.DRIFT_DETECTED, message)
-        self.stage.tell(run, "Warning", reasons.DRIFT_DETECTED, message)
+        now = conditions.get_condition(run.status.conditions, reasons.DRIFTED)
+        if run.requested or _differ(before, now):
+            self.stage.tell(run, "Warning", reasons.DRIFT_DETECTED, message)
 
     async def _correct(self, run: Run, state: _State) -> None:
         assert run.target is not None and state.last is not None  # noqa: S101, PT018  # known by a step before
@@ -251,6 +261,8 @@ class Rounds:
         """All is as wanted: have the conditions say so where they do not."""
         if not state.policy.detects_drift:
             verdict.clear(run, reasons.DRIFTED)
+        elif not state.fresh and state.report is not None and not state.report.failures:
+            run.memory.known.complete(run.attempt)
         if run.status.conditions and _says_released(run):
             verdict.summarise(run)
             return
@@ -287,6 +299,13 @@ def _says_released(run: Run) -> bool:
         and released.observed_generation == run.generation
         and reasons.REMEDIATED not in found
     )
+
+
+def _differ(before: Condition | None, now: Condition | None) -> bool:
+    """Whether a condition says something else now, whatever generation it says it of."""
+    if before is None or now is None:
+        return before is not now
+    return (before.status, before.message) != (now.status, now.message)
 
 
 def record_id(revisions: Sequence[Revision]) -> str:

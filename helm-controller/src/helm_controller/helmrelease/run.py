@@ -59,6 +59,7 @@ class Run(DeliveryRun[HelmRelease, Memory]):
         target: where objects go, and as whom, once known.
         seen: the records that were read and written in this run.
         record: name, number and version of the newest record, once it was looked at.
+        looked: whether it was looked for changes of the objects.
         config_digest: of the values.
         archive: the chart, between being described and being rendered.
 
@@ -72,6 +73,7 @@ class Run(DeliveryRun[HelmRelease, Memory]):
     target: Target | None = None
     seen: SeenRecords = field(default_factory=SeenRecords)
     record: str = ""
+    looked: bool = False
     config_digest: str = ""
     archive: bytes | None = field(default=None, repr=False)
 

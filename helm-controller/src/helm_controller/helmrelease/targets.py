@@ -10,6 +10,7 @@ from fluvial.clock import Clock
 from fluvial.kube.capabilities import CapabilitiesReader
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.tenants import Tenant, Tenants
+from helm_controller.helmrelease.drift import noting
 from helm_controller.helmrelease.run import FIELD_MANAGER, Run
 
 __all__ = ["Targets"]
@@ -34,8 +35,11 @@ class Targets:
     async def aim(self, run: Run) -> None:
         """Set ``run.tenant`` and ``run.target``; raises TenantRefused."""
         run.tenant = await self.tenants.tenant_of(run.actor)
+        client = run.tenant.client
+        if run.spec_of.spec.detects_drift:
+            client = noting(client, owner=run.owner, known=run.memory.known)
         run.target = Target(
-            client=run.tenant.client,
+            client=client,
             mapper=run.tenant.mapper,
             owner=run.owner,
             field_manager=FIELD_MANAGER,

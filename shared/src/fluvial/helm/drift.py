@@ -5,6 +5,10 @@ of it is compared with what is there. Paths that are to be ignored have the live
 object that is gone is made again; one that differs is applied again, or patched where it has
 ignored paths, because to apply it without them would delete what is there, and where the client
 applies, because its fields are not those of an applier.
+
+What was compared may be remembered in a ``Verified``. An object that was as released, and of which
+nobody has learned since that it may have changed, costs no request; one that has another version,
+but in which nothing beyond status has changed, costs one.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ from fluvial.api.kustomize import DriftIgnoreRule
 from fluvial.apply.bounded import map_bounded
 from fluvial.apply.diff import ObjectDiff, compare
 from fluvial.apply.errors import Failure
-from fluvial.apply.model import Target
+from fluvial.apply.hashing import desired_hash, live_hash
+from fluvial.apply.live import known_as, uid_of
+from fluvial.apply.model import Known, Target, Verified
 from fluvial.apply.policy import is_disabled
 from fluvial.helm.clientside.writer import ClientSide
 from fluvial.helm.cluster import Located, ReleaseObjects
@@ -114,13 +120,16 @@ class IgnoreRules:
         return tuple(dict.fromkeys(found))
 
 
-async def detect_drift(target: Target, release: Release, rules: IgnoreRules) -> DriftReport:
+async def detect_drift(
+    target: Target, release: Release, rules: IgnoreRules, *, known: Verified | None = None
+) -> DriftReport:
     """Compare the objects of a revision with the cluster; writes nothing.
 
     Args:
         target: where and as whom.
         release: the deployed revision.
         rules: what is ignored.
+        known: what was found before, and takes in what is found now; ``None`` compares everything.
 
     Raises:
         ManifestError: the manifest is not a stream of objects.
@@ -129,7 +138,9 @@ async def detect_drift(target: Target, release: Release, rules: IgnoreRules) -> 
     """
     objects = ReleaseObjects(target, name=release.name, namespace=release.namespace)
     located = objects.marked(await objects.locate(await objects_of(release.manifest)))
-    detection = _Detection(target, objects, rules)
+    known = Verified() if known is None else known
+    known.retain(one.ref for one in located)
+    detection = _Detection(target, objects, rules, known)
     found = await map_bounded(
         detection.look, located, limit=target.concurrency, name="release-drift"
     )
@@ -140,30 +151,50 @@ async def detect_drift(target: Target, release: Release, rules: IgnoreRules) -> 
 class _Detection:
     """One comparison."""
 
-    def __init__(self, target: Target, objects: ReleaseObjects, rules: IgnoreRules) -> None:
+    def __init__(
+        self, target: Target, objects: ReleaseObjects, rules: IgnoreRules, known: Verified
+    ) -> None:
         self._target = target
         self._objects = objects
         self._rules = rules
+        self._known = known
 
     async def look(self, one: Located) -> DriftedObject | Failure | None:
         paths = self._rules.paths(one.obj)
         if "" in paths or self._is_left_out(one.obj):
+            self._known.forget(one.ref)
+            return None
+        digest = desired_hash({"object": one.obj, "ignored": paths})
+        before = self._known.get(one.ref)
+        if before is not None and before.desired_hash != digest:
+            before = None
+        if before is not None and not self._known.is_suspect(one.ref):
             return None
         try:
             live = await self._objects.live(one)
-            if live is None:
-                return DriftedObject(one, Change.REMOVED)
-            if self._is_left_out(live):
+            if live is not None and (self._is_left_out(live) or _is_as_known(live, before)):
+                self._known.record(one.ref, known_as(digest, live))
                 return None
-            result = await self._target.client.apply(
-                one.resource,
-                one.key,
-                one.obj,
-                field_manager=self._target.field_manager,
-                dry_run=True,
-            )
+            drift = await self._compare(one, live, paths)
         except ApiError as error:
+            self._known.forget(one.ref)
             return self._objects.failure(one, error, during="dry-run")
+        # What has drifted is compared again, whatever becomes of it.
+        self._known.record(one.ref, known_as("" if drift else digest, live or {}))
+        return drift
+
+    async def _compare(
+        self, one: Located, live: JsonObject | None, paths: tuple[str, ...]
+    ) -> DriftedObject | None:
+        if live is None:
+            return DriftedObject(one, Change.REMOVED)
+        result = await self._target.client.apply(
+            one.resource,
+            one.key,
+            one.obj,
+            field_manager=self._target.field_manager,
+            dry_run=True,
+        )
         wanted = with_values_of(result, live, paths)
         patch = patch_between(live, wanted)
         if not patch:
@@ -173,6 +204,11 @@ class _Detection:
 
     def _is_left_out(self, obj: JsonObject) -> bool:
         return is_disabled(obj, self._target.owner, name=_DISABLED)
+
+
+def _is_as_known(live: JsonObject, before: Known | None) -> bool:
+    """Whether nothing has changed since the same was compared, beyond status and version."""
+    return before is not None and before.uid == uid_of(live) and before.live_hash == live_hash(live)
 
 
 async def correct_drift(
