@@ -30,6 +30,11 @@ _HOSTS = (
     "iamcredentials.googleapis.com",
     "api.github.com",
     "github.corp.example",
+    "sts.us-east-2.amazonaws.com",
+    "eks.us-east-2.amazonaws.com",
+    "container.googleapis.com",
+    "management.azure.com",
+    "management.usgovcloudapi.net",
 )
 
 Make = Callable[..., CloudIdentities]

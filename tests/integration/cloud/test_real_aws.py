@@ -26,6 +26,7 @@ from fluvial.cloud.githosts import codecommit_password
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import CONTROLLER, AwsCredentials, ServiceAccount
 from fluvial.cloud.registries import registry_login
+from fluvial.cloud.sigv4 import Signer
 from objectstores.moto import Moto, moto_server
 from objectstores.programs import need_storage, serving
 
@@ -44,6 +45,19 @@ request.context["timestamp"] = given["stamp"]
 auth = SigV4Auth(Credentials(given["access"], given["secret"]), "codecommit", given["region"])
 text = "GIT\\n{path}\\n\\nhost:{host}\\n\\nhost\\n".format(**given)
 print(auth.signature(auth.string_to_sign(request, text), request))
+"""
+_PRESIGNED = """
+import datetime, json, sys
+import botocore.auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+given = json.load(sys.stdin)
+now = datetime.datetime.strptime(given["stamp"], "%Y%m%dT%H%M%SZ")
+botocore.auth.get_current_datetime = lambda *_, **__: now
+request = AWSRequest(method="GET", url=given["url"], headers={"x-k8s-aws-id": given["cluster"]})
+keys = Credentials(given["access"], given["secret"], given["token"])
+botocore.auth.SigV4QueryAuth(keys, "sts", "eu-west-1", expires=900).add_auth(request)
+print(request.url)
 """
 
 
@@ -150,9 +164,31 @@ def test_codecommits_password_is_the_librarys() -> None:
     assert found.password == f"20260102T030405Z{expected}"
 
 
-def _ask_botocore(python: Path, given: dict[str, str]) -> str:
+@pytest.mark.slow
+def test_an_address_that_stands_for_a_cluster_token_is_the_librarys() -> None:
+    """Of the request that EKS sends to STS, with the name of the cluster in a signed header."""
+    keys = AwsCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a/b+c=")
+    url = "https://sts.eu-west-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15"
+    headers = {"x-k8s-aws-id": "my-cluster"}
+    now = TwoClocks().now()
+    signer = Signer(keys, "eu-west-1", "sts")
+    found = signer.presign(URL(url, encoded=True), now=now, seconds=900, headers=headers)
+    given = {
+        "url": url,
+        "stamp": now.strftime("%Y%m%dT%H%M%SZ"),
+        "access": keys.access_key,
+        "secret": keys.secret_key,
+        "token": keys.session_token,
+        "cluster": "my-cluster",
+    }
+    expected = URL(_ask_botocore(need_storage(), given, program=_PRESIGNED), encoded=True)
+
+    assert dict(found.query) == dict(expected.query)
+
+
+def _ask_botocore(python: Path, given: dict[str, str], *, program: str = _BOTOCORE) -> str:
     done = subprocess.run(
-        [python, "-c", _BOTOCORE],
+        [python, "-c", program],
         input=json.dumps(given),
         capture_output=True,
         text=True,

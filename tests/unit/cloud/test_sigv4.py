@@ -248,6 +248,21 @@ def test_the_port_is_signed_where_it_is_not_the_usual_one() -> None:
     assert _SIGNER.sign("GET", URL("https://[::1]/x"), now=_WHEN)["Host"] == "[::1]"
 
 
+def test_the_example_of_a_presigned_address() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html"""
+    keys = AwsCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    url = URL("https://examplebucket.s3.amazonaws.com/test.txt")
+    now = datetime(2013, 5, 24, tzinfo=UTC)
+    found = Signer(keys, "us-east-1", "s3").presign(url, now=now, seconds=86400)
+
+    assert str(found) == (
+        "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        "&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
+        "&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
+        "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+
+
 def test_keys_are_not_shown() -> None:
     shown = repr((_SIGNER, replace(_KEYS, session_token="token-in-clear")))
 

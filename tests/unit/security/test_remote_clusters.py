@@ -17,6 +17,7 @@ from fluvial.kube.retry import RetryPolicy
 from fluvial.objects import ObjectKey
 
 _SECRET = "internal-token-4711"
+_TOKEN = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
 
 
 class Internal:
@@ -24,6 +25,7 @@ class Internal:
 
     def __init__(self) -> None:
         self.url = ""
+        self.text = _SECRET
         self.status = 403
         self.content_type = "text/plain"
         self.asked: list[web.BaseRequest] = []
@@ -32,7 +34,7 @@ class Internal:
         self.asked.append(request)
         headers = {"Location": f"{self.url}/elsewhere"} if self.status == 302 else {}
         return web.Response(
-            text=_SECRET, status=self.status, content_type=self.content_type, headers=headers
+            text=self.text, status=self.status, content_type=self.content_type, headers=headers
         )
 
 
@@ -104,3 +106,24 @@ async def test_nothing_of_the_controllers_is_sent(internal: Internal) -> None:
     assert {name: request.headers.getall(name) for name in request.headers if "mpers" in name} == {
         "Impersonate-User": ["system:serviceaccount:team:deployer"]
     }
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 409, 422, 500])
+async def test_a_server_that_repeats_the_token_tells_nobody(
+    internal: Internal, status: int
+) -> None:
+    """Its refusal is a Status, which is quoted; the token that it was shown is not in it."""
+    internal.status, internal.content_type = status, "application/json"
+    internal.text = json.dumps(
+        {
+            "kind": "Status",
+            "status": "Failure",
+            "reason": f"Bad {_TOKEN}",
+            "message": f"who sends {_TOKEN}?",
+            "details": {"causes": [{"message": _TOKEN, "field": _TOKEN}]},
+        }
+    )
+    refused = await refusal(await client({"server": internal.url}, {"token": _TOKEN}))
+
+    assert _TOKEN not in refused
+    assert internal.asked[0].headers["Authorization"] == f"Bearer {_TOKEN}"
