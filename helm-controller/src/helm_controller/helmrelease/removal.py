@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fluvial.api.meta import KubeConfigReference
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
@@ -74,12 +75,8 @@ class RemovalStep:
         if await self.tenants.account_is_gone(run.actor):
             problem = "the service account to be impersonated does not exist"
         config = run.spec_of.spec.kube_config
-        if config is not None and config.secret_ref is not None:
-            key = ObjectKey(run.key.namespace, config.secret_ref.name)
-            try:
-                await self.client.get(kinds.SECRET, key, metadata_only=True)
-            except NotFound:
-                problem = f"the kubeconfig Secret '{key}' does not exist"
+        if config is not None:
+            problem = await self._missing(run.key.namespace, config) or problem
         if not problem:
             return False
         self.log.error("the release is left behind", reason=problem)
@@ -87,3 +84,18 @@ class RemovalStep:
             run, "Warning", reasons.UNINSTALL_FAILED, f"unable to uninstall the release: {problem}"
         )
         return True
+
+    async def _missing(self, namespace: str, config: KubeConfigReference) -> str:
+        """What would lead to the cluster and is not there, or ``""``."""
+        for resource, reference in (
+            (kinds.SECRET, config.secret_ref),
+            (kinds.CONFIG_MAP, config.config_map_ref),
+        ):
+            if reference is None:
+                continue
+            key = ObjectKey(namespace, reference.name)
+            try:
+                await self.client.get(resource, key, metadata_only=True)
+            except NotFound:
+                return f"the kubeconfig {resource.kind} '{key}' does not exist"
+        return ""

@@ -107,7 +107,11 @@ class Run(DeliveryRun[HelmRelease, Memory]):
     def trust_domain(self) -> str:
         """Whose values and templates these are; a worker serves one."""
         config = self.spec_of.spec.kube_config
-        remote = config.secret_ref.name if config and config.secret_ref else ""
+        remote = ""
+        if config and config.secret_ref:
+            remote = config.secret_ref.name
+        elif config and config.config_map_ref:
+            remote = f"ConfigMap/{config.config_map_ref.name}"
         return "/".join((self.key.namespace, self.tenant.user if self.tenant else "", remote))
 
     @property
