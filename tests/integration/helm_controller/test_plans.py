@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import Any
 
 import pytest
 
+from fluvial.helm.release import Status
+from fluvial.helm.storage import secret_name
 from fluvial.kube import kinds
 from fluvial.objects import JsonObject
-from harness.team import Team, condition, newest
+from harness.release import AGENT, ReleaseWorld
+from harness.team import DEPLOYMENTS, Team, condition, newest
 from integration.helm_controller.release_charts import app_chart
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -126,3 +131,116 @@ async def test_another_mode_is_refused(devteam: Team) -> None:
 
     assert "'dry' is not 'plan'" in condition(stalled)["message"]
     assert await team.statuses() == {}
+
+
+async def _uninstalled_by_hand(team: Team) -> None:
+    """As Helm's own tool leaves it."""
+    await team.delete("app-settings", kinds.CONFIG_MAP)
+    await team.delete("web", DEPLOYMENTS)
+    for version in await team.statuses():
+        await team.delete(secret_name("app", version), kinds.SECRET)
+
+
+@pytest.mark.shows("HelmRelease/Approved/PlanCarriedOut")
+async def test_an_approval_counts_for_one_install(devteam: Team) -> None:
+    team = devteam
+    await team.chart(app_chart())
+    await _planned_release(team, greeting="one")
+    first = _digest(await _awaits(team))
+    await _note(team, approve=first)
+    done = await team.ready(version=1)
+    assert condition(done, "Approved")["reason"] == "PlanCarriedOut"
+    assert first in condition(done, "Approved")["message"]
+
+    await _uninstalled_by_hand(team)
+    await team.annotate(requestedAt="look")
+    second = _digest(await _awaits(team, but=first))
+    assert await team.statuses() == {}
+
+    # Somebody else's uninstall that was left half way is brought to its end, and no further.
+    await _note(team, approve=second)
+    await team.ready(version=1)
+    last = await team.records.last("app")
+    await team.records.update(last.with_status(Status.UNINSTALLING, "Deletion in progress"))
+    await team.annotate(requestedAt="again")
+    third = _digest(await _awaits(team, but=second))
+    assert third not in {first, second}
+    assert await team.statuses() == {}
+
+    # Nor does an approval count that was used before.
+    await _note(team, approve=first)
+    waiting = await team.until(lambda obj: f"now, {first}" in condition(obj)["message"])
+    assert _digest(waiting) == third
+    assert await team.statuses() == {}
+
+
+_ACCOUNT = "other"
+_CHANGES: dict[str, dict[str, Any]] = {
+    "options": {"install": {"disableHooks": True}},
+    "name": {"releaseName": "another"},
+    "account": {"serviceAccountName": _ACCOUNT},
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES.values(), ids=_CHANGES)
+async def test_an_approval_is_of_what_is_done_and_of_how(
+    devworld: ReleaseWorld, devteam: Team, change: dict[str, Any]
+) -> None:
+    team = devteam
+    await devworld.account(team, _ACCOUNT)
+    await team.chart(app_chart(settings="", web="", extra=_FIXED))
+    await _planned_release(team)
+    first = _digest(await _awaits(team))
+    await team.release(suspend=True)
+    await _note(team, approve=first)
+    await team.release(**change)
+
+    waiting = await _awaits(team, but=first)
+
+    assert _digest(waiting) != first
+    assert not await team.exists(kinds.CONFIG_MAP, "fixed")
+
+
+_FIXED = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed}\n"
+
+
+@pytest.mark.parametrize("foreign", [True, False], ids=["adoption", "install"])
+async def test_who_waits_for_an_approval_writes_nothing(
+    devworld: ReleaseWorld, devteam: Team, *, foreign: bool
+) -> None:
+    """A plan that was told is not told again, also where a release of others is waited at."""
+    team = devteam
+    assert devworld.cluster is not None
+    await team.chart(app_chart(web=""))
+    if foreign:
+        await team.release(values={"greeting": "theirs"})
+        await team.ready(version=1)
+        await team.delete_all()
+        await team.gone()
+    await team.release(suspend=True)
+    await _note(team, mode="plan")
+    await team.release(interval="200ms", values={"greeting": "ours"})
+    digest = _digest(await _awaits(team))
+    await team.event("AwaitingApproval", text=digest)
+    before = await team.get(kinds.HELM_RELEASE, "app")
+    control = devworld.cluster.control
+    runs, position = devworld.runs, control.requests()[-1].seq
+    async with asyncio.timeout(20):
+        while devworld.runs < runs + 4:
+            await asyncio.sleep(0.02)
+
+    written = [
+        f"{one.method} {one.path}"
+        for one in control.requests(after=position)
+        if one.write
+        and one.agent.startswith(AGENT)
+        and f"/namespaces/{team.namespace}/" in one.path
+        and "dryRun" not in one.query
+    ]
+    assert written == []
+    after = await team.get(kinds.HELM_RELEASE, "app")
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    if foreign:
+        await _note(team, approve=digest)
+        await team.ready(version=2)

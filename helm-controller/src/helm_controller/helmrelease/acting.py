@@ -25,7 +25,7 @@ from fluvial.helm.waiting import Waits
 from fluvial.objects import JsonObject, labels_of
 from fluvial.runtime import conditions
 from fluvial.runtime.events import EventRecorder
-from helm_controller.helmrelease import reasons, verdict
+from helm_controller.helmrelease import approvals, reasons, verdict
 from helm_controller.helmrelease.run import FIELD_MANAGER, Run
 from helm_controller.helmrelease.turns import RestingWaits
 
@@ -147,6 +147,8 @@ class Stage:
         )
         if action is None:
             return
+        if run.approved and action in {"install", "upgrade"}:
+            approvals.carried_out(run, max(acting.written, key=lambda release: release.version))
         if not _HAS_OBJECTS[action]:
             run.status.inventory = None
             return
@@ -183,6 +185,8 @@ class Stage:
                 algorithm=self.algorithm,
             )
         )
+        if approvals.is_planned(run):
+            approvals.carried_out(run, last)
         _count(run, last)
         await self._list_objects(run, last, ())
 

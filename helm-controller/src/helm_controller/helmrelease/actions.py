@@ -18,7 +18,6 @@ from fluvial.errors import FluvialError
 from fluvial.helm import history as past
 from fluvial.helm.errors import ActionFailed, ActionRefused, ReleaseNotFound
 from fluvial.helm.facts import Step
-from fluvial.helm.making import changes_nothing
 from fluvial.helm.observing import FORCE_REQUEST
 from fluvial.helm.options import ApplyOptions, TestOptions, UninstallOptions
 from fluvial.helm.policy import Policy
@@ -26,7 +25,8 @@ from fluvial.helm.release import Release, Status
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Acting, Stage, made_for
-from helm_controller.helmrelease.plans import Plans, is_planned
+from helm_controller.helmrelease.approvals import carried_out, is_planned
+from helm_controller.helmrelease.plans import Plans, adopts
 from helm_controller.helmrelease.rendering import Made, Rendering
 from helm_controller.helmrelease.run import Run, StatusWriter
 
@@ -61,7 +61,7 @@ class Actions:
                 run, version=version, before=None, server_side=options.by_server(None)
             )
 
-        planned = await self._planned(run, make, before=None, options=options)
+        planned = await self.plans.agreed(run, make, current=None, options=options)
         run.status.history = []
 
         async def work(acting: Acting) -> Release:
@@ -85,27 +85,26 @@ class Actions:
             )
 
         planned: Made | None = None
-        if is_planned(run) and not step.adopt_if_same:
+        if is_planned(run):
             current = await self._current(run, last)
-            planned = await self._planned(
-                run, lambda: make(current), before=current, options=options
+            planned = await self.plans.agreed(
+                run,
+                lambda: make(current),
+                current=current,
+                options=options,
+                may_adopt=step.adopt_if_same,
             )
 
         async def work(acting: Acting) -> Release:
             current = await self._current(run, last)
             if step.adopt_if_same:
-                made = await make(current)
-                if await changes_nothing(current, made.release, origin=run.owner.labels):
+                made = planned or await make(current)
+                if await adopts(run, current, made):
                     acting.crds, run.archive = made.crds, None
                     acting.written.append(current)
                     return current
-                agreed = await self._planned(
-                    run, lambda: make(current), before=current, options=options
-                )
-            else:
-                agreed = planned
             await self.rendering.definitions(run, acting.waits, before=current)
-            made = agreed or await make(current)
+            made = planned or await make(current)
             acting.crds, run.archive = made.crds, None
             return await acting.lifecycle.upgrade(made.release, current=current, options=options)
 
@@ -117,32 +116,6 @@ class Actions:
         if last.status is Status.DEPLOYED:
             return last
         return await self.stage.begin(run).lifecycle.current(last.name)
-
-    async def _planned(
-        self,
-        run: Run,
-        make: Callable[[], Awaitable[Made]],
-        *,
-        before: Release | None,
-        options: ApplyOptions,
-    ) -> Made | None:
-        """What has been approved, where releases need that; ``None`` where they do not.
-
-        Raises:
-            Waiting: AwaitingApproval.
-            Failed: PlanFailed.
-
-        """
-        if not is_planned(run):
-            return None
-        try:
-            made = await make()
-            await self.plans.approved(run, made, current=before, options=options)
-        except (Waiting, Stalled, Failed):
-            raise
-        except FluvialError as error:
-            raise Failed(reasons.PLAN_FAILED, f"no plan could be made: {error}") from error
-        return made
 
     async def _release(
         self,
@@ -320,6 +293,8 @@ class Actions:
             return
         if not has_history and not await made_for(run, release):
             run.status.history = []
+        elif is_planned(run):
+            carried_out(run, release)
         message = f"Unlocked release {_named(release)}: {release.info.description}"
         verdict.mark(run, reasons.RELEASED, "False", reasons.PENDING_RELEASE, message)
         self._end(run, "Warning", reasons.PENDING_RELEASE, message)

@@ -34,7 +34,7 @@ _SUMMARISED: Final = frozenset(
 _TOLD: Final = frozenset(
     {
         *(reasons.INSTALL_FAILED, reasons.UPGRADE_FAILED, reasons.ROLLBACK_FAILED),
-        *(reasons.UNINSTALL_FAILED, reasons.DRIFT_CORRECTION_FAILED),
+        *(reasons.UNINSTALL_FAILED, reasons.DRIFT_CORRECTION_FAILED, reasons.AWAITING_APPROVAL),
     }
 )
 """Reasons of which an event has told already."""

@@ -2,18 +2,20 @@
 
 What an install or upgrade would do is asked of the server as the tenant, and told with its digest.
 Only when ``fluvial.dev/approve`` has that digest is it done, with the very manifest that the plan
-was made of. A chart that renders differently, a cluster that has changed or other values make
-another plan with another digest, so an old approval approves nothing new.
+was made of. A chart that renders differently, a cluster that has changed, other values or other
+options make another plan with another digest, and so does it that a plan has been carried out: an
+old approval approves nothing new.
 
 The digest is published, so nothing that a Secret has goes into it: of an object that is masked
-counts that it would change. What goes in for it, the digests of values, chart and post-renderers,
-is in statuses anyway.
+counts that it would change. What goes in for it, the digests of values and chart, is in statuses
+anyway.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,24 +24,22 @@ import orjson
 from fluvial.api.helm_status import Snapshot
 from fluvial.apply import Action
 from fluvial.apply.masking import is_secret
-from fluvial.helm.digests import post_renderers_digest
+from fluvial.errors import FluvialError
+from fluvial.helm.making import changes_nothing
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.options import ApplyOptions
 from fluvial.helm.preview import Preview, preview
 from fluvial.helm.release import Release
-from fluvial.objects import JsonObject, annotations_of, ref_of
+from fluvial.objects import JsonObject, ref_of
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.acting import Stage
+from helm_controller.helmrelease.approvals import APPROVE, approval, is_planned, last_carried_out
 from helm_controller.helmrelease.rendering import Made
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["APPROVE", "MODE", "Plans", "is_planned"]
+__all__ = ["Plans", "adopts"]
 
-MODE: Final = "fluvial.dev/mode"
-APPROVE: Final = "fluvial.dev/approve"
-
-_PLAN: Final = "plan"
 _WORDS: Final = {
     Action.CREATED: "to create",
     Action.CONFIGURED: "to change",
@@ -49,19 +49,14 @@ _WORDS: Final = {
 }
 
 
-def is_planned(run: Run) -> bool:
-    """Whether releases need an approval.
-
-    Raises:
-        Stalled: UnsupportedField; the annotation has another value than ``plan``.
-
-    """
-    mode = annotations_of(run.obj).get(MODE, "")
-    if mode not in {"", _PLAN}:
-        raise Stalled(
-            reasons.UNSUPPORTED_FIELD, f"annotation {MODE}: {mode[:50]!r} is not {_PLAN!r}"
-        )
-    return mode == _PLAN
+_NO_OPTIONS: Final = frozenset(
+    {
+        *("interval", "suspend", "timeout", "dependsOn", "driftDetection", "healthCheckExprs"),
+        *("maxHistory", "persistentClient", "waitStrategy"),
+        *("chart", "chartRef", "values", "valuesFrom"),
+    }
+)
+"""Fields of the spec that change nothing of what is released, or what they lead to counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,43 @@ class Plans:
 
     stage: Stage
 
-    async def approved(
+    async def agreed(
+        self,
+        run: Run,
+        make: Callable[[], Awaitable[Made]],
+        *,
+        current: Release | None,
+        options: ApplyOptions,
+        may_adopt: bool = False,
+    ) -> Made | None:
+        """What may be released, where releases need an approval; ``None`` where they do not.
+
+        Args:
+            run: with target.
+            make: renders what would be released.
+            current: what it would start from.
+            options: how it would be done.
+            may_adopt: what changes nothing of ``current`` needs no approval.
+
+        Raises:
+            Waiting: AwaitingApproval.
+            Failed: PlanFailed; the server would refuse it, or no plan could be made.
+
+        """
+        if not is_planned(run):
+            return None
+        try:
+            made = await make()
+            if may_adopt and current is not None and await adopts(run, current, made):
+                return made
+            await self._approved(run, made, current=current, options=options)
+        except (Waiting, Stalled, Failed):
+            raise
+        except FluvialError as error:
+            raise Failed(reasons.PLAN_FAILED, f"no plan could be made: {error}") from error
+        return made
+
+    async def _approved(
         self, run: Run, made: Made, *, current: Release | None, options: ApplyOptions
     ) -> None:
         """Return if this plan has been approved.
@@ -127,7 +158,8 @@ class Plans:
         old = f"{newest.namespace}/{newest.name}.v{newest.version}"
         release = run.spec_of
         parts = (
-            *(release.metadata.uid, old, newest.digest, run.status.storage_namespace),
+            *(release.metadata.uid, last_carried_out(run), _options(run)),
+            *(old, newest.digest, run.status.storage_namespace),
             *(release.storage_namespace, release.release_namespace, release.release_name),
             run.chart.described.name if run.chart else "",
         )
@@ -143,16 +175,22 @@ class Plans:
         )
 
     def _demand(self, run: Run, digest: str, what: str, *, summary: str, details: str) -> None:
-        given = annotations_of(run.obj).get(APPROVE, "")
+        given = approval(run)
         if given == digest:
+            run.approved = digest
             return
         message = f"{what} awaits approval: {summary}; approve it by annotation {APPROVE}={digest}"
         if given:
-            message += f" (what is approved now, {given[:80]}, is another plan)"
+            message += f" (what is approved now, {given}, is another plan)"
         if run.memory.planned != digest:
             run.memory.planned = digest
             self.stage.tell(run, "Normal", reasons.AWAITING_APPROVAL, f"{message}\n{details}")
         raise Waiting(reasons.AWAITING_APPROVAL, message, after=run.spec_of.spec.interval_seconds)
+
+
+async def adopts(run: Run, before: Release, made: Made) -> bool:
+    """Whether a release of others is what an upgrade would make, and is taken over as it is."""
+    return await changes_nothing(before, made.release, origin=run.owner.labels)
 
 
 def _summary(plan: Preview) -> str:
@@ -166,12 +204,11 @@ async def _digest(run: Run, made: Made, current: Release | None, plan: Preview) 
     texts = [made.release.manifest, *(hook.manifest for hook in made.release.hooks)]
     objects = [obj for text in texts for obj in await objects_of(text)]
     parts = [
-        run.spec_of.metadata.uid,
+        *(run.spec_of.metadata.uid, last_carried_out(run), _options(run)),
         str(run.chart),
         run.source.artifact.digest if run.source else "",
         run.config_digest,
-        post_renderers_digest(run.spec_of.spec.post_renderers),
-        f"{current.version} {current.info.status}" if current is not None else "",
+        _revision(current) if current is not None else "",
         *(f"{one.path} {hashlib.sha256(one.text.encode()).hexdigest()}" for one in made.crds),
         *(_shown(run, obj) for obj in objects),
         plan.text(),
@@ -180,6 +217,18 @@ async def _digest(run: Run, made: Made, current: Release | None, plan: Preview) 
         digest.update(part.encode())
         digest.update(b"\0")
     return f"sha256:{digest.hexdigest()}"
+
+
+def _options(run: Run) -> str:
+    """All that the spec says of what is done where, as whom and how."""
+    spec = {key: value for key, value in run.obj["spec"].items() if key not in _NO_OPTIONS}
+    return orjson.dumps(spec, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _revision(release: Release) -> str:
+    """What tells a revision from all others, also from one that had the same number before."""
+    info = release.info
+    return f"{release.version} {info.status} {info.first_deployed} {info.last_deployed}"
 
 
 def _shown(run: Run, obj: JsonObject) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 __all__ = [
     "ACCESS_DENIED",
+    "APPROVED",
     "ARTIFACT_FAILED",
     "AWAITING_APPROVAL",
     "AWAITING_TESTS",
@@ -25,6 +26,7 @@ __all__ = [
     "NAMESPACE_CHECK_SKIPPED",
     "NO_DRIFT_DETECTED",
     "PENDING_RELEASE",
+    "PLAN_CARRIED_OUT",
     "PLAN_FAILED",
     "PROGRESSING",
     "PROGRESSING_WITH_RETRY",
@@ -54,6 +56,7 @@ RELEASED: Final = "Released"
 REMEDIATED: Final = "Remediated"
 TEST_SUCCESS: Final = "TestSuccess"
 DRIFTED: Final = "Drifted"
+APPROVED: Final = "Approved"
 
 ACCESS_DENIED: Final = "AccessDenied"
 ARTIFACT_FAILED: Final = "ArtifactFailed"
@@ -74,6 +77,7 @@ MISSING_ROLLBACK_TARGET: Final = "MissingRollbackTarget"
 NAMESPACE_CHECK_SKIPPED: Final = "NamespaceCheckSkipped"
 NO_DRIFT_DETECTED: Final = "NoDriftDetected"
 PENDING_RELEASE: Final = "PendingRelease"
+PLAN_CARRIED_OUT: Final = "PlanCarriedOut"
 PLAN_FAILED: Final = "PlanFailed"
 PROGRESSING: Final = "Progressing"
 PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"

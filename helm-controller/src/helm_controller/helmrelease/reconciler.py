@@ -32,12 +32,12 @@ from fluvial.runtime.memory import Memories
 from fluvial.runtime.outcome import Result
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions, forget_failures
+from helm_controller.helmrelease.approvals import is_planned
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.drift import DriftStep
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.memory import Memory
-from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.references import dependency_keys
 from helm_controller.helmrelease.removal import RemovalStep
 from helm_controller.helmrelease.rounds import Rounds, record_id

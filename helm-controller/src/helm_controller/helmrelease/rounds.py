@@ -31,8 +31,8 @@ from fluvial.runtime.outcome import Failed, Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
+from helm_controller.helmrelease.approvals import is_planned
 from helm_controller.helmrelease.drift import DriftStep
-from helm_controller.helmrelease.plans import is_planned
 from helm_controller.helmrelease.rendering import effective_values
 from helm_controller.helmrelease.run import Run, StatusWriter
 

@@ -52,6 +52,7 @@ class Run(DeliveryRun[HelmRelease, Memory]):
 
     Attributes:
         turn: lets this run work; also the clock.
+        approved: the plan that this run carries out, ``""`` where none is needed.
         forced: a release by force is asked for and has not been made.
         values: composed, once read.
         chart: once described.
@@ -66,6 +67,7 @@ class Run(DeliveryRun[HelmRelease, Memory]):
     """
 
     turn: Turn
+    approved: str = ""
     forced: bool = False
     values: Composed | None = None
     chart: Chart | None = None
