@@ -45,6 +45,7 @@ from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.drift import OWNER_LABEL, DriftStep
 from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
+from helm_controller.helmrelease.interrupts import Interrupts
 from helm_controller.helmrelease.memory import Memory
 from helm_controller.helmrelease.plans import Plans
 from helm_controller.helmrelease.reconciler import HelmReleaseReconciler
@@ -80,6 +81,7 @@ class Settings:
         additive_expressions: the usual check of a dependency counts beside its ``readyExpr``.
         tracks_digests: the opposite of gate DisableChartDigestTracking.
         retries_by_default: gate DefaultToRetryOnFailure.
+        cancels_on_new_revision: gate CancelHealthCheckOnNewRevision.
         render_seconds: that one render of a chart may take.
         snapshot_digest: algorithm of the digests in the status (``--snapshot-digest-algo``).
         namespace: the only namespace that is watched; ``""`` for all.
@@ -99,6 +101,7 @@ class Settings:
     additive_expressions: bool = False
     tracks_digests: bool = True
     retries_by_default: bool = False
+    cancels_on_new_revision: bool = False
     render_seconds: float = 120.0
     snapshot_digest: str = CANONICAL
     namespace: str = ""
@@ -163,6 +166,7 @@ class HelmController:
             if settings.label_selector
             else self._own
         )
+        self._interrupts = Interrupts(self._own.store, by_changes=settings.cancels_on_new_revision)
         self._expressions = cel_pool(size=1, log=parts.log)
         # Readiness is heard of by nobody's worker, and must keep up with all of them.
         readers = max(_HEALTH_READERS, 2 * settings.concurrency)
@@ -189,10 +193,11 @@ class HelmController:
                 not_ready=reasons.SOURCE_NOT_READY,
                 strict=True,
             ),
-            on_change=wiring.wake_by_source(self._own, self.queue, tried=has_tried),
+            on_change=self._source_changed,
         )
         self._owned = self._make_watches() if settings.drift.kinds else None
         self._reconciler = self._make_reconciler()
+        self._wake_by_source = wiring.wake_by_source(self._own, self.queue, tried=has_tried)
         self._controller: Controller[ObjectKey] = Controller(
             name=self.name,
             group=kinds.HELM_RELEASE.group,
@@ -213,9 +218,26 @@ class HelmController:
             spread=settings.spread,
         )
         self._own.subscribe(self._watch_source)
+        self._watch_for_runs()
+
+    def _watch_for_runs(self) -> None:
+        """Tell runs what becomes of their objects while they wait."""
+        self._own.subscribe(self._interrupts.changed)
+        if self._settings.cancels_on_new_revision:
+            wiring.watch_configs(
+                self._own,
+                self._parts.informers,
+                self._interrupts,
+                self._settings.config_selector,
+            )
 
     def _watch_source(self, _old: JsonObject | None, new: JsonObject | None) -> None:
         self._sources.watch_kind(kind_of_source(new or {}))
+
+    def _source_changed(self, source: str, unless_tried: str) -> None:
+        self._wake_by_source(source, unless_tried)
+        kind, _, name = source.partition("/")
+        self._interrupts.source_changed(self._sources.peek(kind, ObjectKey(*name.split("/", 1))))
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
@@ -312,6 +334,7 @@ class HelmController:
             ),
             finish=Finish(writer, parts.events, parts.clock, parts.log, settings.jitter),
             turns=Turns(settings.concurrency, parts.clock),
+            interrupts=self._interrupts,
             log=parts.log,
         )
 

@@ -104,8 +104,8 @@ class Stage:
         storage, waits = self.storage(run, written), RestingWaits(inner, run.turn)
         log = ActionLog(run.target)
         return Acting(
-            Lifecycle(run.target, storage, waits, log=log),
-            Ending(run.target, storage, log=log),
+            Lifecycle(run.target, storage, waits, log=log, pause=run.turn.pause),
+            Ending(run.target, storage, log=log, pause=run.turn.pause),
             log,
             waits,
             written,
@@ -243,7 +243,8 @@ class Stage:
 
     def tell_failure(self, run: Run, reason: str, message: str, log: ActionLog) -> None:
         """Report a failure with the last steps; what hooks have written stays in the cluster."""
-        self.tell(run, "Warning", reason, log.after(message))
+        is_wanted = reason == reasons.HEALTH_CHECK_CANCELED
+        self.tell(run, "Normal" if is_wanted else "Warning", reason, log.after(message))
         self._tell_outputs(run, reason, log)
 
     def _tell_outputs(self, run: Run, reason: str, log: ActionLog) -> None:

@@ -166,16 +166,15 @@ class Actions:
         self, run: Run, acting: Acting, error: FluvialError, *, verb: ReleaseVerb
     ) -> None:
         message = f"Helm {verb} failed for release {verdict.full_name(run)}: {error}"
-        verdict.mark(run, reasons.RELEASED, "False", _FAILED[verb], message)
+        reason = verdict.failure(run, _FAILED[verb])
+        verdict.mark(run, reasons.RELEASED, "False", reason, message)
         run.status.failures += 1
         stored = bool(acting.written)
-        if stored and verb == "install":
-            run.status.install_failures += 1
-        if stored and verb == "upgrade":
-            run.status.upgrade_failures += 1
-        self.stage.tell_failure(run, _FAILED[verb], message, acting.log)
+        run.status.install_failures += stored and verb == "install"
+        run.status.upgrade_failures += stored and verb == "upgrade"
+        self.stage.tell_failure(run, reason, message, acting.log)
         if not stored:
-            raise Failed(_FAILED[verb], message, retry_after=_asked(error)) from error
+            raise Failed(reason, message, retry_after=asked_to_wait(error) or None) from error
         verdict.summarise(run)
         await self.writer.save(run)
 
@@ -203,11 +202,12 @@ class Actions:
             self._end(run, "Normal", reasons.TEST_SUCCEEDED, message)
             return
         message = f"Helm test failed for release {_named(release)}: {failure}"
-        verdict.mark(run, reasons.TEST_SUCCESS, "False", reasons.TEST_FAILED, message)
+        reason = verdict.failure(run, reasons.TEST_FAILED)
+        verdict.mark(run, reasons.TEST_SUCCESS, "False", reason, message)
         run.status.failures += 1
         self._count_failed_test(run, policy)
         verdict.summarise(run)
-        self.stage.tell_failure(run, reasons.TEST_FAILED, message, acting.log)
+        self.stage.tell_failure(run, reason, message, acting.log)
         await self.writer.save(run)
 
     def _count_failed_test(self, run: Run, policy: Policy) -> None:
@@ -267,6 +267,7 @@ class Actions:
                 release = await work(acting)
         except FluvialError as error:
             message = f"Helm {verb} failed for release {verdict.full_name(run)}: {error}"
+            failed = verdict.failure(run, failed)
             verdict.mark(run, reasons.REMEDIATED, "False", failed, message)
             run.status.failures += 1
             self.stage.tell_failure(run, failed, message, acting.log)
@@ -330,10 +331,11 @@ class Actions:
             message = f"Helm uninstall: release {name or release.release_name} is not there"
         except FluvialError as error:
             message = f"Helm uninstall failed for release {name or release.release_name}: {error}"
-            verdict.mark(run, reasons.RELEASED, "False", reasons.UNINSTALL_FAILED, message)
+            reason = verdict.failure(run, reasons.UNINSTALL_FAILED)
+            verdict.mark(run, reasons.RELEASED, "False", reason, message)
             run.status.failures += 1
-            self.stage.tell_failure(run, reasons.UNINSTALL_FAILED, message, acting.log)
-            raise Failed(reasons.UNINSTALL_FAILED, message) from error
+            self.stage.tell_failure(run, reason, message, acting.log)
+            raise Failed(reason, message) from error
         verdict.mark(run, reasons.RELEASED, "False", reasons.UNINSTALL_SUCCEEDED, message)
         self.stage.tell(run, "Normal", reasons.UNINSTALL_SUCCEEDED, message)
 
@@ -344,11 +346,6 @@ class Actions:
         """
         verdict.summarise(run)
         self.stage.tell(run, type_, reason, message)
-
-
-def _asked(error: FluvialError) -> float | None:
-    """Seconds that a server wants to be left alone, if one does."""
-    return asked_to_wait(error) or None
 
 
 def _answer_force(run: Run) -> None:

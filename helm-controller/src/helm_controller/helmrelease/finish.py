@@ -100,6 +100,18 @@ class Finish:
         await self.writer.save(run)
         return self.quiet(run)
 
+    async def interrupted(self, run: Run, error: FluvialError) -> Result:
+        """What the run waited for is wanted no longer: look again at once at what is wanted."""
+        _mark_handled(run)
+        run.memory.in_place = ""
+        message = run.masker.text(str(error))
+        if run.turn.interruption.hit:
+            verdict.mark(run, reasons.READY, "False", reasons.HEALTH_CHECK_CANCELED, message)
+        verdict.mark(run, conditions.RECONCILING, "True", reasons.PROGRESSING_WITH_RETRY, message)
+        self.log.info("reconciliation was interrupted", detail=message)
+        await self.writer.save(run)
+        return Result(0.0)
+
     async def failed(self, run: Run, error: FluvialError) -> FluvialError:
         """Write what went wrong; returns what the queue has to know."""
         if isinstance(error, _Again):

@@ -70,6 +70,16 @@ class Inputs:
         run.masker = Masker(run.values.secrets)
         run.config_digest = await config_digest_of(run.values.values, self.algorithm)
 
+    async def have_changed(self, run: Run) -> bool:
+        """Whether the values are others now than those that a run has read, as far as is known."""
+        spec = run.spec_of.spec
+        try:
+            found = await resolve(self.client, run.key.namespace, spec.values_from)
+            values = await compose(inline_values(spec.values), found)
+        except (ValuesError, ApiError, UnsafeName):
+            return False
+        return await config_digest_of(values.values, self.algorithm) != run.config_digest
+
     async def read_chart(self, run: Run) -> None:
         """Find out the chart's name and version.
 

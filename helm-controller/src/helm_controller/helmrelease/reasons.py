@@ -15,6 +15,7 @@ __all__ = [
     "DRIFT_CORRECTED",
     "DRIFT_CORRECTION_FAILED",
     "DRIFT_DETECTED",
+    "HEALTH_CHECK_CANCELED",
     "HELM_CHART_CONFIGURED",
     "HELM_CHART_CREATED",
     "HELM_CHART_DELETED",
@@ -66,6 +67,7 @@ CHART_MUTATE_ERROR: Final = "ChartMutateError"
 DRIFT_CORRECTED: Final = "DriftCorrected"
 DRIFT_CORRECTION_FAILED: Final = "DriftCorrectionFailed"
 DRIFT_DETECTED: Final = "DriftDetected"
+HEALTH_CHECK_CANCELED: Final = "HealthCheckCanceled"
 HELM_CHART_CONFIGURED: Final = "HelmChartConfigured"
 HELM_CHART_CREATED: Final = "HelmChartCreated"
 HELM_CHART_DELETED: Final = "HelmChartDeleted"

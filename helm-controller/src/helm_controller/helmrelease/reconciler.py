@@ -16,6 +16,7 @@ from fluvial.artifact.sources import SourceLookup
 from fluvial.delivery.confirming import Confirmation, Outdated, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.errors import FluvialError
+from fluvial.helm.errors import WaitEnded
 from fluvial.helm.history import newest_first
 from fluvial.helm.observing import (
     FORCE_REQUEST,
@@ -37,6 +38,7 @@ from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.drift import DriftStep
 from helm_controller.helmrelease.finish import Finish, unexpected
 from helm_controller.helmrelease.inputs import Inputs
+from helm_controller.helmrelease.interrupts import Interrupts
 from helm_controller.helmrelease.memory import Memory
 from helm_controller.helmrelease.references import dependency_keys
 from helm_controller.helmrelease.removal import RemovalStep
@@ -70,6 +72,7 @@ class HelmReleaseReconciler:
     removal: RemovalStep
     finish: Finish
     turns: Turns
+    interrupts: Interrupts
     log: Logger
 
     async def reconcile(self, key: ObjectKey) -> Result:
@@ -99,10 +102,13 @@ class HelmReleaseReconciler:
         if run.spec_of.spec.suspend:
             return await self.finish.suspended(run)
         try:
-            return await self._steps(run)
+            with self.interrupts.of(run.key, run.obj) as run.turn.interruption:
+                return await self._steps(run)
         except Outdated:
             raise
         except FluvialError as error:
+            if isinstance(error, WaitEnded) or run.turn.interruption.hit:
+                return await self.finish.interrupted(run, error)
             raise await self.finish.failed(run, error) from error
         except Exception as error:
             await self.finish.failed(run, unexpected(error))
@@ -129,7 +135,9 @@ class HelmReleaseReconciler:
         await self.dependencies.check(run.key, keys, fresh=run.fresh, judge=judge)
         made = await self.charts.ensure(run)
         run.source = await self.sources.find(run.source_name, fresh=run.fresh, known=made)
+        self.interrupts.releases(run.key, run.source.artifact)
         await self.inputs.read_values(run)
+        run.turn.interruption.confirm_by(lambda: self.inputs.have_changed(run))
         await self.targets.aim(run)
         await self.inputs.read_chart(run)
         if await self._is_in_place(run):

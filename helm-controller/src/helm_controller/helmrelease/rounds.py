@@ -91,12 +91,14 @@ class Rounds:
             Stalled: RetriesExceeded or MissingRollbackTarget.
             Failed, Waiting: as the actions; StateError.
             StorageError, ApiError, HelmError: the release could not be looked at.
+            WaitEnded: the object is deleted, or an action was interrupted.
             Outdated: what was taken from a cache is not what the API server has.
 
         """
         state = _State(Policy.of(run.spec_of, retry_by_default=self.retries_by_default))
         await self.stage.recover(run)
         while True:
+            run.turn.interruption.check()
             facts = await self._look(run, state)
             attempts = attempts_of(run.spec_of, forced=run.forced, done=frozenset(state.done))
             step = decide(facts, state.policy, attempts)

@@ -17,6 +17,7 @@ from fluvial.apply.model import Target
 from fluvial.clock import Clock
 from fluvial.helm.cluster import Located
 from fluvial.helm.waiting import Waits
+from helm_controller.helmrelease.interrupts import Interruption
 
 __all__ = ["RestingWaits", "Turn", "Turns"]
 
@@ -75,7 +76,12 @@ class Turns:
 
 
 class Turn:
-    """One reconcile's turn; also its clock, since who sleeps needs no turn."""
+    """One reconcile's turn; also its clock, since who sleeps needs no turn.
+
+    Attributes:
+        interruption: ends what is waited for; made anew for each run that may be interrupted.
+
+    """
 
     def __init__(self, turns: Turns, clock: Clock) -> None:
         self._turns = turns
@@ -83,6 +89,7 @@ class Turn:
         self._resting = 0
         self._held = True
         self._taking = False
+        self.interruption = Interruption()
 
     def now(self) -> datetime:
         """Wall time."""
@@ -96,6 +103,11 @@ class Turn:
         """Wait, without a turn."""
         async with self.rest():
             await self._clock.sleep(seconds)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, without a turn, between two looks at something; raises WaitEnded."""
+        async with self.rest():
+            await self.interruption.sleep(self._clock.sleep(seconds))
 
     @asynccontextmanager
     async def rest(self) -> AsyncIterator[None]:
@@ -151,5 +163,10 @@ class RestingWaits:
         self, target: Target, located: Sequence[Located], *, timeout: float
     ) -> None:
         """Wait for objects to be ready; raises WaitFailed, with the objects that are not."""
-        async with self._turn.rest():
-            await self._waits.until_ready(target, located, timeout=timeout)
+        turn, left = self._turn, timeout
+        deadline = turn.monotonic() + timeout
+        async with turn.rest():
+            while not await turn.interruption.through(
+                self._waits.until_ready(target, located, timeout=left)
+            ):
+                left = deadline - turn.monotonic()

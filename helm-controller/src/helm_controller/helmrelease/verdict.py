@@ -16,7 +16,7 @@ from fluvial.runtime import conditions
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["Verb", "clear", "full_name", "mark", "progressing", "rendered", "summarise"]
+__all__ = ["Verb", "clear", "failure", "full_name", "mark", "progressing", "rendered", "summarise"]
 
 Verb = Literal["install", "upgrade", "test", "rollback", "uninstall"]
 
@@ -27,6 +27,11 @@ def full_name(run: Run) -> str:
     """``apps/web with chart podinfo@6.5.0``, before there is a revision."""
     release = run.spec_of
     return f"{release.release_namespace}/{release.release_name} with chart {run.chart}"
+
+
+def failure(run: Run, reason: str) -> str:
+    """Why an action has failed: by itself, for ``reason``, or since its wait was ended."""
+    return reasons.HEALTH_CHECK_CANCELED if run.turn.interruption.hit else reason
 
 
 def mark(run: Run, type_: str, status: ConditionStatus, reason: str, message: str) -> None:

@@ -24,7 +24,6 @@ from fluvial.helm.errors import (
     MergeError,
     ObjectsFailed,
     OwnershipError,
-    WaitFailed,
 )
 from fluvial.helm.ownership import RELEASE_NAME, RELEASE_NAMESPACE, is_kept, marked, not_owned
 from fluvial.helm.steps import ActionLog
@@ -34,12 +33,13 @@ from fluvial.kube.errors import ApiError, Conflict, NotFound
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef, annotations_of, gvk_of, key_of
 
-__all__ = ["Deleted", "Located", "ReleaseObjects"]
+__all__ = ["Deleted", "Located", "Pause", "ReleaseObjects"]
+
+Pause = Callable[[float], Awaitable[None]]
 
 Outcome = TypeVar("Outcome")
 
 _FIRST_DELAY: Final = 0.05
-_LONGEST_DELAY: Final = 2.0
 _ATTEMPTS: Final = 5
 _LONGEST_MESSAGE: Final = 600
 _HELMS: Final = ("helm", "Helm")
@@ -80,12 +80,20 @@ class ReleaseObjects:
         name: of the release.
         namespace: of the release, which objects without one are put into.
         log: told what is done with each object.
+        pause: waits for some seconds between two looks; may raise WaitEnded.
 
     """
 
     def __init__(
-        self, target: Target, *, name: str, namespace: str, log: ActionLog | None = None
+        self,
+        target: Target,
+        *,
+        name: str,
+        namespace: str,
+        log: ActionLog | None = None,
+        pause: Pause | None = None,
     ) -> None:
+        self.pause = pause or target.clock.sleep
         self._target = target
         self._name = name
         self._namespace = namespace
@@ -315,38 +323,6 @@ class ReleaseObjects:
         if name is None and namespace is None:
             return False
         return (name, namespace) != (self._name, self._namespace)
-
-    async def wait_until_gone(self, deleted: Sequence[Deleted], *, timeout: float) -> None:
-        """Wait for objects to be gone; only absence is absence.
-
-        Raises:
-            WaitFailed: some are still there after ``timeout`` seconds.
-
-        """
-        clock = self._target.clock
-        deadline, delay = clock.monotonic() + timeout, _FIRST_DELAY
-        left = [one for one in deleted if not one.gone]
-        while True:
-            there = await map_bounded(
-                self._is_there, left, limit=self._target.concurrency, name="gone"
-            )
-            left = [one for one, is_there in zip(left, there, strict=True) if is_there]
-            if not left:
-                if deleted:
-                    self.note(f"{len(deleted)} deleted objects are gone")
-                return
-            if clock.monotonic() + delay > deadline:
-                names = ", ".join(str(one.located.ref) for one in left)
-                raise WaitFailed(f"timeout waiting for objects to be deleted: [{names}]")
-            await clock.sleep(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
-
-    async def _is_there(self, one: Deleted) -> bool:
-        try:
-            live = await self._live(one.located)
-        except ApiError:
-            return True
-        return live is not None and uid_of(live) == one.uid
 
     async def _live(self, one: Located) -> JsonObject | None:
         try:

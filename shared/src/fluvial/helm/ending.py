@@ -7,7 +7,7 @@ import msgspec
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
 from fluvial.helm import gotime
-from fluvial.helm.cluster import ReleaseObjects
+from fluvial.helm.cluster import Pause, ReleaseObjects
 from fluvial.helm.errors import ActionFailed, ActionRefused, HookFailed, ReleaseNotFound
 from fluvial.helm.history import is_selected
 from fluvial.helm.hooks import Hooks
@@ -19,6 +19,7 @@ from fluvial.helm.release import Release, Status
 from fluvial.helm.running import Running
 from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
+from fluvial.helm.waiting import wait_until_gone
 
 __all__ = ["Ending"]
 
@@ -30,15 +31,22 @@ class Ending:
         target: where and as whom.
         storage: the records; told as it writes.
         log: told of each step.
+        pause: waits between two looks at what is to end or to go; may raise WaitEnded.
 
     """
 
     def __init__(
-        self, target: Target, storage: ReleaseStorage, *, log: ActionLog | None = None
+        self,
+        target: Target,
+        storage: ReleaseStorage,
+        *,
+        log: ActionLog | None = None,
+        pause: Pause | None = None,
     ) -> None:
         self._target = target
         self._storage = storage
         self._log = log
+        self._pause = pause
 
     async def unlock(self, name: str) -> Release | None:
         """Mark a revision as failed that was left pending; ``None`` if there is none.
@@ -141,13 +149,17 @@ class Ending:
             await objects.locate_known(found), propagation=options.propagation
         )
         if options.wait:
-            await objects.wait_until_gone(deleted, timeout=options.timeout)
+            await wait_until_gone(self._target, objects, deleted, timeout=options.timeout)
         if options.hooks:
             await hooks.run(running, "post-delete")
 
     def _objects(self, release: Release) -> ReleaseObjects:
         return ReleaseObjects(
-            self._target, name=release.name, namespace=release.namespace, log=self._log
+            self._target,
+            name=release.name,
+            namespace=release.namespace,
+            log=self._log,
+            pause=self._pause,
         )
 
     def _running(self, release: Release) -> Running:

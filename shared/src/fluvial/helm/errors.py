@@ -9,6 +9,8 @@ HelmError ................. str of it is for the object's status and never has v
 ├── ValuesError ........... values cannot be put together; the author must change something
 ├── ManifestError ......... what the templates gave is not a list of objects
 ├── MergeError ............ two versions of an object cannot be merged by the client
+├── WaitFailed
+│   └── WaitEnded ......... nobody wants to know any more; not the objects' fault
 └── OwnershipError ........ an object exists and belongs to somebody else
 """
 
@@ -39,6 +41,7 @@ __all__ = [
     "ReleaseNotFound",
     "StorageError",
     "ValuesError",
+    "WaitEnded",
     "WaitFailed",
 ]
 
@@ -119,6 +122,13 @@ class ObjectsFailed(HelmError):
 
 class WaitFailed(HelmError):
     """Objects have failed or were not as they should be in time."""
+
+
+class WaitEnded(WaitFailed):
+    """A wait was ended before its time, as what is waited for is wanted no longer."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"the wait was ended: {cause}")
 
 
 class HookFailed(HelmError):

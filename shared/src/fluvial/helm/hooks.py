@@ -8,6 +8,7 @@ before it is made, so that a process that is killed leaves no hook that nobody k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +16,13 @@ from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
 from fluvial.helm.clientside.writer import ClientSide
 from fluvial.helm.cluster import Located, ReleaseObjects
-from fluvial.helm.errors import HelmError, HookFailed
+from fluvial.helm.errors import HelmError, HookFailed, WaitEnded
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.output import outputs_of
 from fluvial.helm.release import Hook, HookPhase
 from fluvial.helm.running import Running
 from fluvial.helm.steps import ActionLog
-from fluvial.helm.waiting import wait_for_hook
+from fluvial.helm.waiting import wait_for_hook, wait_until_gone
 from fluvial.kube.errors import ApiError
 
 __all__ = ["Hooks"]
@@ -132,12 +133,9 @@ class Hooks:
         self, running: Running, *, index: int, before: Sequence[int], event: str
     ) -> None:
         """Delete what says so after a failure; the failure is what counts, not this."""
-        try:
-            await self._clean_up(running.hook(index), _FAILED, event)
-            for done in before:
-                await self._clean_up(running.hook(done), _SUCCEEDED, event)
-        except HookFailed:
-            return
+        for hook, policy in ((index, _FAILED), *((done, _SUCCEEDED) for done in before)):
+            with suppress(HookFailed):
+                await self._clean_up(running.hook(hook), policy, event)
 
     async def _clean_up(self, hook: Hook, policy: str, event: str) -> None:
         """Delete a hook's objects where it has the policy, and wait until they are gone."""
@@ -146,7 +144,11 @@ class Hooks:
         located = await self._located(hook, event)
         try:
             deleted = await self.objects.delete(located)
-            await self.objects.wait_until_gone(deleted, timeout=self.timeout)
+            await wait_until_gone(self.target, self.objects, deleted, timeout=self.timeout)
+        except WaitEnded as error:
+            if policy == _BEFORE:
+                raise _failed(event, hook, error) from error
+            # It is deleted, and nobody needs its name.
         except HelmError as error:
             raise _failed(event, hook, error) from error
 

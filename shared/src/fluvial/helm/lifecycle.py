@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
 from fluvial.helm.carrying import CarryingOut
-from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.cluster import Located, Pause, ReleaseObjects
 from fluvial.helm.errors import ActionFailed, ActionRefused, ReleaseNotFound
 from fluvial.helm.making import rolled_back
 from fluvial.helm.manifest import objects_of
@@ -47,6 +47,7 @@ class Lifecycle:
         storage: the records; told as it writes.
         waits: how objects are waited for.
         log: told of each step, for events of failure.
+        pause: waits between two looks at a hook; may raise WaitEnded.
 
     """
 
@@ -57,11 +58,13 @@ class Lifecycle:
         waits: Waits,
         *,
         log: ActionLog | None = None,
+        pause: Pause | None = None,
     ) -> None:
         self._target = target
         self._storage = storage
         self._waits = waits
         self._log = log
+        self._pause = pause
 
     async def current(self, name: str) -> Release:
         """The revision that an upgrade starts from: the deployed one, else the newest.
@@ -241,7 +244,11 @@ class Lifecycle:
 
     def _objects(self, release: Release) -> ReleaseObjects:
         return ReleaseObjects(
-            self._target, name=release.name, namespace=release.namespace, log=self._log
+            self._target,
+            name=release.name,
+            namespace=release.namespace,
+            log=self._log,
+            pause=self._pause,
         )
 
     def _running(self, release: Release) -> Running:

@@ -13,19 +13,22 @@ from collections.abc import Hashable, Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from fluvial.apply.bounded import map_bounded
 from fluvial.apply.health import HealthStatus
+from fluvial.apply.live import uid_of
 from fluvial.apply.model import HealthReader, Target
 from fluvial.apply.policy import has_ttl
 from fluvial.apply.waiter import HealthWaiter
 from fluvial.apply.waits import WaitRequest
-from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.cluster import Deleted, Located, ReleaseObjects
 from fluvial.helm.errors import WaitFailed
 from fluvial.kube.errors import ApiError
 from fluvial.objects import JsonObject
 
-__all__ = ["HealthWaits", "Waits", "wait_for_hook"]
+__all__ = ["HealthWaits", "Waits", "wait_for_hook", "wait_until_gone"]
 
 _FIRST_DELAY: Final = 0.1
+_FIRST_DELAY_GONE: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
 
 
@@ -122,8 +125,48 @@ async def wait_for_hook(
         while not await _has_ended(target, objects, one):
             if target.clock.monotonic() + delay > deadline:
                 raise WaitFailed(f"timeout waiting for: [{one.ref} status: 'InProgress']")
-            await target.clock.sleep(delay)
+            await objects.pause(delay)
             delay = min(delay * 2, _LONGEST_DELAY)
+
+
+async def wait_until_gone(
+    target: Target, objects: ReleaseObjects, deleted: Sequence[Deleted], *, timeout: float
+) -> None:
+    """Wait for objects to be gone; only absence is absence.
+
+    Args:
+        target: its clock.
+        objects: reads as the tenant.
+        deleted: what was told to go.
+        timeout: seconds.
+
+    Raises:
+        WaitFailed: some are still there after ``timeout`` seconds.
+        WaitEnded: nobody wants to know any more.
+
+    """
+
+    async def is_there(one: Deleted) -> bool:
+        try:
+            live = await objects.live(one.located)
+        except ApiError:
+            return True
+        return live is not None and uid_of(live) == one.uid
+
+    deadline, delay = target.clock.monotonic() + timeout, _FIRST_DELAY_GONE
+    left = [one for one in deleted if not one.gone]
+    while True:
+        there = await map_bounded(is_there, left, limit=target.concurrency, name="gone")
+        left = [one for one, is_left in zip(left, there, strict=True) if is_left]
+        if not left:
+            if deleted:
+                objects.note(f"{len(deleted)} deleted objects are gone")
+            return
+        if target.clock.monotonic() + delay > deadline:
+            names = ", ".join(str(one.located.ref) for one in left)
+            raise WaitFailed(f"timeout waiting for objects to be deleted: [{names}]")
+        await objects.pause(delay)
+        delay = min(delay * 2, _LONGEST_DELAY)
 
 
 async def _has_ended(target: Target, objects: ReleaseObjects, one: Located) -> bool:

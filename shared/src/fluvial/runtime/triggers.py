@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 from fluvial.api.meta import RECONCILE_REQUEST
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject, ObjectKey, annotations_of, key_of
-from fluvial.runtime.queue import WorkQueue
 
 __all__ = [
+    "Adds",
     "Mapper",
     "Predicate",
     "Subscribable",
@@ -46,6 +46,14 @@ class Subscribable(Protocol):
         self, fn: Callable[[JsonObject | None, JsonObject | None], None], /
     ) -> Callable[[], None]:
         """Call ``fn(old, new)`` at every change; the result ends that."""
+        ...
+
+
+class Adds(Protocol):
+    """The part of a queue that triggers need."""
+
+    def add(self, key: ObjectKey, *, low_priority: bool = False) -> None:
+        """Take a key."""
         ...
 
 
@@ -129,7 +137,7 @@ def watch_with(
     informer: Subscribable,
     predicate: Predicate,
     mapper: Mapper,
-    queue: WorkQueue[ObjectKey],
+    queue: Adds,
     *,
     settled: Callable[[JsonObject], bool] | None = None,
 ) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.dependencies import progress_of, waits_for_expression
 from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.triggers import (
+    Adds,
     any_of,
     generation_changed,
     intent_changed,
@@ -24,7 +25,15 @@ from fluvial.runtime.triggers import (
     watch_with,
 )
 
-__all__ = ["BY_CONFIG", "BY_DEPENDENCY", "BY_SOURCE", "config_id", "connect", "wake_by_source"]
+__all__ = [
+    "BY_CONFIG",
+    "BY_DEPENDENCY",
+    "BY_SOURCE",
+    "config_id",
+    "connect",
+    "wake_by_source",
+    "watch_configs",
+]
 
 BY_SOURCE: Final = "source"
 BY_DEPENDENCY: Final = "dependency"
@@ -60,6 +69,21 @@ def connect(
     own.subscribe(_own_changes(queue, spread))
     watch_with(everyone, _progressed, _indexed(own, BY_DEPENDENCY, _own_id), queue)
     watch_with(everyone, _changed, _judging(own), queue)
+    watch_configs(own, informers, queue, config_selector)
+
+
+def watch_configs(
+    own: Informer, informers: InformerFactory, queue: Adds, config_selector: str
+) -> None:
+    """Have objects added when a ConfigMap or Secret that they name has changed.
+
+    Args:
+        own: the objects, with the index ``BY_CONFIG``.
+        informers: where further informers come from.
+        queue: what is filled.
+        config_selector: as for ``connect``.
+
+    """
     if not config_selector:
         return
     for resource in (kinds.CONFIG_MAP, kinds.SECRET):
