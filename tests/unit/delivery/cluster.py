@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any, cast
 
 from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import FINALIZER, RECONCILE_REQUEST
+from fluvial.artifact.sources import SourceName
 from fluvial.clock import RealClock
 from fluvial.delivery.opening import Opening
+from fluvial.delivery.run import DeliveryRun
 from fluvial.kube.client import KubeClient
 from fluvial.kube.errors import NotFound
 from fluvial.kube.kinds import KUSTOMIZATION
@@ -19,6 +22,7 @@ from fluvial.runtime.memory import Memories, ObjectMemory
 from fluvial.runtime.patcher import StatusPatcher, apply_merge
 
 KEY = ObjectKey("team", "app")
+SOURCE = SourceName(KEY, "GitRepository", KEY)
 
 
 def kustomization(version: int = 1, *, request: str = "", **metadata: Any) -> JsonObject:
@@ -41,6 +45,20 @@ def kustomization(version: int = 1, *, request: str = "", **metadata: Any) -> Js
             "sourceRef": {"kind": "GitRepository", "name": "app"},
         },
     }
+
+
+@dataclass(slots=True)
+class Run(DeliveryRun[Kustomization, ObjectMemory]):
+    """A run that knows its source."""
+
+    @property
+    def source_name(self) -> SourceName:
+        """The object that has the artifact."""
+        return SOURCE
+
+    def event_metadata(self) -> dict[str, str]:
+        """Nothing but a mark."""
+        return {"of": "the run"}
 
 
 class Cluster:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
 import structlog
 
-from fluvial.api.kustomize import Kustomization
 from fluvial.api.meta import Artifact
 from fluvial.artifact.sources import Source, SourceLookup, SourceName
 from fluvial.delivery.confirming import Confirmation, Outdated, start_over
-from fluvial.delivery.run import DeliveryRun
 from fluvial.kube.kinds import KUSTOMIZATION
 from fluvial.log import get_logger
 from fluvial.objects import JsonObject
-from fluvial.runtime.memory import ObjectMemory
-from unit.delivery.cluster import KEY, Cluster, kustomization
-
-NAME = SourceName(KEY, "GitRepository", KEY)
+from unit.delivery.cluster import KEY, SOURCE, Cluster, Run, kustomization
 
 
 def source(revision: str) -> Source:
@@ -41,21 +35,9 @@ class Sources:
         self._source = source(revision)
 
     async def find(self, name: SourceName, *, fresh: bool) -> Source:
-        assert (name, fresh) == (NAME, True)
+        assert (name, fresh) == (SOURCE, True)
         self.reads += 1
         return self._source
-
-
-@dataclass(slots=True)
-class Run(DeliveryRun[Kustomization, ObjectMemory]):
-    """A run that knows its source."""
-
-    @property
-    def source_name(self) -> SourceName:
-        return NAME
-
-    def event_metadata(self) -> dict[str, str]:
-        return {}
 
 
 async def run_of(cluster: Cluster, *, live: bool = False) -> Run:

@@ -45,9 +45,7 @@ class HealthStep:
         """Start waiting if there is anything to wait for; returns whether there is."""
         refs = tuple(ref for ref in _refs(run, result) if not _is_self(run, ref))
         if not refs:
-            run.status.conditions = conditions.delete_condition(
-                run.status.conditions, reasons.HEALTHY
-            )
+            run.clear(reasons.HEALTHY)
             return False
         timeout = run.spec_of.spec.timeout_seconds
         now = self.clock.monotonic()
@@ -140,15 +138,7 @@ class HealthStep:
         await self.writer.progress(run, message)
 
     def _set(self, run: Run, status: ConditionStatus, reason: str, message: str) -> None:
-        run.status.conditions = conditions.set_condition(
-            run.status.conditions,
-            reasons.HEALTHY,
-            status,
-            reason,
-            message,
-            generation=run.generation,
-            now=self.clock.now(),
-        )
+        run.set_condition(reasons.HEALTHY, status, reason, message, now=self.clock.now())
 
 
 def _refs(run: Run, result: ApplyResult) -> Iterator[ObjectRef]:

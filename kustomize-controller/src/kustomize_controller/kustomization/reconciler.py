@@ -14,10 +14,9 @@ from fluvial.api.meta import FINALIZER
 from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
-from fluvial.delivery.confirming import Confirmation, Outdated, start_over
+from fluvial.delivery.confirming import Confirmation, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.durations import format_duration
-from fluvial.errors import FluvialError
 from fluvial.kube.client import KubeClient
 from fluvial.kube.tenants import Tenants
 from fluvial.log import Logger
@@ -30,7 +29,7 @@ from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.config import read_config
 from kustomize_controller.kustomization.drift import DriftStep
-from kustomize_controller.kustomization.finish import Finish, unexpected
+from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
 from kustomize_controller.kustomization.references import dependency_keys, lags_behind
@@ -88,27 +87,18 @@ class KustomizationReconciler:
         if run.spec_of.spec.suspend:
             self.health.abandon(run)
             return await self.finish.suspended(run)
-        try:
+        async with self.finish.failures(run):
             return await self._steps(run)
-        except Outdated:
-            raise
-        except FluvialError as error:
-            raise await self.finish.failed(run, error) from error
-        except Exception as error:
-            await self.finish.failed(run, unexpected(error))
-            raise
 
     async def _remove(self, run: Run) -> Result:
         self.health.abandon(run)
         self.drift.release(run.key)
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
-        try:
+        async with self.finish.failures(run):
             if run.memory.removal is None:
                 await self.confirmation.own(run)
             await self.removal.remove(run)
-        except FluvialError as error:
-            raise await self.finish.failed(run, error) from error
         raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:

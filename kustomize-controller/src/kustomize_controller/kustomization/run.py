@@ -147,20 +147,9 @@ class StatusWriter:
     async def progress(self, run: Run, message: str) -> None:
         """Report that a new attempt is on its way, and what it does now."""
         now = self._clock.now()
-        run.status.conditions = conditions.mark_ready(
-            conditions.mark_reconciling(
-                run.status.conditions,
-                reasons.PROGRESSING,
-                message,
-                generation=run.generation,
-                now=now,
-            ),
-            "Unknown",
-            reasons.PROGRESSING,
-            "Reconciliation in progress",
-            generation=run.generation,
-            now=now,
-        )
+        run.set_condition(conditions.RECONCILING, "True", reasons.PROGRESSING, message, now=now)
+        in_progress = "Reconciliation in progress"
+        run.set_condition(reasons.READY, "Unknown", reasons.PROGRESSING, in_progress, now=now)
         await self.save(run)
 
     async def store_ahead(self, run: Run, inventory: Inventory) -> None:

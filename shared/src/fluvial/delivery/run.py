@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from fluvial.api.meta import Condition, ObjectMeta
+from fluvial.api.meta import Condition, ConditionStatus, ObjectMeta
 from fluvial.apply import HealthExpressions, Masker
 from fluvial.artifact.sources import Source, SourceName
 from fluvial.objects import JsonObject, ObjectKey
+from fluvial.runtime import conditions
 from fluvial.runtime.memory import ObjectMemory
 
 __all__ = ["DeliveredObject", "DeliveryRun"]
@@ -29,6 +31,7 @@ class DeliveryStatus(Protocol):
 
     conditions: list[Condition]
     last_handled_reconcile_at: str
+    observed_generation: int
 
 
 class DeliveredObject(Protocol):
@@ -92,6 +95,27 @@ class DeliveryRun(Generic[ObjectT, MemoryT]):
     def is_deleted(self) -> bool:
         """Whether somebody has asked for the object to go."""
         return self.spec_of.metadata.deletion_timestamp is not None
+
+    def set_condition(
+        self, type_: str, status: ConditionStatus, reason: str, message: str, *, now: datetime
+    ) -> None:
+        """Set a condition of the status that will be written."""
+        self.spec_of.status.conditions = conditions.set_condition(
+            self.spec_of.status.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            generation=self.generation,
+            now=now,
+        )
+
+    def clear(self, *types: str) -> None:
+        """Take conditions away."""
+        for type_ in types:
+            self.spec_of.status.conditions = conditions.delete_condition(
+                self.spec_of.status.conditions, type_
+            )
 
     @abstractmethod
     def event_metadata(self) -> dict[str, str]:
