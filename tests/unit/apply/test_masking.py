@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fluvial.apply import Masker
 from fluvial.apply.masking import secret_strings
+from fluvial.disguises import MOST
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=4, max_size=12)
 
@@ -73,3 +74,16 @@ def test_strings_of_a_misshapen_secret() -> None:
     secret = {"data": [{"a": "first"}, "second", None], "stringData": "third"}
 
     assert secret_strings(secret) >= {"first", "second", "third"}
+
+
+async def test_a_prepared_masker_is_one() -> None:
+    strings = [f"secret-{number}" for number in range(1000)]
+
+    assert (await Masker.prepared(strings)).text("a secret-999 b") == "a *** b"
+    assert (await Masker.prepared(["one-secret"])).text("a one-secret b") == "a *** b"
+
+
+def test_where_there_are_too_many_secrets_nothing_is_shown() -> None:
+    masker = Masker(f"secret-{number}" for number in range(MOST + 1))
+
+    assert "plain" not in masker.text("plain text")

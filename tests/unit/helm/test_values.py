@@ -84,6 +84,25 @@ async def test_strings_of_secrets_are_known_for_masking() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "told"),
+    [
+        (r"hunter2\,swordfish", "a", {"hunter2,swordfish"}),
+        ("hunter2,other=swordfish", "a", {"hunter2", "swordfish"}),
+        ("{hunter2,swordfish}", "a", {"hunter2", "swordfish"}),
+        ("pin: 83746529", "", {"83746529", "8.3746529"}),
+        ("pin: -83746.5", "", {"83746.5", "8.37465"}),
+        ("{port: 30080, on: true, none: null}", "", set()),
+    ],
+)
+async def test_what_a_text_is_taken_apart_into_is_secret_too(
+    text: str, path: str, told: set[str]
+) -> None:
+    secrets = (await compose({}, [_found(text, path)])).secrets
+
+    assert secrets - {text} == told
+
+
+@pytest.mark.parametrize(
     ("one", "problem"),
     [
         (_found("s3cr3t: [1"), "the text is not YAML"),

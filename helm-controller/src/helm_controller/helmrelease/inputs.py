@@ -67,7 +67,7 @@ class Inputs:
             raise Failed(
                 reasons.VALUES_ERROR, f"values references cannot be read: {error}"
             ) from error
-        run.masker = Masker(run.values.secrets)
+        run.masker = await Masker.prepared(run.values.secrets)
         run.config_digest = await config_digest_of(run.values.values, self.algorithm)
 
     async def have_changed(self, run: Run) -> bool:

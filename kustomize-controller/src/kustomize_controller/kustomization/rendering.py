@@ -108,7 +108,8 @@ class Renderer:
             )
         except BuildError as error:
             raise Failed(reasons.BUILD_FAILED, str(error)) from error
-        run.masker = Masker(frozenset().union(*(one.secrets for one in substituted)))
+        secrets = frozenset().union(*(one.secrets for one in substituted))
+        run.masker = await Masker.prepared(secrets)
         return substituted
 
 

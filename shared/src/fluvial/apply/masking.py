@@ -6,11 +6,12 @@ from a Secret through substitution, values or decryption, also where the API ser
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import json
 import re
 from collections.abc import Iterable
 
+from fluvial.disguises import MOST, Search, forms_of
 from fluvial.objects import JsonObject, gvk_of
 
 __all__ = ["LAST_APPLIED", "MASK", "Masker", "is_secret", "secret_strings"]
@@ -19,7 +20,9 @@ MASK = "***"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SHORT = 4
 _LINE = 8
+_AT_ONCE = 200  # strings whose forms take a few milliseconds
 _MAX_WORK = 500_000_000  # characters looked at, about half a second
+_UNKNOWN = f"{MASK} (not shown: too many secret values to look for)"
 _ECHO = re.compile(
     r"((?:Invalid|Unsupported|Duplicate|Too (?:long|many)) value|unable to decode"
     r"|cannot unmarshal|invalid value|illegal base64 data|expected \w+, got)[^\n]*"
@@ -58,16 +61,25 @@ def _texts(value: object) -> list[str]:
 class Masker:
     """Replaces given strings in text.
 
-    A string is found as it is, JSON-quoted and base64-encoded; of text with several lines also
-    each line of 8 characters or more. Strings under 4 characters are replaced only where they
-    stand alone, since replacing every "1" would hide the message.
+    A string is found in every form that ``fluvial.disguises`` knows; of text with several lines
+    also each line of 8 characters or more. Strings under 4 characters are replaced only where they
+    stand alone, since replacing every "1" would hide the message. Where there are more strings than
+    can be looked for, nothing of a text is shown.
     """
 
-    __slots__ = ("_strings", "_variants")
+    __slots__ = ("_search", "_strings")
 
     def __init__(self, strings: Iterable[str] = ()) -> None:
         self._strings = frozenset(text for text in strings if text.strip())
-        self._variants: tuple[str, ...] | None = None  # made when first needed
+        self._search: Search | None = None  # made when first needed
+
+    @classmethod
+    async def prepared(cls, strings: Iterable[str]) -> Masker:
+        """A masker that needs no time when it is first used; others can run meanwhile."""
+        masker = cls(strings)
+        if _AT_ONCE < len(masker._strings) <= MOST:
+            await asyncio.to_thread(masker._searching)
+        return masker
 
     def extend(self, strings: Iterable[str]) -> Masker:
         """A masker that hides these strings too."""
@@ -75,24 +87,23 @@ class Masker:
         return self if more <= self._strings else Masker(self._strings | more)
 
     def text(self, text: str) -> str:
-        """The text with every secret string replaced by ``***``.
-
-        One search for each string: a pattern of all of them takes seconds to compile where a
-        Secret has thousands of values, and as long again for each text.
-        """
-        if self._variants is None:
-            variants = {form for one in self._strings for form in _variants(one)}
-            self._variants = tuple(sorted(variants, key=lambda one: (-len(one), one)))
-        if len(text) * len(self._variants) > _MAX_WORK:
-            return f"{MASK} (not shown: too many secret values to look for)"
-        for variant in self._variants:
-            if variant not in text:
-                continue
+        """The text with every secret string replaced by ``***``."""
+        if len(self._strings) > MOST:
+            return _UNKNOWN
+        search = self._searching()
+        if search.work(text) > _MAX_WORK:
+            return _UNKNOWN
+        for variant in search.found(text):
             if len(variant) < _SHORT:
                 text = re.sub(rf"(?<!\w){re.escape(variant)}(?!\w)", MASK, text)
             else:
                 text = text.replace(variant, MASK)
         return text
+
+    def _searching(self) -> Search:
+        if self._search is None:
+            self._search = Search(form for one in self._strings for form in _variants(one))
+        return self._search
 
     def message(self, text: str, *obj: JsonObject | None) -> str:
         """An API server's message about objects, of which some may be Secrets.
@@ -108,10 +119,8 @@ class Masker:
 
 
 def _variants(text: str) -> set[str]:
-    found = {text, text.strip(), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
-    if len(text) >= _SHORT:
-        found.add(base64.b64encode(text.encode()).decode())
+    found = forms_of(text)
     lines = text.splitlines()
     if len(lines) > 1:
         found.update(line.strip() for line in lines if len(line.strip()) >= _LINE)
-    return {one for one in found if one}
+    return found

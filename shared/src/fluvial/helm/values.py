@@ -15,8 +15,9 @@ import asyncio
 import base64
 import binascii
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from fluvial.api.helm import ValuesReference
@@ -43,6 +44,9 @@ __all__ = [
 Values = dict[str, Any]
 
 _AT_ONCE: Final = 64 * 1024
+_LONG_NUMBER: Final = 6
+"""Characters of a number that is told to nobody: there are ports and sizes in Secrets, too."""
+
 _QUOTES: Final = "'\""
 _SYNTAX: Final = str.maketrans({character: f"\\{character}" for character in "\\,[]{}"})
 _RESOURCES: Final = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
@@ -155,8 +159,7 @@ def _compose(inline: Values, found: Sequence[FoundValues]) -> Composed:
     for one in found:
         if one.ref.target_path:
             result = merge_maps(result, own)
-            _set_at(result, one)
-            texts: Iterable[str] = (one.text, one.text.strip(_QUOTES))
+            texts: Iterable[str] = (one.text, one.text.strip(_QUOTES), *_set_at(result, one))
         else:
             values = read_values(one.text.encode(), where=one.where)
             result = merge_maps(result, values)
@@ -166,7 +169,8 @@ def _compose(inline: Values, found: Sequence[FoundValues]) -> Composed:
     return Composed(copy.deepcopy(merge_maps(result, own)), frozenset(filter(None, secrets)))
 
 
-def _set_at(values: Values, one: FoundValues) -> None:
+def _set_at(values: Values, one: FoundValues) -> Iterator[str]:
+    """Set a reference's text at its path; the strings that it is taken apart into."""
     text, strings = one.text, one.ref.literal
     if one.ref.literal:
         text = text.translate(_SYNTAX)
@@ -174,10 +178,13 @@ def _set_at(values: Values, one: FoundValues) -> None:
         text, strings = text.strip(_QUOTES), True
     try:
         set_values(values, f"{one.ref.target_path}={text}", strings=strings)
+        alone: Values = {}
+        set_values(alone, f"{one.ref.target_path}={text}", strings=strings)
     except StrvalsError as error:
         raise ValuesError(
             f"values from {one.where}: they cannot be set at {one.ref.target_path}: {error}"
         ) from None
+    return _strings(alone)
 
 
 def read_values(text: bytes, *, where: str = "values") -> Values:
@@ -242,7 +249,8 @@ def coalesce_tables(values: Values, under: Values) -> Values:
     return result
 
 
-def _strings(value: Any) -> Iterable[str]:
+def _strings(value: Any) -> Iterator[str]:
+    """Every text among values, and long numbers as they may be written; short ones tell nothing."""
     if isinstance(value, dict):
         for item in value.values():
             yield from _strings(item)
@@ -251,3 +259,12 @@ def _strings(value: Any) -> Iterable[str]:
             yield from _strings(item)
     elif isinstance(value, str):
         yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _number_texts(value)
+
+
+def _number_texts(number: float) -> Iterator[str]:
+    """``83746529`` and, as Go writes it where all numbers are floating, ``8.3746529`` (e+07)."""
+    first, *others = Decimal(repr(number)).normalize().as_tuple().digits
+    texts = {str(number).lstrip("-"), f"{first}.{''.join(map(str, others))}"}
+    yield from (text for text in texts if len(text) >= _LONG_NUMBER)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterator
 from typing import Final
 
-import orjson
+from fluvial.disguises import MOST, Search, forms_of
 
 __all__ = ["masked"]
 
@@ -18,13 +17,17 @@ _SHORTEST: Final = 3
 def masked(text: str, secrets: Collection[str]) -> str:
     """The text with every secret replaced, also where it stands encoded, quoted or cut into lines.
 
+    It takes a second where there are very many: call it in a thread.
+
     Args:
         text: what Helm says.
-        secrets: values out of Secrets.
+        secrets: values out of Secrets; of more than can be looked for nothing is told.
 
     """
-    forms = {form for secret in secrets for form in _forms(secret)}
-    for form in sorted(forms, key=len, reverse=True):
+    if len(secrets) > MOST:
+        return f"{_MASK} (not shown: too many secret values to look for)"
+    search = Search(form for secret in secrets for form in _forms(secret))
+    for form in search.found(text):
         text = text.replace(form, _MASK)
     return text
 
@@ -33,6 +36,4 @@ def _forms(secret: str) -> Iterator[str]:
     plain = secret.strip()
     for each in {secret, plain, *plain.splitlines()}:
         if len(each) >= _SHORTEST:
-            yield each
-            yield orjson.dumps(each).decode()[1:-1]
-            yield base64.b64encode(each.encode(errors="replace")).decode().rstrip("=")
+            yield from (form for form in forms_of(each) if len(form) >= _SHORTEST)

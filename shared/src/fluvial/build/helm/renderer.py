@@ -168,7 +168,7 @@ class HelmRenderer:
                     result.pop("documents"), spec, timeout, trust_domain
                 )
         except (errors.RenderError, EngineFailed) as error:
-            raise type(error)(masked(str(error), secrets)) from None
+            raise type(error)(await _masked(error, secrets)) from None
         return _release(result, values)
 
     async def definitions(
@@ -189,7 +189,7 @@ class HelmRenderer:
         try:
             result = await self._call("definitions", payload, timeout, trust_domain, None)
         except (errors.RenderError, EngineFailed) as error:
-            raise type(error)(masked(str(error), secrets)) from None
+            raise type(error)(await _masked(error, secrets)) from None
         return _definitions(result)
 
     async def describe(
@@ -251,6 +251,11 @@ class HelmRenderer:
                 raise
             known = _ERRORS.get(error.code, EngineFailed)
             raise known(error.message) from error
+
+
+async def _masked(error: BuildError, secrets: Collection[str]) -> str:
+    """What went wrong, without secrets; there may be many."""
+    return await in_thread(lambda _: masked(str(error), secrets))
 
 
 async def _archive(chart: Path | bytes) -> str:
