@@ -12,7 +12,7 @@ from fluvial.kube import kinds
 from harness.team import Team, condition, named, newest
 from helm_controller.helmrelease.rounds import RoundEnd, Rounds
 from helm_controller.helmrelease.run import Run
-from integration.helm_controller.release_charts import app_chart, hook
+from integration.helm_controller.release_charts import MAP, app_chart, hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -251,3 +251,21 @@ async def test_a_release_by_force_is_answered_before_its_tests_are_run(devteam: 
 
     assert tested["status"]["lastHandledForceAt"] == "now"
     assert tested["status"].get("lastHandledReconcileAt") != "now"
+
+
+async def test_a_null_over_preserved_values_makes_one_revision(devteam: Team) -> None:
+    """It takes the value away, the last release's as well as the chart's, and that at once."""
+    team = devteam
+    settings = MAP.replace(".Values.greeting | quote", '.Values.greeting | default "none" | quote')
+    await team.chart(app_chart(settings=settings, web=""))
+    await team.release(values={"greeting": "first", "kept": 1})
+    await team.ready(version=1)
+    upgrade = {"preserveValues": True}
+    await team.release(values={"greeting": None, "other": 2}, upgrade=upgrade)
+    await team.ready(version=2)
+    found = await team.get(kinds.CONFIG_MAP, "app-settings")
+    done = await team.asked("look again")
+
+    assert found["data"]["greeting"] == "none"
+    assert newest(done)["version"] == 2
+    assert (await team.records.last("app")).config == {"greeting": None, "other": 2, "kept": 1}

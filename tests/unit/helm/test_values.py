@@ -167,15 +167,20 @@ def test_maps_are_merged_without_changing_them() -> None:
     [
         ({}, {"a": 1}, {"a": 1}),
         ({"a": 2}, {"a": 1}, {"a": 2}),
-        ({"a": None}, {"a": 1}, {}),
+        ({"a": None}, {"a": 1}, {"a": None}),
         ({"a": None}, {"a": None}, {"a": None}),
         ({"a": None}, {}, {"a": None}),
-        ({"a": {"b": None, "c": 1}}, {"a": {"b": 1, "d": 1}}, {"a": {"c": 1, "d": 1}}),
+        (
+            {"a": {"b": None, "c": 1}},
+            {"a": {"b": 1, "d": 1}},
+            {"a": {"b": None, "c": 1, "d": 1}},
+        ),
         ({"a": 1}, {"a": {"b": 1}}, {"a": 1}),
         ({"a": {"b": 1}}, {"a": 1}, {"a": {"b": 1}}),
     ],
 )
-def test_null_deletes_what_it_lies_over(
+def test_values_are_laid_over_those_of_the_last_release(
     values: dict[str, Any], under: dict[str, Any], result: dict[str, Any]
 ) -> None:
     assert coalesce_tables(values, under) == result
+    assert coalesce_tables(values, result) == result

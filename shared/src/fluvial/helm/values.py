@@ -227,7 +227,11 @@ def merge_maps(first: Values, second: Values) -> Values:
 
 
 def coalesce_tables(values: Values, under: Values) -> Values:
-    """Lay values over others as Helm does: ``null`` deletes what it lies over.
+    """Lay values over those of the last release.
+
+    Helm drops a ``null`` together with what it lies over; then it takes away nothing of the values
+    that the chart gets, and lies over nothing the next time, when it stays. Here it stays at once:
+    it takes the value away, and values that do not change make the same whole again.
 
     Args:
         values: win; not changed.
@@ -240,8 +244,6 @@ def coalesce_tables(values: Values, under: Values) -> Values:
             result[key] = copy.deepcopy(under[key])
             continue
         value, other = values[key], under.get(key)
-        if value is None and other is not None:
-            continue
         if isinstance(value, dict) and isinstance(other, dict):
             result[key] = coalesce_tables(value, other)
         else:
