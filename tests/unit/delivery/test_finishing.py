@@ -116,6 +116,7 @@ async def test_what_is_stalled_is_observed_and_not_tried_again() -> None:
     end = await fail(Stalled("Odd", "it will not do"), told, run)
 
     assert isinstance(end, Stalled)
+    assert end.__cause__ is None  # least of all itself: causes are walked
     assert told.saved == [{"Stalled": "Odd", "Ready": "Odd"}]
     assert run.spec_of.status.observed_generation == run.generation
 

@@ -127,7 +127,7 @@ class Actions:
         work: Callable[[Acting], Awaitable[Release]],
     ) -> Release | None:
         """Do it; the revision, ``None`` if it failed."""
-        verdict.clear(run, reasons.TEST_SUCCESS)
+        run.clear(reasons.TEST_SUCCESS)
         run.status.last_attempted_release_action = verb
         verdict.progressing(
             run, f"Running '{verb}' action with timeout of {format_duration(options.timeout)}"
@@ -144,7 +144,7 @@ class Actions:
             await self._release_failed(run, acting, error, verb=verb)
             return None
         _answer_force(run)
-        verdict.clear(run, reasons.REMEDIATED)
+        run.clear(reasons.REMEDIATED)
         verdict.rendered(run)
         message = _succeeded(verb, release)
         verdict.mark(run, reasons.RELEASED, "True", _SUCCEEDED[verb], message)

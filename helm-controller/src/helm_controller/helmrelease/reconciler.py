@@ -13,7 +13,7 @@ from fluvial.api.helm import HelmRelease
 from fluvial.api.meta import FINALIZER
 from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
-from fluvial.delivery.confirming import Confirmation, Outdated, start_over
+from fluvial.delivery.confirming import Confirmation, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.errors import FluvialError
 from fluvial.helm.errors import WaitEnded
@@ -36,7 +36,7 @@ from helm_controller.helmrelease.actions import Actions, forget_failures
 from helm_controller.helmrelease.approvals import is_planned
 from helm_controller.helmrelease.charts import ChartObjects
 from helm_controller.helmrelease.drift import DriftStep
-from helm_controller.helmrelease.finish import Finish, unexpected
+from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.interrupts import Interrupts
 from helm_controller.helmrelease.memory import Memory
@@ -101,28 +101,22 @@ class HelmReleaseReconciler:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
             return await self.finish.suspended(run)
-        try:
-            with self.interrupts.of(run.key, run.obj) as run.turn.interruption:
-                return await self._steps(run)
-        except Outdated:
-            raise
-        except FluvialError as error:
-            if isinstance(error, WaitEnded) or run.turn.interruption.hit:
+        async with self.finish.failures(run):
+            try:
+                with self.interrupts.of(run.key, run.obj) as run.turn.interruption:
+                    return await self._steps(run)
+            except FluvialError as error:
+                if not isinstance(error, WaitEnded) and not run.turn.interruption.hit:
+                    raise
                 return await self.finish.interrupted(run, error)
-            raise await self.finish.failed(run, error) from error
-        except Exception as error:
-            await self.finish.failed(run, unexpected(error))
-            raise
 
     async def _remove(self, run: Run) -> Result:
         self.drift.release(run.key)
         if FINALIZER not in run.spec_of.metadata.finalizers:
             return Result()
-        try:
+        async with self.finish.failures(run):
             await self.confirmation.own(run)
             await self.removal.remove(run)
-        except FluvialError as error:
-            raise await self.finish.failed(run, error) from error
         raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:

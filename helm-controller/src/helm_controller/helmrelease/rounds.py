@@ -262,7 +262,7 @@ class Rounds:
     def _in_place(self, run: Run, state: _State) -> None:
         """All is as wanted: have the conditions say so where they do not."""
         if not state.policy.detects_drift:
-            verdict.clear(run, reasons.DRIFTED)
+            run.clear(reasons.DRIFTED)
         elif not state.fresh and state.report is not None and not state.report.failures:
             run.memory.known.complete(run.attempt)
         if run.status.conditions and _says_released(run):
@@ -273,7 +273,7 @@ class Rounds:
         verb = "install" if last.version == 1 else "upgrade"
         reason = reasons.INSTALL_SUCCEEDED if verb == "install" else reasons.UPGRADE_SUCCEEDED
         if any(one.type == reasons.REMEDIATED for one in run.status.conditions):
-            verdict.clear(run, reasons.REMEDIATED)
+            run.clear(reasons.REMEDIATED)
             reason, verb = reasons.UPGRADE_SUCCEEDED, "upgrade"
         message = (
             f"Helm {verb} succeeded for release {last.namespace}/{last.name}.v{last.version}"
@@ -287,7 +287,7 @@ class Rounds:
         """What was tested holds for the new generation too; without tests nothing is said."""
         tested = next((c for c in run.status.conditions if c.type == reasons.TEST_SUCCESS), None)
         if not policy.tests:
-            verdict.clear(run, reasons.TEST_SUCCESS)
+            run.clear(reasons.TEST_SUCCESS)
         elif tested is not None:
             verdict.mark(run, reasons.TEST_SUCCESS, tested.status, tested.reason, tested.message)
 

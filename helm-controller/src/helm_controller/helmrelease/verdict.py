@@ -16,7 +16,7 @@ from fluvial.runtime import conditions
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["Verb", "clear", "failure", "full_name", "mark", "progressing", "rendered", "summarise"]
+__all__ = ["Verb", "failure", "full_name", "mark", "progressing", "rendered", "summarise"]
 
 Verb = Literal["install", "upgrade", "test", "rollback", "uninstall"]
 
@@ -36,21 +36,7 @@ def failure(run: Run, reason: str) -> str:
 
 def mark(run: Run, type_: str, status: ConditionStatus, reason: str, message: str) -> None:
     """Set a condition, masked."""
-    run.status.conditions = conditions.set_condition(
-        run.status.conditions,
-        type_,
-        status,
-        reason,
-        run.masker.text(message),
-        generation=run.generation,
-        now=run.turn.now(),
-    )
-
-
-def clear(run: Run, *types: str) -> None:
-    """Take conditions away."""
-    for type_ in types:
-        run.status.conditions = conditions.delete_condition(run.status.conditions, type_)
+    run.set_condition(type_, status, reason, run.masker.text(message), now=run.turn.now())
 
 
 def progressing(run: Run, message: str) -> None:
@@ -67,7 +53,7 @@ def summarise(run: Run) -> None:
     status: ConditionStatus = "False" if found.type == reasons.REMEDIATED else found.status
     mark(run, reasons.READY, status, found.reason, found.message)
     if status == "True":
-        clear(run, conditions.STALLED)
+        run.clear(conditions.STALLED)
         rendered(run)
 
 

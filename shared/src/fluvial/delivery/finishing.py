@@ -85,7 +85,10 @@ class DeliveryFinish(ABC, Generic[RunT]):
         except Outdated:
             raise
         except FluvialError as error:
-            raise await self.failed(run, error) from error
+            end = await self.failed(run, error)
+            if end is error:
+                raise
+            raise end from error
         except Exception as error:
             await self.failed(run, self._unforeseen(error))
             raise
