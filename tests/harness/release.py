@@ -79,6 +79,7 @@ class ReleaseWorld:
         address: of the server of artifacts, without a slash.
         renders: that the controller has asked for.
         metrics: the controller's.
+        controller: once it is started.
 
     """
 
@@ -92,6 +93,7 @@ class ReleaseWorld:
         self.address = ""
         self.renders = 0
         self.metrics = Metrics()
+        self.controller: HelmController | None = None
         self._numbers = itertools.count(1)
         self._stack = AsyncExitStack()
 
@@ -157,7 +159,9 @@ class ReleaseWorld:
             clock=clock,
             log=log,
         )
-        controller = HelmController(parts, settings or Settings(external_artifacts=True))
+        self.controller = controller = HelmController(
+            parts, settings or Settings(external_artifacts=True)
+        )
         events = asyncio.create_task(recorder.run(), name="events")
         stack.push_async_callback(_cancelled, events)
         await stack.enter_async_context(informers)

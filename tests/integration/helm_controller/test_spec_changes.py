@@ -11,7 +11,7 @@ import pytest_asyncio
 from devcluster.control import Match
 from fluvial.kube import kinds
 from fluvial.objects import JsonObject
-from harness.release import ReleaseWorld
+from harness.release import AGENT, ReleaseWorld
 from harness.team import DEPLOYMENTS, JOBS, Team, condition
 from integration.helm_controller.release_charts import MAP, app_chart, hook
 from integration.helm_controller.spec_charts import NAME, WEB, all_of
@@ -208,8 +208,9 @@ async def test_a_correction_that_the_server_refuses(devworld: ReleaseWorld, shar
     await _release(shared, "stubborn", "plain", driftDetection={"mode": "enabled"})
     await shared.ready("stubborn", version=1)
     drift = {"data": {"greeting": "x"}}
+    held = Match(path="configmaps/stubborn-settings", agent=AGENT)
+    hold = devworld.cluster.control.hold(held)
     await shared.patch("stubborn-settings", drift, resource=kinds.CONFIG_MAP)
-    hold = devworld.cluster.control.hold(Match(path="configmaps/stubborn-settings"))
     await shared.annotate("stubborn", requestedAt="look")
     await hold.reached(20)
     await shared.patch("stubborn-settings", {"immutable": True}, resource=kinds.CONFIG_MAP)

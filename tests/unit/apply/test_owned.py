@@ -143,6 +143,31 @@ async def test_two_managers_that_disagree_do_not_keep_each_other_busy() -> None:
 
 
 @pytest.mark.looptime
+async def test_one_that_takes_its_time_is_no_better() -> None:
+    """A manager that looks every ten seconds fights as one does that is told at once."""
+    loop = asyncio.get_running_loop()
+    version = 1
+    times: list[float] = []
+
+    def correct(_key: ObjectKey) -> None:
+        nonlocal version
+        times.append(loop.time())
+        version += 1
+        known.record(REF, verified(version))
+        informer.put(version)
+
+    async with watching(correct) as (informer, known):
+        for _ in range(200):
+            version += 1
+            informer.put(version)
+            await asyncio.sleep(10)
+
+    gaps = [round(later - earlier) for earlier, later in itertools.pairwise(times)]
+    assert len(times) <= 15
+    assert gaps == sorted(gaps)
+
+
+@pytest.mark.looptime
 async def test_the_event_of_an_own_write_may_come_first() -> None:
     woken: list[ObjectKey] = []
     async with watching(woken.append) as (informer, known):

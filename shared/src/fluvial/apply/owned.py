@@ -278,12 +278,16 @@ class OwnedWatches:
             return
         owner.known.suspect(ref)
         pace, limits = self._paces.get(ref), self._limits
-        again = pace is not None and now - pace.last <= 2 * pace.delay
+        again = pace is not None and not self._is_over(pace, now)
         delay = min(2 * pace.delay, limits.longest_delay) if pace and again else limits.first_delay
         self._paces[ref] = _Pace(now, delay)
         if self._observer is not None:
             self._observer.woken()
         self._wake(key)
+
+    def _is_over(self, pace: _Pace, now: float) -> bool:
+        """Whether nobody has changed the object for so long that it is no fight any more."""
+        return now - pace.last > max(2 * pace.delay, self._limits.peace)
 
     def _forget(self, key: ObjectKey) -> None:
         owner = self._owners.pop(key, None)
@@ -296,7 +300,7 @@ class OwnedWatches:
             await self._clock.sleep(self._limits.tick)
             self.kinds.tend()
             now = self._clock.monotonic()
-            old = [ref for ref, pace in self._paces.items() if now - pace.last > 2 * pace.delay]
+            old = [ref for ref, pace in self._paces.items() if self._is_over(pace, now)]
             for ref in old:
                 del self._paces[ref]
             if self._observer is not None:

@@ -40,6 +40,8 @@ class WatchLimits:
         debounce: after an event until it is judged.
         first_delay: between the first two wake-ups for one object; doubled each time.
         longest_delay: to which that grows.
+        peace: without a change after a wake-up until the next one is a first one again; at least
+            twice the delay.
         retry: until a kind that could not be watched is tried again.
         tick: between looks at how the watches do.
 
@@ -50,6 +52,7 @@ class WatchLimits:
     debounce: float = 0.3
     first_delay: float = 1.0
     longest_delay: float = 600.0
+    peace: float = 60.0
     retry: float = 600.0
     tick: float = 5.0
 
