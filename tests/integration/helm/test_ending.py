@@ -12,7 +12,13 @@ from fluvial.api import helm_actions
 from fluvial.build.helm.model import CustomResource
 from fluvial.helm import options
 from fluvial.helm.crds import apply_crds
-from fluvial.helm.errors import ActionFailed, ActionRefused, ManifestError, ReleaseNotFound
+from fluvial.helm.errors import (
+    ActionFailed,
+    ActionRefused,
+    InventoryTooLarge,
+    ManifestError,
+    ReleaseNotFound,
+)
 from fluvial.helm.inventory import release_inventory
 from fluvial.helm.release import Status
 from fluvial.kube.errors import NotFound
@@ -233,3 +239,12 @@ async def test_the_inventory_lists_what_was_released(act: Actions) -> None:
     ]
     assert len(warnings) == 1
     assert "Gone/other/g" in warnings[0]
+
+
+@ON_DEVCLUSTER
+async def test_what_a_status_cannot_hold_is_not_listed(act: Actions) -> None:
+    """Such a status would be refused as a whole, and nobody would hear of the release again."""
+    release = await act.install({"a.yaml": config_map("a")})
+    many = "".join(config_map(f"{'n' * 240}-{number}") + "\n---\n" for number in range(3000))
+    with pytest.raises(InventoryTooLarge, match=r"3,000 objects of release .*/app\.v1"):
+        await release_inventory(act.target, msgspec.structs.replace(release, manifest=many))

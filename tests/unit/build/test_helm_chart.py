@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fluvial.build.helm.chart import ChartFile, prepare, read_archive, write_archive
+from fluvial.build.helm.chart import ChartFile, describe, prepare, read_archive, write_archive
 from fluvial.build.helm.errors import ChartInvalid
 from harness.charts import packed
 
@@ -197,3 +197,16 @@ def test_a_schema_that_is_no_json_is_the_engine_s_to_refuse() -> None:
     archive = packed({"Chart.yaml": CHART, "values.schema.json": "{"})
 
     assert prepare(archive, validate=True)[1] is archive
+
+
+def test_a_chart_is_described() -> None:
+    said = describe(packed({"Chart.yaml": f"{CHART}appVersion: 2.5\n", "crds/a.yaml": "x"}))
+
+    assert said == {"name": "app", "version": "1.0.0", "app_version": "2.5", "crds": True}
+
+
+@pytest.mark.parametrize("field", ["name", "version", "appVersion"])
+def test_what_a_chart_says_of_itself_fits_into_a_status(field: str) -> None:
+    text = f"{CHART}{field}: {'a' * 1025}\n"
+    with pytest.raises(ChartInvalid, match=f"the chart's {field} has more than 1024 characters"):
+        describe(packed({"Chart.yaml": text}))

@@ -26,13 +26,24 @@ def test_files_are_cut_where_helm_cuts_them() -> None:
     ]
 
 
-def test_lists_are_taken_apart() -> None:
-    text = "apiVersion: v1\nkind: List\nitems: [{kind: A}, {kind: B}, 1]\n"
-
-    assert read_files({"a": text}) == [("a", {"kind": "A"}), ("a", {"kind": "B"})]
-    assert read_files({"a": "kind: ConfigMapList\nitems: []"}) == [
-        ("a", {"kind": "ConfigMapList", "items": []})
-    ]
+@pytest.mark.parametrize(
+    ("text", "objects"),
+    [
+        ("kind: List\nitems: [{kind: A}, {kind: B}]", [{"kind": "A"}, {"kind": "B"}]),
+        ("kind: List\nitems: [{kind: List, items: [{kind: A}]}]", [{"kind": "A"}]),
+        (
+            "apiVersion: v1\nkind: ConfigMapList\nitems: [{a: 1}, {apiVersion: v2, kind: B}]",
+            [{"apiVersion": "v1", "kind": "ConfigMap", "a": 1}, {"apiVersion": "v2", "kind": "B"}],
+        ),
+        ("kind: List\nitems: []", []),
+        ("kind: List\nitems:", []),
+        ("kind: AllowList\nitems: {a: 1}", [{"kind": "AllowList", "items": {"a": 1}}]),
+        ("kind: AllowList", [{"kind": "AllowList"}]),
+    ],
+)
+def test_lists_are_taken_apart(text: str, objects: list[Any]) -> None:
+    """Each object gets the labels that say whose it is; those of a list are lost with it."""
+    assert [obj for _, obj in read_files({"a": text})] == objects
 
 
 def test_scalars_are_read_as_kubernetes_reads_them_and_the_last_key_counts() -> None:
@@ -41,7 +52,7 @@ def test_scalars_are_read_as_kubernetes_reads_them_and_the_last_key_counts() -> 
     ]
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a", "just text", "a: b: c"])
+@pytest.mark.parametrize("text", ["a: [", "- a", "just text", "a: b: c", "kind: List\nitems: [1]"])
 def test_what_is_no_object(text: str) -> None:
     with pytest.raises(TemplateFailed, match=r"YAML parse error on app/templates/a\.yaml"):
         read_files({"app/templates/a.yaml": text})

@@ -127,6 +127,7 @@ async def test_objects_of_a_manifest_are_those_of_its_documents() -> None:
         ("kind: List\nitems: [{apiVersion: v1, kind: A}, {apiVersion: v1, kind: B}]", ["A", "B"]),
         ("kind: SecretList\nitems: [{metadata: {name: a}}, {kind: Other}]", ["Secret", "Other"]),
         ("kind: List\nitems: []", []),
+        ("kind: List\nitems:", []),
         ("kind: AllowList\nspec: {items: [a]}", ["AllowList"]),
     ],
 )
@@ -163,6 +164,15 @@ def test_what_is_no_object_is_named(text: str, problem: str) -> None:
 async def test_an_object_has_a_version_and_a_kind(text: str) -> None:
     with pytest.raises(ManifestError):
         await manifest.objects_of(text)
+
+
+@pytest.mark.parametrize(
+    "item", ["metadata: 5", "metadata: {labels: [a]}", "metadata: {name: a, annotations: text}"]
+)
+async def test_an_object_of_a_list_can_be_marked(item: str) -> None:
+    """What is in a list was looked at by nobody before."""
+    with pytest.raises(ManifestError, match="not a map"):
+        await manifest.objects_of(f"apiVersion: v1\nkind: ConfigMapList\nitems:\n- {{{item}}}\n")
 
 
 def test_only_the_first_document_of_a_text_is_read() -> None:

@@ -8,6 +8,7 @@ HelmError ................. str of it is for the object's status and never has v
 │   └── RecordTooLarge .... the release does not fit into a Secret
 ├── ValuesError ........... values cannot be put together; the author must change something
 ├── ManifestError ......... what the templates gave is not a list of objects
+├── InventoryTooLarge ..... a status cannot list so many objects
 ├── MergeError ............ two versions of an object cannot be merged by the client
 ├── WaitFailed
 │   └── WaitEnded ......... nobody wants to know any more; not the objects' fault
@@ -32,6 +33,7 @@ __all__ = [
     "CorruptRecord",
     "HelmError",
     "HookFailed",
+    "InventoryTooLarge",
     "ManifestError",
     "MergeError",
     "ObjectsFailed",
@@ -102,6 +104,10 @@ class ValuesError(HelmError):
 
 class ManifestError(HelmError):
     """A rendered manifest is not a stream of Kubernetes objects."""
+
+
+class InventoryTooLarge(HelmError):
+    """There are more objects in a release than its status can list."""
 
 
 class MergeError(HelmError):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from fluvial.api.helm_status import ReleaseInventory, ReleaseResourceRef
 from fluvial.apply.inventory import encode_id
 from fluvial.apply.model import Target
 from fluvial.build.helm.model import CustomResource
 from fluvial.helm.cluster import ReleaseObjects
+from fluvial.helm.errors import InventoryTooLarge
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.release import Release
 from fluvial.kube.discovery import NoMatch
@@ -18,6 +20,10 @@ __all__ = ["release_inventory"]
 
 _HOOK = "helm.sh/hook"
 _DEFINITION = "CustomResourceDefinition"
+_LARGEST: Final = 768 * 1024
+"""Characters of an inventory: etcd takes 1.5 MiB for the object, of which there is more to say."""
+
+_SYNTAX: Final = len('{"id":"","v":""},')
 
 
 async def release_inventory(
@@ -36,6 +42,7 @@ async def release_inventory(
 
     Raises:
         ManifestError: the manifest is not a stream of objects.
+        InventoryTooLarge: a status with it could not be stored.
 
     """
     objects = ReleaseObjects(target, name=release.name, namespace=release.namespace)
@@ -54,6 +61,11 @@ async def release_inventory(
         found = await objects_of(file.text, source=file.path)
         entries += [_entry(obj) for obj in found if obj.get("kind") == _DEFINITION]
     unique = dict.fromkeys(entries)
+    if sum(len(one.id) + len(one.v) + _SYNTAX for one in unique) > _LARGEST:
+        raise InventoryTooLarge(
+            f"the names of the {len(unique):,} objects of release {release} have more than"
+            f" {_LARGEST:,} characters: they are not listed in the status"
+        )
     return ReleaseInventory(entries=tuple(unique)), tuple(warnings)
 
 

@@ -221,12 +221,24 @@ def _flat(document: Any, source: str) -> list[JsonObject]:
     kind = document.get("kind")
     if not document.get("apiVersion") or not kind:
         raise ManifestError(f"{source}: an object has no apiVersion or no kind")
-    items = document.get("items")
-    if str(kind).endswith("List") and isinstance(items, list):
+    items = document.get("items", "")
+    if str(kind).endswith("List") and isinstance(items, list | None):
         head = {"apiVersion": document["apiVersion"], "kind": str(kind).removesuffix("List")}
-        named = [_with_head(item, head) for item in items]
+        named = [_with_head(item, head) for item in items or ()]
         return [each for item in named for each in _flat(item, source)]
+    _check_metadata(document, source)
     return [document]
+
+
+def _check_metadata(document: JsonObject, source: str) -> None:
+    """Refuse what nobody could mark as a release's: items of lists were not looked at before."""
+    metadata = document.get("metadata")
+    parts = {"metadata": metadata}
+    if isinstance(metadata, dict):
+        parts |= {name: metadata.get(name) for name in ("labels", "annotations")}
+    for name, part in parts.items():
+        if not isinstance(part, dict | None):
+            raise ManifestError(f"{source}: {name} of an object is not a map")
 
 
 def _with_head(item: Any, head: JsonObject) -> Any:

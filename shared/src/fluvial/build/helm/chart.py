@@ -47,6 +47,7 @@ MAX_FILE: Final = 5 << 20
 """Bytes of one file (Helm)."""
 
 _MAX_FILES: Final = 10_000
+_LONGEST: Final = 1024
 _MAX_NESTING: Final = 10
 _CHUNK: Final = 64 << 10
 _HEADERS: Final = 16 << 20
@@ -142,13 +143,24 @@ def describe(data: bytes) -> dict[str, Any]:
     except YamlError as error:
         raise ChartInvalid(f"the chart's Chart.yaml cannot be read: {error}") from error
     said = found[0] if found and isinstance(found[0], dict) else {}
+    name, version, app_version = (
+        _described(said, field) for field in ("name", "version", "appVersion")
+    )
     return {
-        "name": str(said.get("name") or ""),
-        "version": str(said.get("version") or ""),
-        "app_version": str(said.get("appVersion") or ""),
+        "name": name,
+        "version": version,
+        "app_version": app_version,
         # A packed subchart may have anything in it.
         "crds": any("crds/" in one.name or one.name.startswith("charts/") for one in files),
     }
+
+
+def _described(said: dict[str, Any], field: str) -> str:
+    """A text that statuses, events and records are to have, so it must not be of any length."""
+    text = str(said.get(field) or "")
+    if len(text) > _LONGEST:
+        raise ChartInvalid(f"the chart's {field} has more than {_LONGEST} characters")
+    return text
 
 
 def prepare(

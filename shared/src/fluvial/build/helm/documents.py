@@ -79,13 +79,22 @@ def _objects(text: str, path: str) -> Iterator[JsonObject]:
     except YamlError as error:
         raise TemplateFailed(f"YAML parse error on {path}: {error}") from error
     for obj in found:
-        if not isinstance(obj, dict):
-            raise TemplateFailed(f"YAML parse error on {path}: a document is no object")
-        items: Any = obj.get("items")
-        if obj.get("kind") == "List" and isinstance(items, list):
-            yield from (each for each in items if isinstance(each, dict))
-        else:
-            yield obj
+        yield from _flat(obj, path)
+
+
+def _flat(obj: Any, path: str) -> Iterator[JsonObject]:
+    """The objects of a list, which may have lists in it, so that each can be labelled."""
+    if not isinstance(obj, dict):
+        raise TemplateFailed(f"YAML parse error on {path}: a document is no object")
+    kind, items = str(obj.get("kind")), obj.get("items", "")
+    if not kind.endswith("List") or not isinstance(items, list | None):
+        yield obj
+        return
+    # What is in a list of one kind need not say which.
+    head = {"apiVersion": obj.get("apiVersion"), "kind": kind.removesuffix("List")}
+    for item in items or ():
+        full = {**head, **item} if isinstance(item, dict) and head["kind"] else item
+        yield from _flat(full, path)
 
 
 def _mapping(parent: JsonObject, name: str, path: str) -> JsonObject:
