@@ -14,6 +14,7 @@ _FLUX = re.compile(
     r"v(1(beta[13])?|2)/"
 )
 _REFERRED = re.compile(r"^/api/v1/namespaces/[^/]+/(configmaps|secrets|serviceaccounts)/[^/]+$")
+_TOKEN = re.compile(r"^/api/v1/namespaces/[^/]+/serviceaccounts/[^/]+/token$")
 _OWN = re.compile(r"/(events|leases)(/[^/]+)?$")
 
 
@@ -38,14 +39,14 @@ def own_identity_is_enough(entry: Mapping[str, Any]) -> bool:
     """Whether a request may be made under the controller's own identity.
 
     Discovery, Flux objects, Events and Leases; metadata-only lists and watches; reading a
-    ConfigMap, Secret or ServiceAccount by name.
+    ConfigMap, Secret or ServiceAccount by name; a token of a ServiceAccount for somewhere else.
     """
     path, verb = entry["path"], entry["verb"]
     if _FLUX.match(path) or _OWN.search(path):
         return True
     if verb in {"list", "watch"} and entry["metadata_only"]:
         return True
-    if verb == "get" and _REFERRED.match(path):
+    if (verb == "get" and _REFERRED.match(path)) or (verb == "create" and _TOKEN.match(path)):
         return True
     depth = path.strip("/").count("/")
     is_discovery = depth <= (1 if path.startswith("/api/") else 2)

@@ -41,6 +41,7 @@ from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial_cli import dev
 from harness.audit import unjustified
+from harness.described import MakeClusters, described_clusters
 from harness.rights import until_allowed
 from kustomize_controller.assemble import KustomizeController, Parts, Settings
 from kustomize_controller.kustomization.rendering import Renderer
@@ -78,10 +79,12 @@ class Harness:
         settings: Settings | None = None,
         run: bool = True,
         kubeconfig: JsonObject | None = None,
+        clusters: MakeClusters = described_clusters,
     ) -> AsyncIterator[Harness]:
         """A cluster with the CRDs, and the controller unless ``run`` is false.
 
         ``kubeconfig`` names a cluster that is there already; what former tests left is removed.
+        ``clusters`` finds those that ConfigMaps describe.
         """
         async with AsyncExitStack() as stack:
             config_of, cluster = kubeconfig, None
@@ -104,11 +107,13 @@ class Harness:
             self.address = f"http://{host}:{port}"
             await stack.enter_async_context(self._stack)
             if run:
-                await self.start_controller(settings or Settings())
+                await self.start_controller(settings or Settings(), clusters=clusters)
             yield self
             self._check_identities()
 
-    async def start_controller(self, settings: Settings) -> None:
+    async def start_controller(
+        self, settings: Settings, *, clusters: MakeClusters = described_clusters
+    ) -> None:
         """Run the controller until the harness ends."""
         stack = self._stack
         clock, log = RealClock(), get_logger("kustomize-controller")
@@ -140,7 +145,10 @@ class Harness:
             fetcher,
             _builder(self.folder / f"builds-{next(self._numbers)}", clock),
         )
-        parts = Parts(client, informers, recorder, Metrics(), renderer, clock, log)
+        parts = Parts(
+            *(client, informers, recorder, Metrics(), renderer, clock, log),
+            clusters=clusters(client),
+        )
         self.controller = KustomizeController(parts, settings)
         events = asyncio.create_task(recorder.run(), name="events")
         stack.push_async_callback(_cancelled, events)

@@ -10,12 +10,17 @@ from fluvial.net.dialer import Dialer
 from fluvial.net.gateway import Gateway
 from fluvial.net.policy import AddressPolicy, parse_networks
 
-__all__ = ["loopback_dialer", "loopback_gateway"]
+__all__ = ["loopback4_dialer", "loopback_dialer", "loopback_gateway"]
 
 
 def loopback_dialer() -> Dialer:
     """Loopback is allowed; the rest is as strict as in production."""
     return Dialer(AddressPolicy.build(allowed=parse_networks("127.0.0.0/8,::1/128")))
+
+
+def loopback4_dialer() -> Dialer:
+    """The same for IPv4 alone: ``::1`` stays what it is in production."""
+    return Dialer(AddressPolicy.build(allowed=parse_networks("127.0.0.0/8")))
 
 
 @asynccontextmanager

@@ -41,6 +41,7 @@ from fluvial.runtime.metrics import Metrics
 from fluvial.workers.pool import WorkerPool
 from fluvial_cli import dev
 from harness.audit import unjustified
+from harness.described import described_clusters
 from harness.outbound import loopback_dialer
 from harness.rights import until_allowed
 from harness.team import BINDINGS, CLUSTER_BINDINGS, MANAGER, Team, named
@@ -158,6 +159,7 @@ class ReleaseWorld:
             renderer=_Counting(self, pool, post_renderer=post_renderer),
             clock=clock,
             log=log,
+            clusters=described_clusters(client),
         )
         self.controller = controller = HelmController(
             parts, settings or Settings(external_artifacts=True)

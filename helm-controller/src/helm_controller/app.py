@@ -6,7 +6,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fluvial.apply import WatchLimits
@@ -28,6 +28,7 @@ from fluvial.runtime.options import (
     common_options,
     read_common_options,
 )
+from fluvial.runtime.remotes import CloudEnvironment, remote_clusters
 from helm_controller.assemble import HelmController, Parts, Settings
 
 __all__ = ["Options", "main", "read_options", "settings_of"]
@@ -37,8 +38,7 @@ VERSION = "0.1.0"
 _GRACE = 600.0  # Flux's Deployment leaves 600 s for termination
 _ENGINES = 2
 
-# Flags that would do nothing yet: no token is cached before workload identity is there.
-_OMITTED = ("token-cache-max-size", "token-cache-max-duration", "override-manager")
+_OMITTED = ("override-manager",)
 
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(),
@@ -55,7 +55,7 @@ GATES: Mapping[str, Gate] = {
     "ExternalArtifact": Gate(),
     "OOMWatch": Gate(settable=False),
     "UseHelm3Defaults": Gate(settable=False),
-    IDENTITY_GATE: Gate(settable=False),
+    IDENTITY_GATE: Gate(),
 }
 """AdoptLegacyReleases, CorrectDrift and DetectDrift have no effect, in Flux as here."""
 
@@ -69,6 +69,7 @@ class Options:
         snapshot_digest: algorithm of the digests in statuses.
         drift: how much is watched of what was released.
         artifact_host: host that replaces that of artifact URLs, for running outside a cluster.
+        clouds: what the environment says about them.
 
     """
 
@@ -77,6 +78,7 @@ class Options:
     snapshot_digest: str
     drift: WatchLimits
     artifact_host: str
+    clouds: CloudEnvironment = field(default_factory=CloudEnvironment)
 
 
 def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -106,6 +108,7 @@ def read_options(arguments: Sequence[str], environ: Mapping[str, str]) -> Option
         snapshot_digest=parsed["snapshot-digest-algo"],
         drift=watch_limits(parsed),
         artifact_host=environ.get("SOURCE_CONTROLLER_LOCALHOST", ""),
+        clouds=CloudEnvironment.read(environ),
     )
     setup_logging(level=options.common.log_level, encoding=options.common.log_encoding)
     return options
@@ -133,6 +136,7 @@ async def main(options: Options) -> int:
             clock=manager.clock,
             log=log,
             guard=manager.guard,
+            clusters=await remote_clusters(manager, options.clouds),
         )
         manager.add(HelmController(parts, settings_of(options)))
         return await manager.run()

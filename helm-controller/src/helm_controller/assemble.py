@@ -24,6 +24,7 @@ from fluvial.helm.digests import CANONICAL
 from fluvial.helm.waiting import HealthWaits
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
+from fluvial.kube.described import Clusters
 from fluvial.kube.discovery import RestMapper
 from fluvial.kube.informer import InformerFactory
 from fluvial.kube.tenants import TenantRules, Tenants
@@ -122,6 +123,7 @@ class Parts:
         fetcher: gets charts.
         renderer: renders them.
         guard: wraps clients of remote clusters so that they stop writing with a lost lease.
+        clusters: finds those that ConfigMaps describe; without it none of them is used.
 
     """
 
@@ -134,6 +136,7 @@ class Parts:
     clock: Clock
     log: Logger
     guard: Callable[[KubeClient], KubeClient] = lambda client: client
+    clusters: Clusters | None = None
 
 
 class HelmController:
@@ -154,6 +157,7 @@ class HelmController:
             rules=settings.tenants,
             user_agent=settings.user_agent,
             guard=parts.guard,
+            clusters=parts.clusters,
         )
         self._own = parts.informers.informer(
             kinds.HELM_RELEASE,

@@ -11,7 +11,7 @@ from helm_controller.app import read_options, settings_of
 @pytest.mark.parametrize(
     "flag",
     [
-        "--token-cache-max-size=1",
+        "--token-cache-max-duration=2h",
         "--cache-path=/cache",
         "--snapshot-digest-algo=md5",
         "--default-kubeconfig-service-account=x",
@@ -63,3 +63,19 @@ def test_configs_are_watched_unless_it_is_switched_off() -> None:
 
     assert watched.config_selector == "reconcile.fluxcd.io/watch=Enabled"
     assert unwatched.config_selector == ""
+
+
+def test_remote_clusters_may_have_identities_of_their_own_behind_the_gate() -> None:
+    flags = [
+        "--feature-gates=ObjectLevelWorkloadIdentity=true",
+        "--default-kubeconfig-service-account=remote",
+        "--token-cache-max-size=7",
+    ]
+    options = read_options(flags, {"AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://proxy:3128"})
+
+    assert options.common.gates["ObjectLevelWorkloadIdentity"]
+    assert options.common.default_kubeconfig_service_account == "remote"
+    assert options.common.token_cache_max_size == 7
+    assert options.clouds.settings.aws.region == "eu-west-1"
+    assert options.clouds.proxies
+    assert not read_options([], {}).common.gates["ObjectLevelWorkloadIdentity"]
