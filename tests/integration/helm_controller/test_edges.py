@@ -47,12 +47,18 @@ async def test_a_last_rollback_that_fails_is_no_success(devteam: Team) -> None:
             not condition(obj, "Reconciling")
             and obj["status"].get("lastAttemptedRevision", "").startswith("2.0.0")
             and newest(obj).get("version") == 3
+            and condition(obj, "Stalled")
         )
     )
 
     assert condition(done)["reason"] == "RollbackFailed"
     assert condition(done)["status"] == "False"
     assert condition(done, "Released")["reason"] == "UpgradeFailed"
+
+    # It has been given up, however often it is looked at.
+    assert condition(done, "Stalled")["reason"] == "RetriesExceeded"
+    await team.asked("again")
+    assert sorted(await team.statuses()) == [1, 2, 3]
 
 
 async def _foreign(team: Team, *, status: Status) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from fluvial.helm.facts import Action, Attempts, Drift, Facts, Kind, Step, Target
@@ -21,6 +22,7 @@ class _World:
         self.policy = policy
         self.outcomes = outcomes
         self.records: list[Status] = []
+        self.made_by: list[str] = []
         self.history: History = ()
         self.attempts = Attempts()
         self.difference = ""
@@ -57,21 +59,21 @@ class _World:
                 self.attempts, last_action="install" if name == "install" else "upgrade"
             )
             if step.action is Action.INSTALL:
-                self.history, self.records = (), []
-            self._record(Status.DEPLOYED if good else Status.FAILED)
+                self.history, self.records, self.made_by = (), [], []
+            self._record(Status.DEPLOYED if good else Status.FAILED, step.action)
             if good:
                 self.difference = ""
             else:
                 self._count(name)
         elif step.action is Action.ROLLBACK:
-            self._record(Status.DEPLOYED if good else Status.FAILED)
+            self._record(Status.DEPLOYED if good else Status.FAILED, step.action)
             self.difference = "rolled back"
         elif step.action is Action.UNINSTALL:
-            self.records = [] if good else self.records
+            self.records, self.made_by = ([], []) if good else (self.records, self.made_by)
         elif step.action is Action.UNLOCK:
             self.records[-1] = Status.FAILED
         elif step.action is Action.FINISH_UNINSTALL:
-            self.records = []
+            self.records, self.made_by = [], []
 
     def _count(self, name: str) -> None:
         if name == "install":
@@ -81,12 +83,18 @@ class _World:
             failures = self.attempts.upgrade_failures + 1
             self.attempts = replace(self.attempts, upgrade_failures=failures)
 
-    def _record(self, status: Status) -> None:
+    def _record(self, status: Status, action: Action) -> None:
         if self.records and self.records[-1] is Status.DEPLOYED and status is Status.DEPLOYED:
             self.records[-1] = Status.SUPERSEDED
         self.records.append(status)
+        self.made_by.append(action.value)
+        known = {one.version for one in self.history} | {len(self.records)}
         statuses = [str(one) for one in reversed(self.records)]
-        self.history = snapshots(*statuses)[: len(self.history) + 1]
+        self.history = tuple(
+            msgspec.structs.replace(one, action=made_by)
+            for one, made_by in zip(snapshots(*statuses), reversed(self.made_by), strict=True)
+            if one.version in known
+        )
 
     def run(self) -> Step:
         """Rounds until none is asked for at once."""
@@ -139,6 +147,38 @@ def test_a_bad_upgrade_is_tried_so_often_and_no_more(retries: int, strategy: str
         ]
 
 
+@pytest.mark.parametrize("retries", [0, 1, 4])
+def test_a_rollback_that_fails_is_tried_so_often_and_no_more(retries: int) -> None:
+    world = _World(
+        policy_with(retries=retries, undoes_last=True),
+        {Action.UPGRADE: False, Action.ROLLBACK: False},
+    )
+    world.run()
+    world.difference = "values"
+    steps = [world.run() for _ in range(3)]
+
+    assert [step.action for step in steps] == [Action.STALL_RETRIES] * 3
+    assert world.actions.count(Action.UPGRADE) == 1
+    assert world.actions.count(Action.ROLLBACK) == retries + 1
+
+    # What is wanted anew begins anew.
+    world.attempts = replace(world.attempts, upgrade_failures=0)
+    world.outcomes = {}
+    world.run()
+    assert world.records[-1] is Status.DEPLOYED
+
+
+def test_rollbacks_without_end_fill_no_status() -> None:
+    world = _World(policy_with(retries=-1), {Action.UPGRADE: False, Action.ROLLBACK: False})
+    world.run()
+    world.difference = "values"
+    steps = [world.round() for _ in range(30)]
+
+    assert {step.action for step in steps} == {Action.REQUEUE}
+    assert [one.action for one in world.history] == ["rollback", "rollback", "upgrade", "install"]
+    assert world.actions.count(Action.ROLLBACK) == 30
+
+
 def test_a_retry_strategy_never_undoes() -> None:
     world = _World(policy_with(retry_seconds=60.0), {Action.INSTALL: False, Action.UPGRADE: False})
     steps = [world.run() for _ in range(10)]
@@ -155,7 +195,7 @@ def test_a_retry_strategy_never_undoes() -> None:
 @pytest.mark.parametrize("known", [False, True])
 def test_whatever_was_left_under_way_ends_well(left: Status, known: bool) -> None:  # noqa: FBT001 - a table
     world = _World(policy_with(retries=1), {})
-    world.records = [Status.DEPLOYED, left]
+    world.records, world.made_by = [Status.DEPLOYED, left], ["install", "upgrade"]
     world.history = snapshots(left.value, "deployed") if known else ()
     world.attempts = Attempts("upgrade")
     step = world.run()

@@ -30,6 +30,8 @@ __all__ = [
     "is_selected",
     "newest_first",
     "previous",
+    "rollbacks_failed",
+    "with_one_failed_rollback",
     "recorded",
     "snapshot_of",
     "truncated",
@@ -207,6 +209,24 @@ def previous(history: History, *, ignore_tests: bool) -> Snapshot | None:
     """What would be rolled back to: the newest older revision that went well."""
     good = (one for one in history[1:] if _is_good(one, ignore_tests=ignore_tests))
     return next(good, None)
+
+
+def rollbacks_failed(history: History) -> int:
+    """How many rollbacks were tried last, one after the other, and failed."""
+    before = next((one for one in history if not _is_failed_rollback(one)), None)
+    if before is None or before is history[0]:
+        return 0
+    return history[0].version - before.version
+
+
+def with_one_failed_rollback(history: History) -> History:
+    """The history with the newest of the rollbacks that have failed in a row, and no other one."""
+    older = [one for one in history if not _is_failed_rollback(one)]
+    return (*history[:1], *(one for one in older if one is not history[0]))
+
+
+def _is_failed_rollback(snapshot: Snapshot) -> bool:
+    return snapshot.action == "rollback" and snapshot.status == Status.FAILED
 
 
 def truncated(history: History, *, ignore_tests: bool) -> History:

@@ -5,10 +5,11 @@ ends the round. Each kind of action is done at most once a round. Where a decisi
 the cluster that is not always needed (have objects drifted? is the revision to roll back to still
 as it was?), the step asks for that look and the answer goes into the next question.
 
-The rules are those of Flux, but for three: a release that was left while it was being uninstalled
-is uninstalled to its end, where Flux stops with an error for ever; one that somebody else has
-uninstalled is installed, where Flux tries an upgrade that Helm refuses; and one that is not ours is
-adopted without an upgrade where an upgrade would change nothing.
+The rules are those of Flux, but for four: a rollback that fails is tried as often as retries are
+allowed, where Flux tries it for ever and makes a revision each time; a release that was left while
+it was being uninstalled is uninstalled to its end, where Flux stops with an error for ever; one
+that somebody else has uninstalled is installed, where Flux tries an upgrade that Helm refuses; and
+one that is not ours is adopted without an upgrade where an upgrade would change nothing.
 """
 
 from __future__ import annotations
@@ -199,7 +200,10 @@ def _failed(case: _Case) -> Step:
         return case.step(Action.UPGRADE)
     if remedy.exhausted(case.failures) and not remedy.undoes_last:
         return case.step(Action.STALL_RETRIES)
+    if 0 <= remedy.retries < past.rollbacks_failed(case.facts.history):
+        return case.step(Action.STALL_RETRIES)
     kept = past.truncated(case.facts.history, ignore_tests=remedy.ignores_tests)
+    kept = past.with_one_failed_rollback(kept)
     if remedy.strategy == "uninstall":
         return case.step(Action.UNINSTALL, history=kept)
     return _roll_back(case, kept, past.previous(kept, ignore_tests=remedy.ignores_tests))
