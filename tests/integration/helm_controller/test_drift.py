@@ -375,15 +375,16 @@ async def test_what_is_in_another_cluster_waits_for_the_timer(
 async def test_a_controller_that_comes_back_finds_what_was_changed_meanwhile(
     tmp_path: Path,
 ) -> None:
+    archive = app_chart(settings=MAP, web="")
     async with DevCluster(Options()) as cluster:
         async with _world(tmp_path / "first", cluster) as world:
             await world.start_controller(SETTINGS)
             team = await world.team()
-            await team.chart(app_chart(settings=MAP, web=""))
+            await team.chart(archive)
             await _compared(team, "app")
         async with _world(tmp_path / "second", cluster) as world:
             again = Team(world.client, team.namespace, world.folder / "storage", world.address)
-            await again.chart(app_chart(settings=MAP, web=""))
+            await again.chart(archive)
             await _change(again, "app")
             await world.start_controller(SETTINGS)
             await _is_put_back(again, "app")

@@ -38,12 +38,15 @@ def test_flags_become_settings() -> None:
         "--feature-gates=CancelHealthCheckOnNewRevision=true",
         "--watch-label-selector=shard=one",
         "--interval-jitter-percentage=0",
+        "--drift-watch-kinds=7",
+        "--drift-watch-objects=70",
     ]
     options = read_options(flags, {"SOURCE_CONTROLLER_LOCALHOST": "localhost:9090"})
     settings = settings_of(options)
 
     assert (options.grace, options.artifact_host) == (60.0, "localhost:9090")
     assert settings.concurrency == 7
+    assert (settings.drift.kinds, settings.drift.objects) == (7, 70)
     assert not settings.cross_namespace
     assert settings.tenants.default_service_account == "default"
     assert settings.requeue_dependency == 5.0
