@@ -44,7 +44,7 @@ _GRACE = 45.0  # Flux's Deployment leaves 60 s for termination
 GATES: Mapping[str, Gate] = {
     "AdditiveCELDependencyCheck": Gate(),
     "CacheSecretsAndConfigMaps": Gate(settable=False),
-    "CancelHealthCheckOnNewRevision": Gate(settable=False),
+    "CancelHealthCheckOnNewRevision": Gate(),
     "DirectSourceFetch": Gate(settable=False),
     "DisableConfigWatchers": Gate(),
     "DisableFailFastBehavior": Gate(),
@@ -154,6 +154,7 @@ def settings_of(options: Options) -> Settings:
         cross_namespace=not common.no_cross_namespace_refs,
         external_artifacts=common.gates["ExternalArtifact"],
         fail_fast=not common.gates["DisableFailFastBehavior"],
+        tells_replaced_waits=common.gates["CancelHealthCheckOnNewRevision"],
         additive_expressions=common.gates["AdditiveCELDependencyCheck"],
         namespace=common.watch_namespace,
         label_selector=common.watch_label_selector,

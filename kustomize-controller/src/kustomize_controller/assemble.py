@@ -63,6 +63,7 @@ class Settings:
         retry_delays: first and longest wait in seconds after an unexpected failure.
         cross_namespace: the opposite of ``--no-cross-namespace-refs``.
         fail_fast: end a health check at the first failed object.
+        tells_replaced_waits: say that a health check was replaced by a new attempt.
         additive_expressions: the usual check of a dependency counts beside its ``readyExpr``.
         namespace: the only namespace that is watched; ``""`` for all.
         label_selector: of the Kustomizations that this shard reconciles.
@@ -81,6 +82,7 @@ class Settings:
     cross_namespace: bool = True
     external_artifacts: bool = False
     fail_fast: bool = True
+    tells_replaced_waits: bool = False
     additive_expressions: bool = False
     namespace: str = ""
     label_selector: str = ""
@@ -261,6 +263,7 @@ class KustomizeController:
                 local=local,
                 remote=remote,
                 fail_fast=settings.fail_fast,
+                tells_replaced=settings.tells_replaced_waits,
             ),
             removal=RemovalStep(
                 parts.client, self._tenants, applying, writer, patcher, parts.events, parts.log

@@ -143,6 +143,56 @@ async def test_a_new_revision_replaces_a_wait_at_once(world: Harness) -> None:
 
     found = await world.get(DEPLOYMENTS, "web")
     assert found["status"]["readyReplicas"] == 1
+    assert await _cancellations(world) == []
+
+
+@pytest.mark.shows(
+    "Kustomization/Ready/HealthCheckCanceled",
+    "Kustomization/Healthy/HealthCheckCanceled",
+    "event:Kustomization/Health check canceled",
+)
+async def test_behind_the_gate_a_replaced_wait_is_told(tmp_path: Path) -> None:
+    """Once for each, about the revision that was awaited; and never what nobody was told of."""
+    settings = Settings(tells_replaced_waits=True)
+    async with Harness.start(tmp_path, settings=settings) as world:
+        await world.tenant()
+        first = await world.source({"d.yaml": deployment(**NEVER)})
+        await world.kustomization(wait=True, timeout="30m")
+        await _waits_for(world, first)
+        second = await world.source({"d.yaml": deployment(**NEVER, other="x")})
+        await _waits_for(world, second)
+        event = await world.event("HealthCheckCanceled", text=first)
+        assert event["type"] == "Normal"
+        await world.kustomization(wait=True, timeout="30m", suspend=True)
+        left = await world.until(
+            lambda o: ready_of(o, "Healthy").get("reason") == "HealthCheckCanceled"
+        )
+        assert ready_of(left)["reason"] == "HealthCheckCanceled"
+        assert ready_of(left)["status"] == ready_of(left, "Healthy")["status"] == "False"
+        await world.event("HealthCheckCanceled", text=second)
+        third = await world.source({"d.yaml": deployment()})
+        await world.kustomization(wait=True, timeout="30m", suspend=False)
+        await world.applied(third)
+        await world.request("now")
+        await world.until(lambda o: o["status"].get("lastHandledReconcileAt") == "now")
+
+        assert len(await _cancellations(world)) == 2
+
+
+async def _waits_for(world: Harness, revision: str) -> None:
+    await world.until(
+        lambda o: (
+            ready_of(o, "Healthy").get("status") == "Unknown"
+            and o["status"].get("lastAttemptedRevision") == revision
+            and "Running health checks" in ready_of(o, "Reconciling").get("message", "")
+        )
+    )
+
+
+async def _cancellations(world: Harness) -> list[str]:
+    """What was told of waits that were replaced."""
+    events = (await world.client.list_all(kinds.EVENT, namespace="team")).items
+    return [one["message"] for one in events if one["reason"] == "HealthCheckCanceled"]
 
 
 @pytest.mark.shows("field:Kustomization/spec.postBuild.substituteFrom[].name")

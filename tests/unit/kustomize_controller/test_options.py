@@ -32,7 +32,7 @@ def test_flags_become_settings() -> None:
         "--default-service-account=default",
         "--requeue-dependency=5s",
         "--feature-gates=ExternalArtifact=true,DisableFailFastBehavior=true",
-        "--feature-gates=AdditiveCELDependencyCheck=true",
+        "--feature-gates=AdditiveCELDependencyCheck=true,CancelHealthCheckOnNewRevision=true",
         "--override-manager=other",
         "--custom-apply-stage-kinds=example.com/First",
         "--watch-label-selector=shard=one",
@@ -49,6 +49,7 @@ def test_flags_become_settings() -> None:
     assert settings.external_artifacts
     assert not settings.fail_fast
     assert settings.additive_expressions
+    assert settings.tells_replaced_waits
     assert settings.apply.override_managers == ("other",)
     assert settings.apply.custom_stage_kinds == ("example.com/First",)
     assert settings.label_selector == "shard=one"

@@ -28,6 +28,7 @@ class HealthStep:
         local: waits for objects in this cluster.
         remote: waits for objects in other clusters, where nothing is watched.
         fail_fast: end at the first failed object (gate DisableFailFastBehavior inverts it).
+        tells_replaced: say that a wait was replaced (gate CancelHealthCheckOnNewRevision).
 
     """
 
@@ -37,6 +38,7 @@ class HealthStep:
     local: HealthWaiter
     remote: HealthWaiter
     fail_fast: bool = True
+    tells_replaced: bool = False
 
     def _waiter(self, run: Run) -> HealthWaiter:
         return self.remote if run.spec_of.spec.kube_config else self.local
@@ -101,8 +103,34 @@ class HealthStep:
         self._conclude(run, result)
         return True
 
+    async def replace(self, run: Run, *, cause: str) -> None:
+        """Forget a wait, since a new attempt replaces it; tell of it where that is asked for.
+
+        Nothing is told of a wait of which nothing has been told.
+        """
+        pending = run.memory.pending
+        goes_on = pending is not None and any(
+            waiter.waiting(run.key, pending.attempt) for waiter in (self.local, self.remote)
+        )
+        self.abandon(run)
+        if not goes_on or not self.tells_replaced or not _is_told(run):
+            return
+        revision = run.status.last_attempted_revision
+        message = f"Health checks for revision {revision} were canceled: {cause}"
+        self._set(run, "False", reasons.HEALTH_CHECK_CANCELED, message)
+        now = self.clock.now()
+        run.set_condition(reasons.READY, "False", reasons.HEALTH_CHECK_CANCELED, message, now=now)
+        await self.writer.save(run)
+        self.events.event(
+            run.obj,
+            type="Normal",
+            reason=reasons.HEALTH_CHECK_CANCELED,
+            message=message,
+            metadata={f"{run.owner.group}/revision": revision},
+        )
+
     def abandon(self, run: Run) -> None:
-        """Forget a wait: a new attempt replaces it."""
+        """Forget a wait."""
         run.memory.pending = None
         self.local.cancel(run.key)
         self.remote.cancel(run.key)
@@ -139,6 +167,12 @@ class HealthStep:
 
     def _set(self, run: Run, status: ConditionStatus, reason: str, message: str) -> None:
         run.set_condition(reasons.HEALTHY, status, reason, message, now=self.clock.now())
+
+
+def _is_told(run: Run) -> bool:
+    """Whether status says that the health of something is awaited."""
+    healthy = conditions.get_condition(run.status.conditions, reasons.HEALTHY)
+    return healthy is not None and healthy.reason == reasons.PROGRESSING
 
 
 def _refs(run: Run, result: ApplyResult) -> Iterator[ObjectRef]:

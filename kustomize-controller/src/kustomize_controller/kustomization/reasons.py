@@ -11,6 +11,7 @@ __all__ = [
     "DEPENDENCY_NOT_READY",
     "DIRECTORY_CREATION_FAILED",
     "HEALTHY",
+    "HEALTH_CHECK_CANCELED",
     "HEALTH_CHECK_FAILED",
     "PROGRESSING",
     "PROGRESSING_WITH_RETRY",
@@ -30,6 +31,7 @@ ARTIFACT_FAILED: Final = "ArtifactFailed"
 BUILD_FAILED: Final = "BuildFailed"
 DEPENDENCY_NOT_READY: Final = "DependencyNotReady"
 DIRECTORY_CREATION_FAILED: Final = "DirectoryCreationFailed"
+HEALTH_CHECK_CANCELED: Final = "HealthCheckCanceled"
 HEALTH_CHECK_FAILED: Final = "HealthCheckFailed"
 PROGRESSING: Final = "Progressing"
 PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"

@@ -85,7 +85,7 @@ class KustomizationReconciler:
         if run.is_deleted:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
-            self.health.abandon(run)
+            await self.health.replace(run, cause="it is suspended")
             return await self.finish.suspended(run)
         async with self.finish.failures(run):
             return await self._steps(run)
@@ -126,7 +126,7 @@ class KustomizationReconciler:
         return await self._bring_about(run)
 
     async def _bring_about(self, run: Run) -> Result:
-        self.health.abandon(run)
+        await self.health.replace(run, cause="there is something new to apply")
         tenant = await self.tenants.tenant_of(run.actor)
         target = self.applying.target(run, tenant)
         known = run.memory.known
