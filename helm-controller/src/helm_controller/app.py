@@ -54,8 +54,13 @@ GATES: Mapping[str, Gate] = {
     "DisableConfigWatchers": Gate(),
     "ExternalArtifact": Gate(),
     "OOMWatch": Gate(settable=False),
+<<<<<<< Updated upstream
     "UseHelm3Defaults": Gate(settable=False),
     IDENTITY_GATE: Gate(),
+=======
+    "UseHelm3Defaults": Gate(),
+    IDENTITY_GATE: Gate(settable=False),
+>>>>>>> Stashed changes
 }
 """AdoptLegacyReleases, CorrectDrift and DetectDrift have no effect, in Flux as here."""
 
@@ -156,6 +161,7 @@ def settings_of(options: Options) -> Settings:
         tracks_digests=not gates["DisableChartDigestTracking"],
         retries_by_default=gates["DefaultToRetryOnFailure"],
         cancels_on_new_revision=gates["CancelHealthCheckOnNewRevision"],
+        helm3_defaults=gates["UseHelm3Defaults"],
         snapshot_digest=options.snapshot_digest,
         namespace=common.watch_namespace,
         label_selector=common.watch_label_selector,

@@ -83,6 +83,7 @@ class Settings:
         tracks_digests: the opposite of gate DisableChartDigestTracking.
         retries_by_default: gate DefaultToRetryOnFailure.
         cancels_on_new_revision: gate CancelHealthCheckOnNewRevision.
+        helm3_defaults: gate UseHelm3Defaults.
         render_seconds: that one render of a chart may take.
         snapshot_digest: algorithm of the digests in the status (``--snapshot-digest-algo``).
         namespace: the only namespace that is watched; ``""`` for all.
@@ -103,6 +104,7 @@ class Settings:
     tracks_digests: bool = True
     retries_by_default: bool = False
     cancels_on_new_revision: bool = False
+    helm3_defaults: bool = False
     render_seconds: float = 120.0
     snapshot_digest: str = CANONICAL
     namespace: str = ""
@@ -339,6 +341,7 @@ class HelmController:
             finish=Finish(writer, parts.events, parts.clock, parts.log, settings.jitter),
             turns=Turns(settings.concurrency, parts.clock),
             interrupts=self._interrupts,
+            helm3_defaults=settings.helm3_defaults,
             log=parts.log,
         )
 

@@ -16,7 +16,6 @@ from helm_controller.app import read_options, settings_of
         "--snapshot-digest-algo=md5",
         "--default-kubeconfig-service-account=x",
         "--feature-gates=AllowDNSLookups=true",
-        "--feature-gates=UseHelm3Defaults=true",
         "--feature-gates=Nonsense=true",
     ],
 )
@@ -35,7 +34,7 @@ def test_flags_become_settings() -> None:
         "--snapshot-digest-algo=sha512",
         "--feature-gates=ExternalArtifact=true,DisableChartDigestTracking=true",
         "--feature-gates=DefaultToRetryOnFailure=true,AdditiveCELDependencyCheck=true",
-        "--feature-gates=CancelHealthCheckOnNewRevision=true",
+        "--feature-gates=CancelHealthCheckOnNewRevision=true,UseHelm3Defaults=true",
         "--watch-label-selector=shard=one",
         "--interval-jitter-percentage=0",
         "--drift-watch-kinds=7",
@@ -55,6 +54,7 @@ def test_flags_become_settings() -> None:
     assert settings.additive_expressions
     assert settings.retries_by_default
     assert settings.cancels_on_new_revision
+    assert settings.helm3_defaults
     assert not settings.tracks_digests
     assert settings.label_selector == "shard=one"
     assert settings.jitter(10.0) == 10.0

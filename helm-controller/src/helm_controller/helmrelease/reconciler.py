@@ -17,6 +17,7 @@ from fluvial.delivery.confirming import Confirmation, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
 from fluvial.errors import FluvialError
 from fluvial.helm.errors import WaitEnded
+from fluvial.helm.helm3 import with_helm3_defaults
 from fluvial.helm.history import newest_first
 from fluvial.helm.observing import (
     FORCE_REQUEST,
@@ -53,7 +54,12 @@ __all__ = ["HelmReleaseReconciler"]
 
 @dataclass(frozen=True, slots=True)
 class HelmReleaseReconciler:
-    """Reconciles HelmReleases; ``reconcile`` is what the controller calls."""
+    """Reconciles HelmReleases; ``reconcile`` is what the controller calls.
+
+    Attributes:
+        helm3_defaults: gate UseHelm3Defaults.
+
+    """
 
     opening: Opening[HelmRelease, Memory]
     memories: Memories[Memory]
@@ -74,6 +80,7 @@ class HelmReleaseReconciler:
     turns: Turns
     interrupts: Interrupts
     log: Logger
+    helm3_defaults: bool = False
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """One run.
@@ -97,6 +104,8 @@ class HelmReleaseReconciler:
     async def _reconcile(self, key: ObjectKey, turn: Turn, *, live: bool) -> Result:
         opened = await self.opening.open(key, live=live)
         run = Run(*opened, turn=turn)
+        if self.helm3_defaults:
+            run.spec_of = with_helm3_defaults(run.spec_of)
         if run.is_deleted:
             return await self._remove(run)
         if run.spec_of.spec.suspend:
