@@ -54,13 +54,8 @@ GATES: Mapping[str, Gate] = {
     "DisableConfigWatchers": Gate(),
     "ExternalArtifact": Gate(),
     "OOMWatch": Gate(settable=False),
-<<<<<<< Updated upstream
-    "UseHelm3Defaults": Gate(settable=False),
-    IDENTITY_GATE: Gate(),
-=======
     "UseHelm3Defaults": Gate(),
-    IDENTITY_GATE: Gate(settable=False),
->>>>>>> Stashed changes
+    IDENTITY_GATE: Gate(),
 }
 """AdoptLegacyReleases, CorrectDrift and DetectDrift have no effect, in Flux as here."""
 
