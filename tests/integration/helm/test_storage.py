@@ -18,7 +18,7 @@ from fluvial.helm.errors import (
     StorageError,
 )
 from fluvial.helm.release import Status
-from fluvial.helm.seen import Revision
+from fluvial.helm.seen import Revision, SeenRecords
 from fluvial.helm.storage import RELEASE_TYPE, ReleaseStorage, secret_name
 from fluvial.kube.errors import Forbidden, Unreachable
 from fluvial.kube.kinds import SECRET
@@ -224,3 +224,29 @@ async def test_everything_is_done_as_the_tenant(world: HelmWorld) -> None:
     with pytest.raises(Forbidden):
         await stranger.update(release(1))
     assert msgspec.structs.replace(await world.storage.last("app")) == release(1)
+
+
+async def test_who_was_slower_forgets_what_it_has_seen(world: HelmWorld) -> None:
+    mine = ReleaseStorage(world.world.spy, world.namespace, seen=SeenRecords())
+    assert await mine.revisions("app") == []
+    await world.storage.create(release(1))
+    assert await mine.revisions("app") == [], "of what it asked once"
+
+    with pytest.raises(ReleaseExists):
+        await mine.create(release(1))
+
+    assert [one.version for one in await mine.revisions("app")] == [1]
+
+
+async def test_what_a_run_has_written_is_what_it_would_read(world: HelmWorld) -> None:
+    mine = ReleaseStorage(world.world.spy, world.namespace, seen=SeenRecords())
+    await mine.revisions("app")
+    await mine.create(release(1, "pending-install"))
+    await mine.update(release(1))
+
+    theirs = await world.storage.revisions("app")
+    assert await mine.revisions("app") == theirs
+    assert [one.stamp for one in await mine.revisions("app")] == [one.stamp for one in theirs]
+    assert await mine.last("app") == await world.storage.last("app")
+    await mine.purge(release(1))
+    assert await mine.revisions("app") == await world.storage.revisions("app") == []

@@ -10,7 +10,7 @@ import pytest_asyncio
 from fluvial.kube import kinds
 from fluvial.kube.errors import NotFound
 from harness.release import ReleaseWorld
-from harness.team import Team, condition, newest
+from harness.team import Team, condition, named, newest
 from integration.helm_controller.release_charts import app_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -157,3 +157,26 @@ async def test_a_chart_of_another_version_than_its_artifact(shared: Team) -> Non
 
     assert "2.0.0" in condition(failed)["message"]
     assert not await shared.exists(kinds.CONFIG_MAP, "other-version-settings")
+
+
+@pytest.mark.parametrize("owner", ["early", "another"])
+async def test_the_chart_of_a_first_run_that_was_killed_is_not_forgotten(
+    shared: Team, owner: str
+) -> None:
+    name = f"{shared.namespace}-early"
+    labels = {
+        "helm.toolkit.fluxcd.io/name": owner,
+        "helm.toolkit.fluxcd.io/namespace": shared.namespace,
+    }
+    left = named("source.toolkit.fluxcd.io/v1", "HelmChart", name, shared.namespace)
+    left["metadata"]["labels"] = labels
+    source = {"kind": "HelmRepository", "name": "charts"}
+    spec = {"chart": "app", "interval": "1h", "sourceRef": source}
+    await shared.apply(kinds.HELM_CHART, left | {"spec": spec})
+    await shared.chart(app_chart(web=""), name="own")
+    await shared.release("early", chartRef={"kind": "OCIRepository", "name": "own"})
+    await shared.ready("early", version=1)
+
+    assert await shared.exists(kinds.HELM_CHART, name) == (owner == "another")
+    await shared.delete("early")
+    await shared.gone("early")

@@ -175,3 +175,15 @@ def test_what_is_shown_of_a_release_has_no_secrets() -> None:
     release = Release(name="a", manifest="s3cr3t", config={"p": "s3cr3t"}, hooks=(hook,))
 
     assert "s3cr3t" not in f"{release} {release!r} {hook!r}"
+
+
+def test_no_time_is_spared_where_a_record_would_be_too_large() -> None:
+    release = decode_release(_packed(json.dumps(vectors("releases")[0]["release"]).encode()))
+    text = "".join(f"key-{n % 97}: value-{n * n % 389}\n" for n in range(4000))
+    release = msgspec.structs.replace(release, manifest=text)
+
+    quick = encode_release(release)
+    assert encode_release(release, limit=len(quick)) == quick
+    small = encode_release(release, limit=len(quick) - 1)
+    assert len(small) < len(quick)
+    assert decode_release(small) == decode_release(quick)

@@ -32,7 +32,10 @@ LARGEST_RECORD: Final = 64 * 1024**2
 """Bytes that a record may have unpacked; a chart of 1 MiB packed has some 10 MiB of JSON."""
 
 _GZIP: Final = b"\x1f\x8b\x08"
-_LEVEL: Final = 9
+_QUICK: Final = 6
+"""A fiftieth more bytes than by the highest level, in a quarter of its time."""
+
+_HIGHEST: Final = 9
 _WITH_GZIP_HEADER: Final = 31
 
 
@@ -85,15 +88,22 @@ _release_decoder = msgspec.json.Decoder(_StoredRelease)
 _chart_decoder = msgspec.json.Decoder(_StoredChart)
 
 
-def encode_release(release: Release) -> bytes:
+def encode_release(release: Release, *, limit: int = 0) -> bytes:
     """The text of a record. Takes about 0.1 s for 1 MiB: call it in a thread for large charts.
+
+    Args:
+        release: the revision.
+        limit: bytes of text from which no time is spared to make it smaller; no limit where 0.
 
     Raises:
         ValueError: the release has a time that is none, or values that JSON does not have.
 
     """
     data = gojson.dumps(fields_of_release(release))
-    return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0))
+    text = base64.b64encode(gzip.compress(data, _QUICK, mtime=0))
+    if not limit or len(text) <= limit:
+        return text
+    return base64.b64encode(gzip.compress(data, _HIGHEST, mtime=0))
 
 
 def decode_release(text: bytes, *, secret: str = "", version: int = 0) -> Release:

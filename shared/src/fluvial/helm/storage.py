@@ -347,6 +347,6 @@ async def _packed(release: Release) -> bytes:
 
 def _encode(release: Release) -> bytes:
     try:
-        return encode_release(release)
+        return encode_release(release, limit=LARGEST_SECRET)
     except ValueError as error:
         raise StorageError(f"release {release} cannot be stored: {error}") from None
