@@ -52,6 +52,17 @@ async def test_what_is_as_released_has_not_drifted(act: Actions) -> None:
     assert await _detect(act, release) == DriftReport()
 
 
+@ON_DEVCLUSTER
+async def test_of_an_object_that_is_there_twice_the_last_one_counts(act: Actions) -> None:
+    """Both would be written side by side, and each correction would undo the one before."""
+    twice = "---\n".join(config_map("a", k=text) for text in "12")
+    release = await act.install({"a.yaml": twice})
+    live = await act.world.world.admin.get(CONFIG_MAPS, act.world.world.key("a"))
+
+    assert live["data"] == {"k": "2"}
+    assert await _detect(act, release) == DriftReport()
+
+
 async def test_what_has_drifted_is_told_and_made_right(act: Actions) -> None:
     release = await act.install(_FILES)
     await _change(act, "a", {"data": {"k": "2", "other": None}})

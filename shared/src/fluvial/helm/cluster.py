@@ -19,6 +19,7 @@ from fluvial.apply.health_reader import is_ready_at_once
 from fluvial.apply.live import scoped, uid_of
 from fluvial.apply.managers import take_over
 from fluvial.apply.model import Target
+from fluvial.build.pace import Pace
 from fluvial.helm.errors import (
     ManifestError,
     MergeError,
@@ -111,6 +112,7 @@ class ReleaseObjects:
             NoMatch: a kind is not found, but nobody knows that it is gone.
 
         """
+        pace = Pace()
         found = []
         for obj in objects:
             try:
@@ -119,17 +121,24 @@ class ReleaseObjects:
                 gvk = gvk_of(obj)
                 if await self._target.mapper.has_kind_fresh(gvk.group, gvk.kind):
                     raise
+            await pace.breathe()
         return found
 
     async def locate(self, objects: Iterable[JsonObject]) -> list[Located]:
-        """Find out where objects go.
+        """Find out where objects go; of one that is there twice the last one counts.
 
         Raises:
             ManifestError: an object has no name.
             NoMatch: the server does not serve a kind.
 
         """
-        return [await self._locate(obj) for obj in objects]
+        pace = Pace()
+        found: dict[ObjectRef, Located] = {}
+        for obj in objects:
+            one = await self._locate(obj)
+            found[one.ref] = one
+            await pace.breathe()
+        return list(found.values())
 
     async def _locate(self, obj: JsonObject) -> Located:
         resource = await self._target.mapper.resource_for(gvk_of(obj))
