@@ -146,7 +146,13 @@ class Harness:
             _builder(self.folder / f"builds-{next(self._numbers)}", clock),
         )
         parts = Parts(
-            *(client, informers, recorder, Metrics(), renderer, clock, log),
+            client=client,
+            informers=informers,
+            events=recorder,
+            metrics=Metrics(),
+            renderer=renderer,
+            clock=clock,
+            log=log,
             clusters=clusters(client),
         )
         self.controller = KustomizeController(parts, settings)

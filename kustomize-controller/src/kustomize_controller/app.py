@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -17,10 +16,8 @@ from fluvial.build.cache import BuildCache
 from fluvial.build.kustomize import KubectlEngine
 from fluvial.build.view import remove_leftovers
 from fluvial.clock import Clock
-from fluvial.kube.tenants import TenantRules
 from fluvial.log import get_logger, setup_logging
 from fluvial.net.dialer import Dialer
-from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
@@ -127,15 +124,10 @@ async def main(options: Options) -> int:
             Manager(options.common, name=NAME, version=VERSION, log=log, grace=_GRACE) as manager,
             _fetcher(options, work, await manager.dialer(), manager.clock) as fetcher,
         ):
-            parts = Parts(
-                client=manager.client,
-                informers=manager.informers,
-                events=manager.events,
-                metrics=manager.metrics,
-                renderer=_renderer(options, fetcher, manager.clock, work),
-                clock=manager.clock,
+            parts = Parts.of(
+                manager,
                 log=log,
-                guard=manager.guard,
+                renderer=_renderer(options, fetcher, manager.clock, work),
                 clusters=await remote_clusters(manager, options.clouds),
             )
             manager.add(KustomizeController(parts, settings_of(options)))
@@ -144,33 +136,17 @@ async def main(options: Options) -> int:
 
 def settings_of(options: Options) -> Settings:
     """What the flags say, as the controller takes it."""
-    common = options.common
-    watches_configs = not common.gates["DisableConfigWatchers"]
-    return Settings(
-        concurrency=common.concurrent,
+    gates = options.common.gates
+    return Settings.of(
+        options.common,
         concurrency_apply=options.concurrent_ssa,
-        requeue_dependency=common.requeue_dependency,
-        retry_delays=(common.min_retry_delay, common.max_retry_delay),
-        cross_namespace=not common.no_cross_namespace_refs,
-        external_artifacts=common.gates["ExternalArtifact"],
-        fail_fast=not common.gates["DisableFailFastBehavior"],
-        tells_replaced_waits=common.gates["CancelHealthCheckOnNewRevision"],
-        additive_expressions=common.gates["AdditiveCELDependencyCheck"],
-        namespace=common.watch_namespace,
-        label_selector=common.watch_label_selector,
-        config_selector=common.watch_configs_label_selector if watches_configs else "",
-        tenants=TenantRules(
-            default_service_account=common.default_service_account,
-            insecure_kubeconfig_exec=common.insecure_kubeconfig_exec,
-            insecure_kubeconfig_tls=common.insecure_kubeconfig_tls,
-        ),
+        fail_fast=not gates["DisableFailFastBehavior"],
+        tells_replaced_waits=gates["CancelHealthCheckOnNewRevision"],
         apply=ApplyOptions(
-            override_managers=common.override_managers,
+            override_managers=options.common.override_managers,
             custom_stage_kinds=options.custom_stage_kinds,
         ),
         drift=options.drift,
-        jitter=jitter(common.interval_jitter_percentage),
-        spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
         user_agent=f"{NAME}/{VERSION}",
     )
 

@@ -12,7 +12,14 @@ from fluvial.runtime.dependencies import dependencies_of
 from fluvial.runtime.wiring import BY_CONFIG, BY_DEPENDENCY, BY_SOURCE
 from kustomize_controller.kustomization.config import configs_of
 
-__all__ = ["INDEXES", "dependency_keys", "has_tried", "lags_behind", "source_name"]
+__all__ = [
+    "INDEXES",
+    "dependency_keys",
+    "has_tried",
+    "kind_of_source",
+    "lags_behind",
+    "source_name",
+]
 
 
 def source_name(kustomization: Kustomization) -> SourceName:
@@ -44,6 +51,11 @@ def lags_behind(source: Source) -> Callable[[JsonObject], str]:
         return ""
 
     return objection
+
+
+def kind_of_source(obj: JsonObject) -> str:
+    """The kind of object whose artifact is built, ``""`` where none is named."""
+    return str(((obj.get("spec") or {}).get("sourceRef") or {}).get("kind") or "")
 
 
 def has_tried(obj: JsonObject, revision: str) -> bool:
