@@ -87,18 +87,22 @@ async def test_nothing_new_writes_nothing(team: Team) -> None:
     assert await team.statuses() == {1: "deployed"}
 
 
-@ON_DEVCLUSTER
-async def test_drift_is_corrected(team: Team) -> None:
+async def test_drift_is_seen_and_corrected_at_once(team: Team) -> None:
+    """The interval is an hour, and nobody asks."""
     await team.chart(app_chart(web=""))
     await team.release(driftDetection={"mode": "enabled"})
     await team.ready(version=1)
     await team.patch("app-settings", {"data": {"greeting": "x"}}, resource=kinds.CONFIG_MAP)
-    await team.asked("look")
+    await team.until(
+        lambda obj: obj["data"]["greeting"] == "hello", "app-settings", resource=kinds.CONFIG_MAP
+    )
+    await team.delete("app-settings", kinds.CONFIG_MAP)
     await team.until(
         lambda obj: obj["data"]["greeting"] == "hello", "app-settings", resource=kinds.CONFIG_MAP
     )
 
-    await team.event("DriftCorrected")
+    await team.event("DriftCorrected", text="app-settings changed")
+    await team.event("DriftCorrected", text="app-settings removed")
     assert await team.statuses() == {1: "deployed"}
 
 

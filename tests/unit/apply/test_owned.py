@@ -41,6 +41,14 @@ class FakeInformer:
         self._hear.append(subscriber)
         return lambda: self._hear.remove(subscriber)
 
+    def remove(self, version: int) -> None:
+        """As a watch tells it: with the version of the deletion."""
+        kept = outliner(LABEL)(live(version))
+        assert kept is not None
+        for change in self.store.remove(kept):
+            for hear in self._hear:
+                hear(change.old, change.new)
+
     def put(self, version: int, **more: Any) -> None:
         kept = outliner(LABEL)(live(version, **more))
         assert kept is not None
@@ -194,6 +202,38 @@ async def test_an_owner_that_is_at_work_is_woken_when_it_has_ended() -> None:
         await asyncio.sleep(1)
 
     assert woken == [OWNER]
+
+
+@pytest.mark.looptime
+async def test_a_deletion_is_not_lost_to_a_read_of_before() -> None:
+    """Its event may come while the owner still works with what it has just read or written."""
+    woken: list[ObjectKey] = []
+    busy = {OWNER}
+    async with watching(woken.append, busy=busy) as (informer, known):
+        informer.put(2)
+        informer.remove(3)
+        known.record(REF, verified(2))
+        await asyncio.sleep(10)
+        assert woken == []
+        busy.clear()
+        await asyncio.sleep(10)
+
+    assert woken == [OWNER]
+    assert known.is_suspect(REF)
+
+
+@pytest.mark.looptime
+async def test_what_was_read_after_it_left_the_watch_is_no_news() -> None:
+    """Without its label an object leaves the watch; what was compared then counts."""
+    woken: list[ObjectKey] = []
+    busy = {OWNER}
+    async with watching(woken.append, busy=busy) as (informer, known):
+        informer.remove(2)
+        known.record(REF, verified(2))
+        busy.clear()
+        await asyncio.sleep(10)
+
+    assert woken == []
 
 
 @pytest.mark.looptime

@@ -122,6 +122,7 @@ class OwnedWatches:
         self._owners: dict[ObjectKey, _Owner] = {}
         self._owner_of: dict[ObjectRef, ObjectKey] = {}
         self._paces: dict[ObjectRef, _Pace] = {}
+        self._gone: dict[ObjectRef, tuple[str, int]] = {}  # uid and version of the deletion
         self._due: dict[ObjectRef, float] = {}
         self._looks: list[_Look] = []
         self._numbers = count()
@@ -213,8 +214,13 @@ class OwnedWatches:
         key = key_of(obj)
         ref = ObjectRef(resource.group, resource.kind, key.namespace, key.name)
         owner = self._owners.get(self._owner_of.get(ref, key))
-        before = owner.known.get(ref) if owner and ref in owner.resources else None
-        if owner is None or before is None:
+        if owner is None or ref not in owner.resources:
+            return
+        self._gone.pop(ref, None)
+        if new is None:
+            self._gone[ref] = uid_of(obj), _number(obj)
+        before = owner.known.get(ref)
+        if before is None:
             return
         gone = new is None and uid_of(obj) == before.uid
         reset = old is not None and new is not None and _number(new) < _number(old)
@@ -233,7 +239,11 @@ class OwnedWatches:
         if before is None or watch is None:
             return False
         stored = watch.stored(ref.namespace, ref.name)
-        if stored is None or stored["owner"] != str(key) or _is_behind(stored, before):
+        if stored is None:
+            # What was verified may have been read before the deletion that the watch has told of.
+            uid, version = self._gone.get(ref, ("", 0))
+            return uid == before.uid and version > _counted(before.resource_version)
+        if stored["owner"] != str(key) or _is_behind(stored, before):
             return False
         if version_of(stored) == before.resource_version:
             return False
@@ -303,13 +313,18 @@ class OwnedWatches:
             old = [ref for ref, pace in self._paces.items() if self._is_over(pace, now)]
             for ref in old:
                 del self._paces[ref]
+            for ref in [ref for ref in self._gone if ref not in self._owner_of]:
+                del self._gone[ref]
             if self._observer is not None:
                 self._observer.watched(kinds=len(self.kinds.watches), objects=self.kinds.objects)
 
 
 def _number(obj: JsonObject) -> int:
-    text = version_of(obj)
-    return int(text) if text.isdecimal() else 0
+    return _counted(version_of(obj))
+
+
+def _counted(version: str) -> int:
+    return int(version) if version.isdecimal() else 0
 
 
 def _is_behind(stored: JsonObject, before: Known) -> bool:
