@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -16,9 +15,7 @@ from fluvial.build.helm.postrender import PostRenderer
 from fluvial.build.helm.renderer import MAX_CHART, HelmRenderer, engine_pool
 from fluvial.build.kustomize import KubectlEngine
 from fluvial.helm.digests import CANONICAL
-from fluvial.kube.tenants import TenantRules
 from fluvial.log import get_logger, setup_logging
-from fluvial.runtime.backoff import jitter
 from fluvial.runtime.flags import FlagSet
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
@@ -126,16 +123,11 @@ async def main(options: Options) -> int:
         pool = await stack.enter_async_context(
             engine_pool(log=log, size=_ENGINES, keep_spare=False)
         )
-        parts = Parts(
-            client=manager.client,
-            informers=manager.informers,
-            events=manager.events,
-            metrics=manager.metrics,
+        parts = Parts.of(
+            manager,
+            log=log,
             fetcher=fetcher,
             renderer=HelmRenderer(pool, post_renderer=_post_renderer(work)),
-            clock=manager.clock,
-            log=log,
-            guard=manager.guard,
             clusters=await remote_clusters(manager, options.clouds),
         )
         manager.add(HelmController(parts, settings_of(options)))
@@ -144,33 +136,15 @@ async def main(options: Options) -> int:
 
 def settings_of(options: Options) -> Settings:
     """What the flags say, as the controller takes it."""
-    common = options.common
-    gates = common.gates
-    return Settings(
-        concurrency=common.concurrent,
-        requeue_dependency=common.requeue_dependency,
-        retry_delays=(common.min_retry_delay, common.max_retry_delay),
-        cross_namespace=not common.no_cross_namespace_refs,
-        external_artifacts=gates["ExternalArtifact"],
-        additive_expressions=gates["AdditiveCELDependencyCheck"],
+    gates = options.common.gates
+    return Settings.of(
+        options.common,
         tracks_digests=not gates["DisableChartDigestTracking"],
         retries_by_default=gates["DefaultToRetryOnFailure"],
         cancels_on_new_revision=gates["CancelHealthCheckOnNewRevision"],
         helm3_defaults=gates["UseHelm3Defaults"],
         snapshot_digest=options.snapshot_digest,
-        namespace=common.watch_namespace,
-        label_selector=common.watch_label_selector,
-        config_selector=""
-        if gates["DisableConfigWatchers"]
-        else common.watch_configs_label_selector,
-        tenants=TenantRules(
-            default_service_account=common.default_service_account,
-            insecure_kubeconfig_exec=common.insecure_kubeconfig_exec,
-            insecure_kubeconfig_tls=common.insecure_kubeconfig_tls,
-        ),
         drift=options.drift,
-        jitter=jitter(common.interval_jitter_percentage),
-        spread=lambda seconds: random.uniform(0, seconds),  # noqa: S311 - spreads load
         user_agent=f"{NAME}/{VERSION}",
     )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from fluvial.api.helm import GROUP
 from fluvial.apply import Entry, Known, OwnedWatches, Owner, Verified, encode_id, suspect_changed
 from fluvial.apply.hashing import outline
 from fluvial.apply.inventory import decode_id
@@ -23,9 +22,8 @@ from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef, key_of
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["OWNER_LABEL", "DriftStep", "noting"]
+__all__ = ["DriftStep", "noting"]
 
-OWNER_LABEL: Final = f"{GROUP}/name"
 _EVERYTHING_AFTER: Final = 10
 """Intervals after which everything is compared, whatever is known of it."""
 
