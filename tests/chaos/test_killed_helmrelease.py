@@ -21,6 +21,7 @@ from _pytest.mark import ParameterSet
 
 from chaos.control import When
 from chaos.faulty import FaultyWorld
+from chaos.interruptedlives import interrupted_life
 from chaos.released import release_world
 from chaos.releaselives import PHASES, Lives
 from harness.helm import need_helm
@@ -39,6 +40,9 @@ _POINTS = [
     for plane in ("devcluster", "real")
     for when in _WHENS
     for nth in range(1, _MOST_WRITES + 1)
+]
+_INTERRUPTED: list[tuple[str, When, int]] = [
+    ("devcluster", when, nth) for when in _WHENS for nth in range(1, 9)
 ]
 _SAMPLE: list[tuple[str, When, int]] = [("devcluster", "before", 7), ("real", "after", 14)]
 
@@ -98,3 +102,15 @@ async def test_killed_at_any_write(lives: Lives, when: When, nth: int) -> None:
     found = await lives.killed(nth, when)
 
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("lives", "when", "nth"),
+    [_on(*point) for point in (_INTERRUPTED if _ALL else [("devcluster", "after", 2)])],
+    indirect=["lives"],
+)
+async def test_killed_while_a_deletion_ends_an_install(lives: Lives, when: When, nth: int) -> None:
+    """Neither the objects of an install that hung are left in the end, nor its records."""
+    left = await interrupted_life(lives.world, nth=nth, when=when)
+
+    assert not left, "\n".join(left)
