@@ -275,3 +275,35 @@ async def test_a_null_over_preserved_values_makes_one_revision(devteam: Team) ->
     assert found["data"]["greeting"] == "none"
     assert newest(done)["version"] == 2
     assert (await team.records.last("app")).config == {"greeting": None, "other": 2, "kept": 1}
+
+
+async def test_what_another_has_begun_to_uninstall_is_left_alone(devteam: Team) -> None:
+    """Whoever finishes it would delete what the new chart does not even have."""
+    team = devteam
+    await team.chart(app_chart(web=""))
+    await team.release("theirs", releaseName="app")
+    await team.ready("theirs", version=1)
+    await team.patch("theirs", {"spec": {"suspend": True}})
+    record = await team.records.last("app")
+    await team.records.update(record.with_status(Status.UNINSTALLING, "Deletion in progress"))
+    await team.release("mine", releaseName="app")
+    await team.failed("StateError", "mine", text="another HelmRelease's")
+
+    assert await team.names(kinds.CONFIG_MAP) == {"app-settings"}
+    assert await team.statuses() == {1: "uninstalling"}
+
+
+async def test_a_secret_among_preserved_values_is_told_to_nobody(devteam: Team) -> None:
+    """The Secret is not even named any more."""
+    team = devteam
+    bad = '{{ if .Values.bad }}{{ fail (printf "%s is bad" .Values.password) }}{{ end }}'
+    await team.chart(app_chart(web="", bad=bad))
+    await team.data(kinds.SECRET, "values", **{"values.yaml": "password: correct-horse\n"})
+    await team.release(valuesFrom=[{"kind": "Secret", "name": "values"}])
+    await team.ready(version=1)
+    await team.release(values={"bad": True}, upgrade={"preserveValues": True})
+    failed = await team.failed("UpgradeFailed", text="*** is bad")
+    event = await team.event("UpgradeFailed")
+
+    assert "horse" not in str(failed["status"])
+    assert "horse" not in event["message"]

@@ -24,7 +24,7 @@ from fluvial.helm.policy import Policy
 from fluvial.helm.release import Release, Status
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
-from helm_controller.helmrelease.acting import Acting, Stage, made_for
+from helm_controller.helmrelease.acting import Acting, Stage, made_for, made_for_another
 from helm_controller.helmrelease.approvals import carried_out, is_planned
 from helm_controller.helmrelease.plans import Plans, adopts
 from helm_controller.helmrelease.rendering import Made, Rendering
@@ -300,8 +300,18 @@ class Actions:
         verdict.mark(run, reasons.RELEASED, "False", reasons.PENDING_RELEASE, message)
         self._end(run, "Warning", reasons.PENDING_RELEASE, message)
 
-    async def finish_uninstall(self, run: Run) -> None:
-        """Uninstall to its end what was left half way; a missing record is the end."""
+    async def finish_uninstall(self, run: Run, last: Release) -> None:
+        """Uninstall to its end what was left half way; a missing record is the end.
+
+        Raises:
+            Failed: StateError, for what another HelmRelease has made; UninstallFailed.
+
+        """
+        if await made_for_another(run, last):
+            raise Failed(
+                reasons.STATE_ERROR,
+                f"release {_named(last)} is being uninstalled, and is another HelmRelease's",
+            )
         await self.take_away(run, run.spec_of)
         run.status.history = []
         run.status.inventory = None

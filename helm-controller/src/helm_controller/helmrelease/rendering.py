@@ -15,7 +15,7 @@ from fluvial.build.helm.renderer import HelmRenderer
 from fluvial.helm.crds import apply_crds
 from fluvial.helm.making import new_release
 from fluvial.helm.release import Release
-from fluvial.helm.values import coalesce_tables
+from fluvial.helm.values import coalesce_tables, once_secret
 from fluvial.helm.waiting import Waits
 from fluvial.kube.capabilities import CapabilitiesReader
 from fluvial.kube.tenants import Tenant
@@ -69,7 +69,7 @@ class Rendering:
             effective_values(run, before),
             timeout=self.timeout,
             trust_domain=run.trust_domain,
-            secrets=run.values.secrets,
+            secrets=_secrets(run, before),
         )
         if not files:
             return
@@ -116,7 +116,7 @@ class Rendering:
             timeout=self.timeout,
             trust_domain=run.trust_domain,
             lookup=cluster_lookup(run.tenant.client),
-            secrets=run.values.secrets,
+            secrets=_secrets(run, before),
         )
         for warning in rendered.warnings:
             self.log.info("chart warns", detail=run.masker.text(warning))
@@ -142,6 +142,16 @@ def effective_values(run: Run, before: Release | None) -> dict[str, Any]:
 
 def _preserves(run: Run) -> bool:
     return (run.spec_of.spec.upgrade or Upgrade()).preserve_values
+
+
+def _secrets(run: Run, before: Release | None) -> frozenset[str]:
+    """What must not be told, from here on by the run either: preserved values have secrets, too."""
+    assert run.values is not None  # noqa: S101  # read by a step before
+    if before is None or not _preserves(run):
+        return run.values.secrets
+    older = once_secret(run.values, before.config)
+    run.masker = run.masker.extend(older)
+    return run.values.secrets | older
 
 
 def _last_values(run: Run, before: Release | None) -> LastValues | None:

@@ -141,7 +141,8 @@ class Rounds:
             case Action.UNLOCK:
                 await self.actions.unlock(run)
             case Action.FINISH_UNINSTALL:
-                await self.actions.finish_uninstall(run)
+                assert state.last is not None  # noqa: S101  # its record says so
+                await self.actions.finish_uninstall(run, state.last)
             case Action.COMPARE:
                 await self._compare(run, state)
             case Action.CORRECT_DRIFT if not is_planned(run):

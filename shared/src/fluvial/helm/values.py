@@ -37,6 +37,7 @@ __all__ = [
     "compose",
     "inline_values",
     "merge_maps",
+    "once_secret",
     "read_values",
     "resolve",
 ]
@@ -47,6 +48,7 @@ _AT_ONCE: Final = 64 * 1024
 _LONG_NUMBER: Final = 6
 """Characters of a number that is told to nobody: there are ports and sizes in Secrets, too."""
 
+_LONG_TEXT: Final = 4
 _QUOTES: Final = "'\""
 _SYNTAX: Final = str.maketrans({character: f"\\{character}" for character in "\\,[]{}"})
 _RESOURCES: Final = {"ConfigMap": CONFIG_MAP, "Secret": SECRET}
@@ -249,6 +251,21 @@ def coalesce_tables(values: Values, under: Values) -> Values:
         else:
             result[key] = copy.deepcopy(value)
     return result
+
+
+def once_secret(composed: Composed, before: Values) -> frozenset[str]:
+    """Strings of the last release's values that may have come from a Secret.
+
+    Nobody has written down which; so it is all that the values of today do not say in the open.
+
+    Args:
+        composed: the values of today.
+        before: of the last release.
+
+    """
+    told = frozenset(_strings(composed.values)) - composed.secrets
+    found = frozenset(text for text in _strings(before) if len(text) >= _LONG_TEXT)
+    return found - told
 
 
 def _strings(value: Any) -> Iterator[str]:
