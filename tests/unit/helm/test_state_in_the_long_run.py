@@ -168,6 +168,26 @@ def test_a_rollback_that_fails_is_tried_so_often_and_no_more(retries: int) -> No
     assert world.records[-1] is Status.DEPLOYED
 
 
+def test_a_rollback_that_was_cut_off_is_done_again() -> None:
+    world = _World(policy_with(retries=0, undoes_last=True), {Action.UPGRADE: False})
+    world.run()
+    world.attempts = replace(world.attempts, upgrade_failures=1, last_action="upgrade")
+    world.history = tuple(
+        msgspec.structs.replace(one, action=made_by)
+        for one, made_by in zip(
+            snapshots("failed", "failed", "deployed"),
+            ("rollback", "upgrade", "install"),
+            strict=True,
+        )
+    )
+    facts = Facts(Status.FAILED, world.history, target=Target.INTACT)
+
+    given_up = decide(facts, world.policy, world.attempts)
+    assert given_up.action is Action.STALL_RETRIES
+    cut_off = decide(replace(facts, cut_off=True), world.policy, world.attempts)
+    assert cut_off.action is Action.ROLLBACK
+
+
 def test_rollbacks_without_end_fill_no_status() -> None:
     world = _World(policy_with(retries=-1), {Action.UPGRADE: False, Action.ROLLBACK: False})
     world.run()

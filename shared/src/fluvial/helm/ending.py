@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from fluvial.apply.model import Target
@@ -21,7 +23,9 @@ from fluvial.helm.steps import ActionLog
 from fluvial.helm.storage import ReleaseStorage
 from fluvial.helm.waiting import wait_until_gone
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "is_unlocked"]
+
+_UNLOCKED: Final = "Release unlocked from stale"
 
 
 class Ending:
@@ -61,7 +65,7 @@ class Ending:
             return None
         if not last.status.is_pending:
             return None
-        text = f"Release unlocked from stale '{last.info.status}' state"
+        text = f"{_UNLOCKED} '{last.info.status}' state"
         unlocked = last.with_status(Status.FAILED, text)
         await self._storage.update(unlocked)
         return unlocked
@@ -164,3 +168,8 @@ class Ending:
 
     def _running(self, release: Release) -> Running:
         return Running(release, storage=self._storage, clock=self._target.clock, log=self._log)
+
+
+def is_unlocked(release: Release) -> bool:
+    """Whether a revision failed only because nobody finished it."""
+    return release.status is Status.FAILED and release.info.description.startswith(_UNLOCKED)

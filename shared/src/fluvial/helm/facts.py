@@ -111,6 +111,7 @@ class Facts:
         difference: why what is deployed is not what is wanted, ``""`` if it is.
         drift: what comparing with the cluster has shown.
         target: what looking at the revision to roll back to has shown.
+        cut_off: the newest record was left pending by a process that ended, and is failed since.
 
     """
 
@@ -120,6 +121,7 @@ class Facts:
     difference: str = ""
     drift: Drift = Drift.NOT_COMPARED
     target: Target = Target.NOT_CHECKED
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from fluvial.helm.digests import (
     config_matches,
     post_renderers_digest,
 )
+from fluvial.helm.ending import is_unlocked
 from fluvial.helm.facts import Attempts, Drift, Facts, Kind, Target
 from fluvial.helm.history import Verification, newest_first, verify
 from fluvial.helm.release import Release
@@ -88,6 +89,7 @@ def observe(
         _difference(release, last, wanted),
         drift=drift,
         target=target,
+        cut_off=is_unlocked(last),
     )
 
 

@@ -200,7 +200,9 @@ def _failed(case: _Case) -> Step:
         return case.step(Action.UPGRADE)
     if remedy.exhausted(case.failures) and not remedy.undoes_last:
         return case.step(Action.STALL_RETRIES)
-    if 0 <= remedy.retries < past.rollbacks_failed(case.facts.history):
+    # One that was cut off has not failed: it is done again.
+    gave_up = 0 <= remedy.retries < past.rollbacks_failed(case.facts.history)
+    if gave_up and not case.facts.cut_off:
         return case.step(Action.STALL_RETRIES)
     kept = past.truncated(case.facts.history, ignore_tests=remedy.ignores_tests)
     kept = past.with_one_failed_rollback(kept)
