@@ -76,6 +76,7 @@ LOCKED = {
     "multitenancy": {"enabled": True},
     "shards": ["one"],
     "sourceController": {"extraArgs": [_IDENTITIES]},
+    "kustomizeController": {"extraArgs": [_IDENTITIES]},
     "notificationController": {"extraArgs": [_IDENTITIES]},
 }
 
@@ -144,7 +145,8 @@ async def _life(plane: Plane, folder: Path) -> None:
         for account in logs_in:
             assert await _may(client, account, *tokens), "the feature gate needs them"
             assert await _may(client, account, "get", "serviceaccounts")
-        assert not await _may(client, "kustomize-controller", *tokens)
+        assert await _may(client, "kustomize-controller", *tokens), "for remote clusters"
+        assert not await _may(client, "helm-controller", *tokens)
         async with _controllers(plane, client, folder / "locked"):
             await _kustomization(client, suspend=True)
             await _kustomization(client)

@@ -142,13 +142,14 @@ async def test_events_tell_what_they_are_about(shared: Team) -> None:
 @pytest.mark.shows(
     "HelmRelease/Ready/UnsupportedField",
     "HelmRelease/Stalled/UnsupportedField",
-    "refused:HelmRelease/spec.kubeConfig.configMapRef",
 )
 async def test_what_is_not_done_is_refused(shared: Team) -> None:
-    await _release(shared, "refused", kubeConfig={"configMapRef": {"name": "x"}})
+    await _release(shared, "refused", suspend=True)
+    await shared.patch("refused", {"metadata": {"annotations": {"fluvial.dev/prune-limit": "1"}}})
+    await _release(shared, "refused")
     stalled = await shared.stalled("UnsupportedField", "refused")
 
-    assert "spec.kubeConfig.configMapRef" in condition(stalled)["message"]
+    assert "annotation fluvial.dev/prune-limit" in condition(stalled)["message"]
     assert condition(stalled)["reason"] == "UnsupportedField"
     assert await shared.statuses("refused") == {}
 

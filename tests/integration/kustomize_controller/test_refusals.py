@@ -78,7 +78,6 @@ async def test_a_dropped_link_that_a_build_needs_is_named(world: Harness) -> Non
 REFUSED: dict[str, dict[str, Any]] = {
     "spec.decryption": {"decryption": {"provider": "sops"}},
     "spec.ignore": {"ignore": [{"paths": ["/data"]}]},
-    "spec.kubeConfig.configMapRef": {"kubeConfig": {"configMapRef": {"name": "x"}}},
 }
 
 
@@ -86,7 +85,6 @@ REFUSED: dict[str, dict[str, Any]] = {
     "Kustomization/Ready/UnsupportedField",
     "refused:Kustomization/spec.decryption",
     "refused:Kustomization/spec.ignore",
-    "refused:Kustomization/spec.kubeConfig.configMapRef",
 )
 @pytest.mark.parametrize("field", REFUSED)
 async def test_an_unsupported_field_is_refused_by_name(world: Harness, field: str) -> None:
@@ -119,6 +117,10 @@ UNSAFE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "kubeConfig.secretRef.name": (
         {"kubeConfig": {"secretRef": {"name": "../../kube-system/secrets/x"}}},
+        "ReconciliationFailed",
+    ),
+    "kubeConfig.configMapRef.name": (
+        {"kubeConfig": {"configMapRef": {"name": "../../other/configmaps/x"}}},
         "ReconciliationFailed",
     ),
     "dependsOn.name": ({"dependsOn": [{"name": "../x"}]}, "DependencyNotReady"),

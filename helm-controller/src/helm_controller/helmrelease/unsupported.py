@@ -9,7 +9,7 @@ from helm_controller.helmrelease import reasons
 
 __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
-REFUSED_FIELDS = ("spec.kubeConfig.configMapRef",)
+REFUSED_FIELDS: tuple[str, ...] = ()
 REFUSED_ANNOTATIONS = tuple(f"fluvial.dev/{name}" for name in ("prune-limit", "drift", "apply"))
 
 

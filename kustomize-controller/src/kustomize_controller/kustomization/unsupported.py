@@ -9,11 +9,7 @@ from kustomize_controller.kustomization import reasons
 
 __all__ = ["REFUSED_ANNOTATIONS", "REFUSED_FIELDS", "refuse_unsupported"]
 
-REFUSED_FIELDS = (
-    "spec.decryption",
-    "spec.ignore",
-    "spec.kubeConfig.configMapRef",
-)
+REFUSED_FIELDS = ("spec.decryption", "spec.ignore")
 REFUSED_ANNOTATIONS = tuple(
     f"fluvial.dev/{name}" for name in ("mode", "approve", "prune-limit", "drift", "apply")
 )
