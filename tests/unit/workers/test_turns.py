@@ -38,6 +38,19 @@ async def test_domains_take_turns() -> None:
         await turns.take("free again")
 
 
+async def test_a_domain_keeps_its_turn_for_a_slice_of_time() -> None:
+    turns, got = Turns(1, most=100, slice_seconds=1.0), list[str]()
+    await turns.take("a")
+    tasks = [_start(turns, domain, got) for domain in ("b", "a", "a", "a", "b", "c")]
+    await _settle()
+    for used in (0.5, 0.4, 0.2, 5.0, 0.5, 0.0):
+        turns.give_back(got[-1] if got else "a", used)
+        await _settle()
+
+    assert got == ["a", "a", "b", "c", "a", "b"]
+    assert all(task.done() for task in tasks)
+
+
 async def test_who_has_most_waiting_makes_room() -> None:
     turns, got = Turns(1, most=4), list[str]()
     await turns.take("first")

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fluvial.cel.allowance import Allowance
 from fluvial.cel.job import INVALID
+from fluvial.clock import Clock, RealClock
 from fluvial.errors import FluvialError
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
@@ -18,6 +20,7 @@ __all__ = ["CelEvaluator", "EvaluatorBusy", "ExpressionFailed", "Program", "cel_
 _TARGET = "fluvial.cel.job:run"
 _MEMORY = 256 << 20
 _SECONDS = 5.0
+_SLICE = 0.1
 _CLOSED = "Closed"  # how a pool says that it is, or is about to be
 
 
@@ -59,19 +62,30 @@ def cel_pool(*, size: int, log: Logger) -> WorkerPool:
 
     No process is started before the first expression.
     """
-    return WorkerPool(target=_TARGET, size=size, memory_bytes=_MEMORY, keep_spare=False, log=log)
+    return WorkerPool(
+        target=_TARGET,
+        size=size,
+        memory_bytes=_MEMORY,
+        keep_spare=False,
+        slice_seconds=_SLICE,
+        log=log,
+    )
 
 
 class CelEvaluator:
     """Checks and evaluates expressions in worker processes.
 
+    A namespace whose expressions take long is put off, so that it keeps no other one waiting.
+
     Args:
         pool: from ``cel_pool``.
+        clock: the time.
 
     """
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: WorkerPool, *, clock: Clock | None = None) -> None:
         self._pool = pool
+        self._allowance = Allowance(clock or RealClock())
 
     async def check(
         self, program: Program, *, variables: Sequence[str], namespace: str, boolean: bool = True
@@ -215,9 +229,16 @@ class CelEvaluator:
         return found
 
     async def _call(self, method: str, job: JsonObject, namespace: str) -> JsonObject:
+        meter = self._allowance.of(namespace)
         try:
+            meter.admit()
             return await self._pool.call(
-                method, job, timeout=_SECONDS, trust_domain=namespace, retry_timeout=False
+                method,
+                job,
+                timeout=_SECONDS,
+                trust_domain=namespace,
+                retry_timeout=False,
+                meter=meter,
             )
         except WorkerTimeout as error:
             text = f"takes longer than {_SECONDS:g}s"

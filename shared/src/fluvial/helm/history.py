@@ -30,13 +30,13 @@ __all__ = [
     "is_selected",
     "newest_first",
     "previous",
-    "rollbacks_failed",
-    "with_one_failed_rollback",
     "recorded",
+    "rollbacks_failed",
     "snapshot_of",
     "truncated",
     "truncated_to_newest",
     "verify",
+    "with_one_failed_rollback",
     "with_tests",
 ]
 

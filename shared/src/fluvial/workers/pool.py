@@ -11,9 +11,11 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+from fluvial.clock import RealClock
 from fluvial.log import Logger
 from fluvial.objects import JsonObject
 from fluvial.workers.errors import WorkerDied, WorkerError, WorkerTimeout
@@ -21,7 +23,37 @@ from fluvial.workers.limits import FILE_MAPPINGS
 from fluvial.workers.process import Answering, Worker, WorkerSettings
 from fluvial.workers.turns import Turns
 
-__all__ = ["WorkerPool"]
+__all__ = ["Meter", "WorkerPool"]
+
+
+class Meter(Protocol):
+    """Bounds how much work is done for somebody."""
+
+    def admit(self) -> None:
+        """Return if a job may begin; raises WorkerBusy if not now."""
+
+    def charge(self, seconds: float) -> None:
+        """Note that a job has taken so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What ``call`` was asked for."""
+
+    method: str
+    payload: JsonObject = field(repr=False)
+    seconds: float
+    trust_domain: str
+    turn: str
+    answering: Answering | None
+    meter: Meter | None
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A turn, and the seconds for which it was used."""
+
+    used: float = 0.0
 
 
 class WorkerPool:
@@ -40,6 +72,8 @@ class WorkerPool:
         max_waiting: callers that may wait for a process.
         keep_spare: keep one fresh process ready, so that a new trust domain starts at once.
         mapping_bytes: address space that a process may have beside its memory.
+        slice_seconds: for which a domain has its turn if more of its jobs wait; without it each
+            turn is one job, and where many domains wait each job is a new process.
 
     """
 
@@ -57,6 +91,7 @@ class WorkerPool:
         max_waiting: int = 1024,
         keep_spare: bool = True,
         mapping_bytes: int = FILE_MAPPINGS,
+        slice_seconds: float = 0.0,
     ) -> None:
         self._settings = WorkerSettings(
             target=target,
@@ -70,10 +105,11 @@ class WorkerPool:
         self._max_jobs = max_jobs
         self._keep_spare = keep_spare
         self._log = log
-        self._turns = Turns(size, most=max_waiting)
+        self._turns = Turns(size, most=max_waiting, slice_seconds=slice_seconds)
         self._idle: deque[Worker] = deque()
         self._busy: set[Worker] = set()
         self._spare: asyncio.Task[Worker] | None = None
+        self._clock = RealClock()
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -117,6 +153,7 @@ class WorkerPool:
         retry: bool = True,
         retry_timeout: bool = True,
         answering: Answering | None = None,
+        meter: Meter | None = None,
     ) -> JsonObject:
         """Run one job in a process of ``trust_domain``. Cancelling it kills the process.
 
@@ -130,51 +167,55 @@ class WorkerPool:
             retry_timeout: likewise if the job ran out of time; only with ``retry``.
             answering: answers what the job asks (``fluvial.workers.asking``); what it raises
                 ends the job's process and is raised here.
+            meter: asked before a process begins, and told how long it took, however it ended.
 
         Raises:
             WorkerError: the job's own, with its code and message.
             WorkerDied: the process died (with ``retry``: twice).
             WorkerTimeout: out of time (with ``retry_timeout``: twice).
-            WorkerBusy: ``max_waiting`` callers wait already, most of them for this domain.
+            WorkerBusy: ``max_waiting`` callers wait already, most of them for this domain; or
+                ``meter`` says so.
             WorkerStartFailed: no process could be started.
 
         """
-        whose = (trust_domain, trust_domain if turn is None else turn)
+        in_line = trust_domain if turn is None else turn
+        job = _Job(method, payload, timeout, trust_domain, in_line, answering, meter)
         try:
-            return await self._call_once(method, payload, timeout, whose, answering)
+            return await self._call_once(job)
         except (WorkerDied, WorkerTimeout) as error:
             if not retry or (isinstance(error, WorkerTimeout) and not retry_timeout):
                 raise
             self._log.info("a worker was lost, the job runs once more", method=method, why=error)
-        return await self._call_once(method, payload, timeout, whose, answering)
+        return await self._call_once(job)
 
-    async def _call_once(
-        self,
-        method: str,
-        payload: JsonObject,
-        seconds: float,
-        whose: tuple[str, str],
-        answering: Answering | None,
-    ) -> JsonObject:
-        trust_domain, turn = whose
-        async with self._slot(turn):
-            worker = await self._take(trust_domain)
+    async def _call_once(self, job: _Job) -> JsonObject:
+        async with self._slot(job.turn) as slot:
+            if job.meter is not None:
+                job.meter.admit()
+            worker = await self._take(job.trust_domain)
             self._busy.add(worker)
+            started = self._clock.monotonic()
             try:
-                return await worker.exchange(method, payload, timeout=seconds, answering=answering)
+                return await worker.exchange(
+                    job.method, job.payload, timeout=job.seconds, answering=job.answering
+                )
             finally:
+                slot.used = self._clock.monotonic() - started
                 self._busy.discard(worker)
+                if job.meter is not None:
+                    job.meter.charge(slot.used)
                 await self._give_back(worker)
 
     @contextlib.asynccontextmanager
-    async def _slot(self, turn: str) -> AsyncIterator[None]:
+    async def _slot(self, turn: str) -> AsyncIterator[_Slot]:
         self._check_open()
         await self._turns.take(turn)
+        slot = _Slot()
         try:
             self._check_open()
-            yield
+            yield slot
         finally:
-            self._turns.give_back()
+            self._turns.give_back(turn, slot.used)
 
     def _check_open(self) -> None:
         if not self._open:

@@ -19,10 +19,14 @@ class Turns:
     Args:
         slots: that are taken at once.
         most: callers that wait.
+        slice_seconds: for which a domain may use slots, one job after the other, before those of
+            others that wait have one.
 
     """
 
-    def __init__(self, slots: int, *, most: int) -> None:
+    def __init__(self, slots: int, *, most: int, slice_seconds: float = 0.0) -> None:
+        self._slice = slice_seconds
+        self._used: dict[str, float] = {}
         self._free = slots
         self._most = most
         self._waiting = 0
@@ -55,8 +59,21 @@ class Turns:
                 self._leave(domain, turn)
             raise
 
-    def give_back(self) -> None:
-        """Let the next one have the slot; whoever has been cancelled is passed over."""
+    def give_back(self, domain: str = "", used: float = 0.0) -> None:
+        """Let the next one have the slot; whoever has been cancelled is passed over.
+
+        Args:
+            domain: that had it.
+            used: seconds for which it did.
+
+        """
+        self._used[domain] = self._used.get(domain, 0.0) + used
+        if domain not in self._queues or self._used[domain] >= self._slice:
+            del self._used[domain]
+            if domain in self._queues:
+                self._queues.move_to_end(domain)
+        else:
+            self._queues.move_to_end(domain, last=False)
         while self._queues:
             domain, queue = next(iter(self._queues.items()))
             turn = queue.popleft()
