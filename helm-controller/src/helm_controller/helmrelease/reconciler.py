@@ -15,6 +15,7 @@ from fluvial.apply.compiling import Expressions
 from fluvial.artifact.sources import SourceLookup
 from fluvial.delivery.confirming import Confirmation, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
+from fluvial.delivery.unsupported import refuse_unsupported
 from fluvial.errors import FluvialError
 from fluvial.helm.errors import WaitEnded
 from fluvial.helm.helm3 import with_helm3_defaults
@@ -41,13 +42,12 @@ from helm_controller.helmrelease.finish import Finish
 from helm_controller.helmrelease.inputs import Inputs
 from helm_controller.helmrelease.interrupts import Interrupts
 from helm_controller.helmrelease.memory import Memory
-from helm_controller.helmrelease.references import dependency_keys
 from helm_controller.helmrelease.removal import RemovalStep
 from helm_controller.helmrelease.rounds import Rounds, record_id
 from helm_controller.helmrelease.run import Run
 from helm_controller.helmrelease.targets import Targets
 from helm_controller.helmrelease.turns import Turn, Turns
-from helm_controller.helmrelease.unsupported import refuse_unsupported
+from helm_controller.helmrelease.unsupported import REFUSED_ANNOTATIONS, REFUSED_FIELDS
 
 __all__ = ["HelmReleaseReconciler"]
 
@@ -129,13 +129,13 @@ class HelmReleaseReconciler:
         raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:
-        refuse_unsupported(run.obj)
-        spec, keys = run.spec_of.spec, dependency_keys(run.spec_of)
-        texts = [one.ready_expr for one in spec.depends_on]
+        refuse_unsupported(run.obj, fields=REFUSED_FIELDS, annotations=REFUSED_ANNOTATIONS)
         run.health, judge = await self.expressions.compile(
-            run.obj, checks=spec.health_check_exprs, dependencies=zip(keys, texts, strict=True)
+            run.obj,
+            checks=run.spec_of.spec.health_check_exprs,
+            dependencies=run.dependencies,
         )
-        await self.dependencies.check(run.key, keys, fresh=run.fresh, judge=judge)
+        await self.dependencies.check(run.key, run.dependency_keys, fresh=run.fresh, judge=judge)
         made = await self.charts.ensure(run)
         run.source = await self.sources.find(run.source_name, fresh=run.fresh, known=made)
         self.interrupts.releases(run.key, run.source.artifact)

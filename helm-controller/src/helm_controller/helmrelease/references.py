@@ -12,7 +12,7 @@ from fluvial.runtime.dependencies import dependencies_of
 from fluvial.runtime.remotes import configs_of_cluster
 from fluvial.runtime.wiring import BY_CONFIG, BY_DEPENDENCY, BY_SOURCE, config_id
 
-__all__ = ["INDEXES", "chart_key", "dependency_keys", "has_tried", "kind_of_source", "source_name"]
+__all__ = ["INDEXES", "chart_key", "has_tried", "kind_of_source", "source_name"]
 
 _HELM_CHART: Final = "HelmChart"
 
@@ -36,12 +36,6 @@ def source_name(release: HelmRelease) -> SourceName:
     ref = release.spec.chart_ref
     assert ref is not None  # noqa: S101  # the schema has one of the two
     return SourceName(own, ref.kind, ObjectKey(ref.namespace or own.namespace, ref.name), patience)
-
-
-def dependency_keys(release: HelmRelease) -> list[ObjectKey]:
-    """The HelmReleases that must come first."""
-    own = release.metadata.namespace
-    return [ObjectKey(one.namespace or own, one.name) for one in release.spec.depends_on]
 
 
 def has_tried(obj: JsonObject, revision: str) -> bool:

@@ -15,7 +15,7 @@ from fluvial.delivery.run import DeliveryRun
 from fluvial.helm.observing import Wanted
 from fluvial.helm.seen import SeenRecords
 from fluvial.helm.values import Composed
-from fluvial.kube.tenants import Actor, Tenant
+from fluvial.kube.tenants import Tenant
 from fluvial.runtime.patcher import StatusPatcher, with_status
 from helm_controller.helmrelease.memory import Memory
 from helm_controller.helmrelease.references import source_name
@@ -98,12 +98,6 @@ class Run(DeliveryRun[HelmRelease, Memory]):
     def owner(self) -> Owner:
         """Who owns what this run applies."""
         return Owner(GROUP, "HelmRelease", self.key.namespace, self.key.name)
-
-    @property
-    def actor(self) -> Actor:
-        """What the object says about who acts for it."""
-        spec = self.spec_of.spec
-        return Actor(self.key, spec.service_account_name or "", spec.kube_config)
 
     @property
     def trust_domain(self) -> str:

@@ -16,6 +16,7 @@ from fluvial.artifact.sources import SourceLookup
 from fluvial.clock import Clock
 from fluvial.delivery.confirming import Confirmation, start_over
 from fluvial.delivery.opening import ObjectGone, Opening
+from fluvial.delivery.unsupported import refuse_unsupported
 from fluvial.durations import format_duration
 from fluvial.kube.client import KubeClient
 from fluvial.kube.tenants import Tenants
@@ -32,11 +33,11 @@ from kustomize_controller.kustomization.drift import DriftStep
 from kustomize_controller.kustomization.finish import Finish
 from kustomize_controller.kustomization.health import HealthStep
 from kustomize_controller.kustomization.memory import Memory
-from kustomize_controller.kustomization.references import dependency_keys, lags_behind
+from kustomize_controller.kustomization.references import lags_behind
 from kustomize_controller.kustomization.removal import RemovalStep
 from kustomize_controller.kustomization.rendering import Renderer
 from kustomize_controller.kustomization.run import Run, StatusWriter
-from kustomize_controller.kustomization.unsupported import refuse_unsupported
+from kustomize_controller.kustomization.unsupported import REFUSED_ANNOTATIONS, REFUSED_FIELDS
 
 __all__ = ["KustomizationReconciler"]
 
@@ -102,16 +103,16 @@ class KustomizationReconciler:
         raise ObjectGone
 
     async def _steps(self, run: Run) -> Result:
-        refuse_unsupported(run.obj)
-        spec, keys = run.spec_of.spec, dependency_keys(run.spec_of)
-        texts = [one.ready_expr for one in spec.depends_on]
+        refuse_unsupported(run.obj, fields=REFUSED_FIELDS, annotations=REFUSED_ANNOTATIONS)
         run.health, judge = await self.expressions.compile(
-            run.obj, checks=spec.health_check_exprs, dependencies=zip(keys, texts, strict=True)
+            run.obj,
+            checks=run.spec_of.spec.health_check_exprs,
+            dependencies=run.dependencies,
         )
         run.source = await self.sources.find(run.source_name, fresh=run.live)
         await self.dependencies.check(
             run.key,
-            keys,
+            run.dependency_keys,
             fresh=run.live,
             objection=lags_behind(run.source),
             judge=judge,

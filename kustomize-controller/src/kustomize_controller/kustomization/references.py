@@ -14,7 +14,6 @@ from kustomize_controller.kustomization.config import configs_of
 
 __all__ = [
     "INDEXES",
-    "dependency_keys",
     "has_tried",
     "kind_of_source",
     "lags_behind",
@@ -32,12 +31,6 @@ def source_name(kustomization: Kustomization) -> SourceName:
         ObjectKey(ref.namespace or own.namespace, ref.name),
         kustomization.spec.retry_seconds,
     )
-
-
-def dependency_keys(kustomization: Kustomization) -> list[ObjectKey]:
-    """The Kustomizations that must come first."""
-    own = kustomization.metadata.namespace
-    return [ObjectKey(one.namespace or own, one.name) for one in kustomization.spec.depends_on]
 
 
 def lags_behind(source: Source) -> Callable[[JsonObject], str]:

@@ -10,7 +10,6 @@ from fluvial.apply import Inventory, Owner
 from fluvial.artifact.sources import SourceName
 from fluvial.clock import Clock
 from fluvial.delivery.run import DeliveryRun
-from fluvial.kube.tenants import Actor
 from fluvial.objects import JsonObject
 from fluvial.runtime import conditions
 from fluvial.runtime.patcher import StatusPatcher, with_status
@@ -64,12 +63,6 @@ class Run(DeliveryRun[Kustomization, Memory]):
     def owner(self) -> Owner:
         """Who owns what this run applies."""
         return Owner(_GROUP, "Kustomization", self.key.namespace, self.key.name)
-
-    @property
-    def actor(self) -> Actor:
-        """What the object says about who acts for it."""
-        spec = self.spec_of.spec
-        return Actor(self.key, spec.service_account_name, spec.kube_config)
 
     @property
     def revision(self) -> str:

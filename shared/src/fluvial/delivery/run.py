@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-from fluvial.api.meta import Condition, ConditionStatus, ObjectMeta
+from fluvial.api.meta import Condition, ConditionStatus, KubeConfigReference, ObjectMeta
 from fluvial.apply import HealthExpressions, Masker
 from fluvial.artifact.sources import Source, SourceName
+from fluvial.kube.tenants import Actor
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import conditions
 from fluvial.runtime.memory import ObjectMemory
 
 __all__ = ["DeliveredObject", "DeliveryRun"]
+
+
+class Dependency(Protocol):
+    """Another object of the kind that must be ready first."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def ready_expr(self) -> str: ...
 
 
 class DeliverySpec(Protocol):
@@ -24,6 +37,12 @@ class DeliverySpec(Protocol):
     def suspend(self) -> bool: ...
     @property
     def interval_seconds(self) -> float: ...
+    @property
+    def depends_on(self) -> Sequence[Dependency]: ...
+    @property
+    def service_account_name(self) -> str | None: ...
+    @property
+    def kube_config(self) -> KubeConfigReference | None: ...
 
 
 class DeliveryStatus(Protocol):
@@ -95,6 +114,26 @@ class DeliveryRun(Generic[ObjectT, MemoryT]):
     def is_deleted(self) -> bool:
         """Whether somebody has asked for the object to go."""
         return self.spec_of.metadata.deletion_timestamp is not None
+
+    @property
+    def actor(self) -> Actor:
+        """What the object says about who acts for it."""
+        spec = self.spec_of.spec
+        return Actor(self.key, spec.service_account_name or "", spec.kube_config)
+
+    @property
+    def dependency_keys(self) -> list[ObjectKey]:
+        """The objects of the kind that must come first."""
+        return [key for key, _ in self.dependencies]
+
+    @property
+    def dependencies(self) -> list[tuple[ObjectKey, str]]:
+        """Each of them with the expression that says when it is ready, or ``""``."""
+        own = self.key.namespace
+        return [
+            (ObjectKey(one.namespace or own, one.name), one.ready_expr)
+            for one in self.spec_of.spec.depends_on
+        ]
 
     def set_condition(
         self, type_: str, status: ConditionStatus, reason: str, message: str, *, now: datetime
