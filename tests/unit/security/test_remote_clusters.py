@@ -127,3 +127,13 @@ async def test_a_server_that_repeats_the_token_tells_nobody(
 
     assert _TOKEN not in refused
     assert internal.asked[0].headers["Authorization"] == f"Bearer {_TOKEN}"
+
+
+async def test_nor_does_one_that_has_it_in_its_objects(internal: Internal) -> None:
+    """What a health message or a diff would tell of them."""
+    internal.status, internal.content_type = 200, "application/json"
+    internal.text = json.dumps({"kind": "ConfigMap", "data": {"a": f"b {_TOKEN} c"}})
+    async with await client({"server": internal.url}, {"token": _TOKEN}) as remote:
+        found = await remote.get(kinds.CONFIG_MAP, ObjectKey("team", "x"))
+
+    assert found["data"] == {"a": "b *** c"}

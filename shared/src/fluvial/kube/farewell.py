@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import aiohttp
 
-__all__ = ["cut", "gone"]
+__all__ = ["beginning", "cut", "gone"]
 
 _LONGEST_PAUSE = 0.5
 
@@ -40,3 +40,14 @@ async def gone(sockets: Iterable[socket.socket]) -> None:
         await asyncio.sleep(pause)
         left = [each for each in left if each.fileno() != -1]
         pause = pause * 2 or 0.001
+
+
+async def beginning(response: aiohttp.ClientResponse, size: int) -> bytes:
+    """The first bytes of an answer; the connection is given up where there are more."""
+    found = bytearray()
+    async for chunk in response.content.iter_any():
+        found += chunk
+        if len(found) > size:
+            response.close()
+            break
+    return bytes(found[:size])

@@ -29,16 +29,17 @@ _QUOTED_VALUES = (
 )
 
 
-def mask_credentials(body: bytes, header: str) -> bytes:
-    """A refusal without the token or password that its server was shown.
+def mask_credentials(body: bytes, header: str, *, shortest: int = 1) -> bytes:
+    """An answer without the token or password that its server was shown.
 
     Args:
         body: what the server said.
         header: ``Authorization`` of the request.
+        shortest: length of what is looked for.
 
     """
     secret = header.partition(" ")[2].encode()
-    return body.replace(secret, _MASK.encode()) if secret else body
+    return body.replace(secret, _MASK.encode()) if len(secret) >= max(shortest, 1) else body
 
 
 def mask_secret_text(text: str, sent: bytes | None) -> str:

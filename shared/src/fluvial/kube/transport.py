@@ -32,7 +32,7 @@ from fluvial.kube.auth import CredentialsError
 from fluvial.kube.connection import Connection
 from fluvial.kube.decode import decode_object
 from fluvial.kube.errors import ApiError, Unauthorized, Unreachable, error_from_status
-from fluvial.kube.farewell import cut, gone
+from fluvial.kube.farewell import beginning, cut, gone
 from fluvial.kube.redact import mask_credentials, mask_secret_text
 from fluvial.kube.retry import RateLimiter, RetryPolicy, retry_after_seconds, should_retry_status
 from fluvial.net.errors import net_error
@@ -49,6 +49,7 @@ _KEEPALIVE_SECONDS = 60.0  # API servers drop idle connections after 90
 _MAX_BODY = 256 * 1024 * 1024
 _MAX_ERROR_BODY = 1024 * 1024
 _SHOWN_BODY = 256
+_TOKEN_LENGTH = 32  # of what is looked for in answers; shorter texts may be anything
 _REQUEST_BUFFER = 2**18
 _WATCH_BUFFER = 2**17
 _WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
@@ -300,8 +301,17 @@ class Transport:
             raise Unauthorized(str(error), status=401, reason="Unauthorized") from error
 
     async def _body(self, response: aiohttp.ClientResponse, *, cut_at: int = 0) -> bytes:
+        """The answer, without the token that the server was shown where that may matter."""
+        body = await self._read(response, cut_at=cut_at)
+        failed = response.status >= 300
+        if self._connection.trusted and not failed:
+            return body
+        header = response.request_info.headers.get("Authorization", "")
+        return mask_credentials(body, header, shortest=1 if failed else _TOKEN_LENGTH)
+
+    async def _read(self, response: aiohttp.ClientResponse, *, cut_at: int) -> bytes:
         if cut_at and response.status < 300:
-            return await _beginning(response, cut_at)
+            return await beginning(response, cut_at)
         chunks: list[bytes] = []
         size = 0
         limit = _MAX_BODY if response.status < 300 else _MAX_ERROR_BODY
@@ -319,8 +329,7 @@ class Transport:
     def _check(self, response: aiohttp.ClientResponse, call: Call, body: bytes) -> None:
         if response.status < 300:
             return
-        told = mask_credentials(body, response.request_info.headers.get("Authorization", ""))
-        status = _status_of(told, call, quote=self._connection.trusted)
+        status = _status_of(body, call, quote=self._connection.trusted)
         error = error_from_status(response.status, status)
         error.retry_after = retry_after_seconds(response.headers, self.options.clock.now())
         raise error
@@ -358,17 +367,6 @@ class Transport:
         error.may_have_happened = sent and not permanent
         error.permanent = permanent
         return error
-
-
-async def _beginning(response: aiohttp.ClientResponse, size: int) -> bytes:
-    """The first bytes of an answer; the connection is given up where there are more."""
-    found = bytearray()
-    async for chunk in response.content.iter_any():
-        found += chunk
-        if len(found) > size:
-            response.close()
-            break
-    return bytes(found[:size])
 
 
 def _status_of(body: bytes, call: Call, *, quote: bool) -> dict[str, Any]:
