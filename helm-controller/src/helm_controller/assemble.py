@@ -13,6 +13,7 @@ from fluvial.build.helm.renderer import HelmRenderer
 from fluvial.delivery.controller import DeliveryController
 from fluvial.delivery.kind import DeliveryKind, DeliveryParts, DeliverySettings
 from fluvial.helm.digests import CANONICAL
+from fluvial.helm.recordwatch import RecordWatch
 from fluvial.helm.waiting import HealthWaits
 from fluvial.kube import kinds
 from fluvial.kube.informer import InformerFactory
@@ -111,6 +112,7 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
         self._interrupts = Interrupts(self._own.store, by_changes=settings.cancels_on_new_revision)
         self._local = self._make_waits(parts.informers)
         self._remote = self._make_waits(None)
+        self._records = self._watch_records() if settings.drift.kinds else None
         reconciler = self._make_reconciler()
         self._serve(reconciler.reconcile, concurrency=settings.concurrency * _WAITING_AT_ONCE)
         self._watch_for_runs()
@@ -119,6 +121,20 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
         waits = HealthWaits()
         waits.use(self._make_waiter(waits.done, informers))
         return waits
+
+    def _watch_records(self) -> RecordWatch:
+        parts, settings = self._parts, self._settings
+        records = RecordWatch(
+            parts.informers,
+            namespace=settings.namespace,
+            wake=self._drifted,
+            is_busy=self.queue.is_processing,
+            clock=parts.clock,
+            log=parts.log,
+            limits=settings.drift,
+        )
+        self._beside["records of releases"] = records.run
+        return records
 
     def _watch_for_runs(self) -> None:
         """Tell runs what becomes of their objects while they wait."""
@@ -156,7 +172,7 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
         )
         actions = Actions(stage, rendering, Plans(stage), writer)
         charts = self._make_charts(writer)
-        drift = DriftStep(self._owned)
+        drift = DriftStep(self._owned, self._records)
         return HelmReleaseReconciler(
             opening=self._opening,
             memories=self._memories,

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 import pytest_asyncio
@@ -19,6 +20,8 @@ import pytest_asyncio
 from devcluster import DevCluster, Options
 from devcluster.control import Entry, Match
 from fluvial.apply import WatchLimits
+from fluvial.helm.release import Status
+from fluvial.helm.storage import secret_name
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey
@@ -312,7 +315,7 @@ async def test_without_drift_detection_nothing_is_watched(quick: ReleaseWorld, t
     watches = Match(agent=AGENT, verb="watch", path="services$")
     await team.chart(app_chart(web="", service=_SERVICE), name="served")
     ref = {"kind": "OCIRepository", "name": "served"}
-    spec = {"chartRef": ref, "install": {"disableWait": True}}
+    spec: dict[str, Any] = {"chartRef": ref, "install": {"disableWait": True}}
     await team.release("served", **spec)
     await team.ready("served", version=1)
     await _queue(quick).wait_idle()
@@ -370,6 +373,47 @@ async def test_what_is_in_another_cluster_waits_for_the_timer(
         *("get secrets/remote", "list configmaps"),
         *("list persistentvolumeclaims", "list secrets"),
     ]
+
+
+async def _says(team: Team, name: str, statuses: dict[int, str]) -> None:
+    """Wait until the records of a release are these."""
+    async with asyncio.timeout(team.patience):
+        while await team.statuses(name) != statuses:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_record_that_somebody_deletes_is_made_again_at_once(
+    quick: ReleaseWorld, team: Team
+) -> None:
+    await team.release("kept")
+    await team.ready("kept", version=1)
+    await _queue(quick).wait_idle()
+    await team.delete(secret_name("kept", 1), kinds.SECRET)
+
+    await _says(team, "kept", {1: "deployed"})
+
+
+async def test_what_another_hand_releases_is_looked_at_when_it_is_done(
+    quick: ReleaseWorld, team: Team
+) -> None:
+    """As Helm's tool does it: until then a look would take it for what a killed process left."""
+    for name in ("taken", "fence"):
+        await team.release(name)
+        await team.ready(name, version=1)
+    await _queue(quick).wait_idle()
+    first = await team.records.last("taken")
+    second = msgspec.structs.replace(first, version=2)
+    await team.records.create(second.with_status(Status.PENDING_UPGRADE, "by hand"))
+    await team.delete(secret_name("fence", 1), kinds.SECRET)
+    await _says(team, "fence", {1: "deployed"})
+    await _queue(quick).wait_idle()
+    assert await team.statuses("taken") == {1: "deployed", 2: "pending-upgrade"}
+
+    await team.records.update(first.with_status(Status.SUPERSEDED, "by hand"))
+    await team.records.update(second)
+    taken = await team.until(lambda obj: newest(obj).get("version") == 2, "taken")
+    assert condition(taken)["status"] == "True"
+    assert await team.statuses("taken") == {1: "superseded", 2: "deployed"}
 
 
 async def test_a_controller_that_comes_back_finds_what_was_changed_meanwhile(

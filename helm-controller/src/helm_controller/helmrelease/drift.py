@@ -1,4 +1,4 @@
-"""What others changed of a release's objects: heard at once, or found by its timer.
+"""What others changed of a release's objects and records: heard at once, or found by its timer.
 
 What an action has written and what a comparison has found is remembered in ``Memory.known``, by
 version and hash. The watches tell which of that has changed, and a run then compares those objects
@@ -16,6 +16,7 @@ from fluvial.apply.hashing import outline
 from fluvial.apply.inventory import decode_id
 from fluvial.apply.live import uid_of, version_of
 from fluvial.helm.drift import DriftReport, IgnoreRules, detect_drift
+from fluvial.helm.recordwatch import RecordWatch
 from fluvial.helm.release import Release
 from fluvial.kube.client import KubeClient
 from fluvial.kube.resource import Resource
@@ -34,10 +35,12 @@ class DriftStep:
 
     Attributes:
         watches: of the objects in this cluster; ``None`` listens to nothing.
+        records: likewise, of the records.
 
     """
 
     watches: OwnedWatches | None
+    records: RecordWatch | None
 
     async def is_suspected(self, run: Run) -> bool:
         """Whether some object may not be as it was compared; costs nothing where it is watched."""
@@ -77,14 +80,16 @@ class DriftStep:
         run.memory.known.retain(decode_id(entry.id) for entry in entries)
 
     async def listen(self, run: Run) -> None:
-        """From now on, hear of changes of the release's objects, where drift is detected.
+        """From now on, hear of changes of the release's newest record, and of its objects.
 
-        Objects in other clusters are not watched: their timer finds what changed.
+        Of these only where drift is detected. What is in other clusters is not watched: the timer
+        finds what changed.
         """
         assert run.tenant is not None and run.target is not None  # noqa: S101, PT018  # known by a step before
         known, detects = run.memory.known, run.spec_of.spec.detects_drift
         if not detects:
             known.clear()
+        self._listen_to_records(run)
         if self.watches is None:
             return
         if run.tenant.remote or not detects:
@@ -97,6 +102,22 @@ class DriftStep:
         """The object is gone, or going: nothing of its is corrected any more."""
         if self.watches is not None:
             self.watches.release(key)
+        if self.records is not None:
+            self.records.release(key)
+
+    def _listen_to_records(self, run: Run) -> None:
+        if self.records is None:
+            return
+        if run.tenant is None or run.tenant.remote:
+            self.records.release(run.key)
+            return
+        release, before = run.spec_of, run.status.storage_namespace
+        self.records.follow(
+            run.key,
+            namespace=before or release.storage_namespace,
+            name=release.release_name,
+            record=run.record,
+        )
 
     async def _look_for_changes(self, run: Run) -> None:
         assert run.tenant is not None and run.target is not None  # noqa: S101, PT018  # known by a step before

@@ -29,6 +29,7 @@ from fluvial.apply.inventory import Entry
 from fluvial.apply.live import uid_of, version_of
 from fluvial.apply.model import Known, Mapper, Verified
 from fluvial.apply.owned_kinds import KindWatches, WatchLimits
+from fluvial.apply.pacing import Paces
 from fluvial.clock import Clock
 from fluvial.errors import FluvialError
 from fluvial.kube.informer import InformerFactory
@@ -62,14 +63,6 @@ class _Owner:
 
     known: Verified
     resources: dict[ObjectRef, Resource]
-
-
-@dataclass(slots=True)
-class _Pace:
-    """When an object last woke its owner, and how long the next time waits."""
-
-    last: float
-    delay: float
 
 
 @dataclass(order=True, slots=True)
@@ -121,7 +114,11 @@ class OwnedWatches:
         )
         self._owners: dict[ObjectKey, _Owner] = {}
         self._owner_of: dict[ObjectRef, ObjectKey] = {}
-        self._paces: dict[ObjectRef, _Pace] = {}
+        self._paces: Paces[ObjectRef] = Paces(
+            first=self._limits.first_delay,
+            longest=self._limits.longest_delay,
+            peace=self._limits.peace,
+        )
         self._gone: dict[ObjectRef, tuple[str, int]] = {}  # uid and version of the deletion
         self._due: dict[ObjectRef, float] = {}
         self._looks: list[_Look] = []
@@ -254,10 +251,7 @@ class OwnedWatches:
     def _schedule(self, ref: ObjectRef) -> None:
         if ref in self._due:
             return
-        due = self._clock.monotonic() + self._limits.debounce
-        pace = self._paces.get(ref)
-        if pace is not None:
-            due = max(due, pace.last + pace.delay)
+        due = self._paces.earliest(ref, self._clock.monotonic() + self._limits.debounce)
         self._due[ref] = due
         heapq.heappush(self._looks, _Look(due, next(self._numbers), ref))
         self._changed.set()
@@ -287,17 +281,10 @@ class OwnedWatches:
             self._schedule(ref)
             return
         owner.known.suspect(ref)
-        pace, limits = self._paces.get(ref), self._limits
-        again = pace is not None and not self._is_over(pace, now)
-        delay = min(2 * pace.delay, limits.longest_delay) if pace and again else limits.first_delay
-        self._paces[ref] = _Pace(now, delay)
+        self._paces.answered(ref, now)
         if self._observer is not None:
             self._observer.woken()
         self._wake(key)
-
-    def _is_over(self, pace: _Pace, now: float) -> bool:
-        """Whether nobody has changed the object for so long that it is no fight any more."""
-        return now - pace.last > max(2 * pace.delay, self._limits.peace)
 
     def _forget(self, key: ObjectKey) -> None:
         owner = self._owners.pop(key, None)
@@ -309,10 +296,7 @@ class OwnedWatches:
         while True:
             await self._clock.sleep(self._limits.tick)
             self.kinds.tend()
-            now = self._clock.monotonic()
-            old = [ref for ref, pace in self._paces.items() if self._is_over(pace, now)]
-            for ref in old:
-                del self._paces[ref]
+            self._paces.sweep(self._clock.monotonic())
             for ref in [ref for ref in self._gone if ref not in self._owner_of]:
                 del self._gone[ref]
             if self._observer is not None:

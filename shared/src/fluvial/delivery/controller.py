@@ -7,7 +7,7 @@ and lets it serve.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fluvial.apply import HealthWaiter, OwnedWatches
@@ -94,6 +94,7 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
         )
         self._pool = cel_pool(size=1, log=parts.log)
         self._waiters: list[HealthWaiter] = []
+        self._beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._make_steps()
 
     def _make_steps(self) -> None:
@@ -213,6 +214,9 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
                 ]
                 if self._owned is not None:
                     beside.append(group.create_task(self._owned.run(), name="owned objects"))
+                beside += [
+                    group.create_task(run(), name=name) for name, run in self._beside.items()
+                ]
                 await self._controller.run()
                 for task in beside:
                     task.cancel()

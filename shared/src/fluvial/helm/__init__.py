@@ -26,6 +26,7 @@ from the bottom up::
     carrying .......... an action as far as it touches objects
     lifecycle ......... install, upgrade, roll back
     ending ............ test, unlock, uninstall
+    recordwatch ....... being woken when somebody else changes a record
     inventory ......... the objects of a release for its status
     selectors, pointers, drift ... whether objects are as released, and what makes them so
     preview ........... what an install or upgrade would do, writing nothing
