@@ -7,7 +7,7 @@ before it is made, so that a process that is killed leaves no hook that nobody k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -87,7 +87,12 @@ class Hooks:
         self, running: Running, event: str, *, index: int, before: Sequence[int]
     ) -> None:
         hook = running.hook(index)
-        await self._clean_up(hook, _BEFORE, event)
+        succeeded = [(done, _SUCCEEDED) for done in before]
+        try:
+            await self._clean_up(hook, _BEFORE, event)
+        except HookFailed:
+            await self._after_failure(running, succeeded, event)
+            raise
         located = await self._located(hook, event)
         running.hook_started(index)
         await running.record()
@@ -102,7 +107,7 @@ class Hooks:
         except HelmError as error:
             running.hook_ended(index, HookPhase.FAILED)
             await self._keep_output(hook, _FAILED, event)
-            await self._after_failure(running, index=index, before=before, event=event)
+            await self._after_failure(running, [(index, _FAILED), *succeeded], event)
             raise _failed(event, hook, error) from error
         running.hook_ended(index, HookPhase.SUCCEEDED)
         self._note(f"{_name(event, hook)} succeeded")
@@ -130,12 +135,12 @@ class Hooks:
             self.log.keep(output)
 
     async def _after_failure(
-        self, running: Running, *, index: int, before: Sequence[int], event: str
+        self, running: Running, hooks: Iterable[tuple[int, str]], event: str
     ) -> None:
-        """Delete what says so after a failure; the failure is what counts, not this."""
-        for hook, policy in ((index, _FAILED), *((done, _SUCCEEDED) for done in before)):
+        """Delete the hooks that have a policy; the failure is what counts, not this."""
+        for index, policy in hooks:
             with suppress(HookFailed):
-                await self._clean_up(running.hook(hook), policy, event)
+                await self._clean_up(running.hook(index), policy, event)
 
     async def _clean_up(self, hook: Hook, policy: str, event: str) -> None:
         """Delete a hook's objects where it has the policy, and wait until they are gone."""
