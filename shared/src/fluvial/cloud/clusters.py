@@ -81,7 +81,9 @@ class CloudClusters:
         return _chosen(description, places.all, may_differ=isinstance(identity, ServiceAccount))
 
     async def token(self, description: Description, *, renew: bool = False) -> AccessToken:
-        """A token that the cluster takes; never one that another namespace has got.
+        """A token that the cluster takes; never one of another namespace's account.
+
+        A token of AKS or GKE that is refused is not got anew before its time.
 
         Args:
             description: which cluster, and who logs in.
