@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
+from msgspec import Raw
 
 from fluvial.apply.model import Owner, Target
 from fluvial.clock import RealClock
 from fluvial.helm.cluster import Deleted, Located, ReleaseObjects
 from fluvial.helm.errors import HookFailed, WaitEnded
 from fluvial.helm.hooks import Hooks
-from fluvial.helm.release import Hook, Release
+from fluvial.helm.release import ChartMetadata, Hook, Info, Release
 from fluvial.helm.running import Running
 from fluvial.kube.resource import Resource
 from fluvial.objects import JsonObject, ObjectKey, ObjectRef, key_of
-from integration.helm.helm_world import release
 
 _PODS = Resource("", "v1", "pods", "Pod", namespaced=True)
 
@@ -78,10 +78,22 @@ def _hook(name: str, weight: int, *policies: str) -> Hook:
     )
 
 
-async def _run(objects: _Objects, target: Target, *hooks: Hook) -> Running:
-    running = Running(release(1, hooks=hooks), storage=cast("Any", _Storage()), clock=target.clock)
+def _running(target: Target, *hooks: Hook) -> Running:
+    release = Release(
+        name="app",
+        namespace="apps",
+        version=1,
+        info=Info(status="pending-install"),
+        chart=Raw(b"{}"),
+        metadata=ChartMetadata(name="app", version="1.0.0"),
+        manifest="",
+        hooks=hooks,
+    )
+    return Running(release, storage=cast("Any", _Storage()), clock=target.clock)
+
+
+async def _run(objects: _Objects, target: Target, running: Running) -> None:
     await Hooks(target, objects, timeout=3600).run(running, "pre-install")
-    return running
 
 
 @pytest.fixture
@@ -94,21 +106,15 @@ def target() -> Target:
 
 async def test_what_hangs_has_failed_and_all_that_say_so_are_deleted(target: Target) -> None:
     objects = _Objects(target, first="Succeeded", second="Succeeded", hangs="Running")
-    running = Running(
-        release(
-            1,
-            hooks=(
-                _hook("first", 1, "hook-succeeded"),
-                _hook("second", 2, "hook-succeeded"),
-                _hook("hangs", 3, "hook-failed"),
-                _hook("never", 4, "hook-failed"),
-            ),
-        ),
-        storage=cast("Any", _Storage()),
-        clock=target.clock,
+    running = _running(
+        target,
+        _hook("first", 1, "hook-succeeded"),
+        _hook("second", 2, "hook-succeeded"),
+        _hook("hangs", 3, "hook-failed"),
+        _hook("never", 4, "hook-failed"),
     )
     with pytest.raises(HookFailed, match="the wait was ended"):
-        await Hooks(target, objects, timeout=3600).run(running, "pre-install")
+        await _run(objects, target, running)
 
     assert objects.made == ["first", "second", "hangs"]
     assert sorted(objects.deleted) == ["first", "hangs", "second"]
@@ -119,7 +125,8 @@ async def test_what_hangs_has_failed_and_all_that_say_so_are_deleted(target: Tar
 async def test_nobody_waits_for_what_was_deleted_after_its_success(target: Target) -> None:
     objects = _Objects(target, first="Succeeded", second="Succeeded")
     hooks = (_hook("first", 1, "hook-succeeded"), _hook("second", 2, "hook-succeeded"))
-    running = await _run(objects, target, *hooks)
+    running = _running(target, *hooks)
+    await _run(objects, target, running)
 
     assert sorted(objects.deleted) == ["first", "second"]
     assert {one.last_run.phase for one in running.release.hooks} == {"Succeeded"}
@@ -129,7 +136,7 @@ async def test_nothing_is_made_anew_before_the_old_is_gone(target: Target) -> No
     objects = _Objects(target, first="Succeeded", stays="Succeeded")
     hooks = (_hook("first", 1, "hook-succeeded"), _hook("stays", 2, "before-hook-creation"))
     with pytest.raises(HookFailed, match="the wait was ended"):
-        await _run(objects, target, *hooks)
+        await _run(objects, target, _running(target, *hooks))
 
     assert objects.made == ["first"]
     assert sorted(objects.deleted) == ["first", "stays"]
