@@ -285,6 +285,12 @@ async def test_a_chart_for_other_clusters(render: Render, wanted: str) -> None:
         await render(chart(more=f"kubeVersion: '{wanted}'\n", templates__a="x: 1"))
 
 
+async def test_a_chart_that_is_only_there_for_others(render: Render) -> None:
+    """Nothing of it would be rendered, and an empty release would be called ready."""
+    with pytest.raises(ChartInvalid, match="of type library, which cannot be installed"):
+        await render(chart(more="type: library\n", templates__a="x: 1"))
+
+
 @pytest.mark.parametrize(
     ("archive", "message"),
     [

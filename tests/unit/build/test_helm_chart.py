@@ -205,6 +205,27 @@ def test_a_chart_is_described() -> None:
     assert said == {"name": "app", "version": "1.0.0", "app_version": "2.5", "crds": True}
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("true", "true"),
+        ("123", "123"),
+        ("1.10", "1.1"),
+        ("0", "0"),
+        ('"a\\nb"', "a b"),
+        ('"a\\u200bb\\x01"', "ab"),
+        ('"a\\u00a0b"', "a b"),
+        ("[a]", ""),
+        ("null", ""),
+    ],
+)
+def test_a_chart_is_called_as_helm_calls_it(said: str, name: str) -> None:
+    """Under another name than in the record a release would be uninstalled and made again."""
+    found = describe(packed({"Chart.yaml": f"version: 1.0.0\nname: {said}\nappVersion: {said}\n"}))
+
+    assert (found["name"], found["app_version"]) == (name, name)
+
+
 @pytest.mark.parametrize("field", ["name", "version", "appVersion"])
 def test_what_a_chart_says_of_itself_fits_into_a_status(field: str) -> None:
     text = f"{CHART}{field}: {'a' * 1025}\n"

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import orjson
 
-from fluvial.build import yaml
+from fluvial.build import scalars, yaml
 from fluvial.build.errors import YamlError
 from fluvial.build.helm.errors import ChartInvalid
 from fluvial.build.helm.schemas import localise
@@ -156,8 +156,16 @@ def describe(data: bytes) -> dict[str, Any]:
 
 
 def _described(said: dict[str, Any], field: str) -> str:
-    """A text that statuses, events and records are to have, so it must not be of any length."""
-    text = str(said.get(field) or "")
+    """A text as Helm has it in records; statuses and events have it, so it is not of any length."""
+    value = said.get(field)
+    if isinstance(value, float):
+        text = scalars.float_text(value, bits=64)
+    else:
+        text = scalars.key_text(value) if isinstance(value, str | int) else ""
+    if field != "version":
+        # What cannot be seen is taken out, as by Helm, with whose records this is compared.
+        spaced = ((" " if one.isspace() else one) for one in text)
+        text = "".join(one for one in spaced if one.isprintable())
     if len(text) > _LONGEST:
         raise ChartInvalid(f"the chart's {field} has more than {_LONGEST} characters")
     return text

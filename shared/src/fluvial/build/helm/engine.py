@@ -119,6 +119,7 @@ class Engine:
             archive, validate=validate, version=version, values=defaults
         )
         with self._load(prepared) as chart:
+            _check_type(chart.metadata)
             _check_version(chart.metadata, capabilities)
             self._defaults.set(capabilities)
             rendered = self._run(chart, values, options, lookup=lookup)
@@ -259,6 +260,13 @@ class Engine:
 
 def _crds(chart: Any) -> list[list[str]]:
     return [[crd["name"], crd["filename"], crd["data"]] for crd in chart.crds]
+
+
+def _check_type(metadata: JsonObject) -> None:
+    """Refuse a chart that is only there for others: nothing of it would be rendered."""
+    kind = metadata.get("type") or "application"
+    if kind != "application":
+        raise ChartInvalid(f"the chart is of type {kind}, which cannot be installed")
 
 
 def _check_version(metadata: JsonObject, capabilities: Capabilities) -> None:
