@@ -20,6 +20,7 @@ from fluvial.kube.informer import InformerFactory
 from fluvial.objects import ObjectKey
 from fluvial.runtime import wiring
 from fluvial.runtime.conditions import RECONCILING, STALLED
+from fluvial.runtime.outcome import Result
 from helm_controller.helmrelease import reasons
 from helm_controller.helmrelease.acting import Stage
 from helm_controller.helmrelease.actions import Actions
@@ -40,9 +41,6 @@ from helm_controller.helmrelease.targets import Targets
 from helm_controller.helmrelease.turns import Turns
 
 __all__ = ["HelmController", "Parts", "Settings"]
-
-_WAITING_AT_ONCE = 16
-"""Releases in hand for each that may work: the others wait for the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,7 @@ KIND = DeliveryKind(
     ),
     source_not_ready=reasons.SOURCE_NOT_READY,
     strict_source=True,
+    objects_in_hand=16,
 )
 
 
@@ -113,9 +112,11 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
         self._local = self._make_waits(parts.informers)
         self._remote = self._make_waits(None)
         self._records = self._watch_records() if settings.drift.kinds else None
-        reconciler = self._make_reconciler()
-        self._serve(reconciler.reconcile, concurrency=settings.concurrency * _WAITING_AT_ONCE)
+        self._reconciler = self._make_reconciler()
         self._watch_for_runs()
+
+    async def _reconcile(self, key: ObjectKey) -> Result:
+        return await self._reconciler.reconcile(key)
 
     def _make_waits(self, informers: InformerFactory | None) -> HealthWaits:
         waits = HealthWaits()
@@ -133,7 +134,7 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
             log=parts.log,
             limits=settings.drift,
         )
-        self._beside["records of releases"] = records.run
+        self._run_beside("records of releases", records.run)
         return records
 
     def _watch_for_runs(self) -> None:

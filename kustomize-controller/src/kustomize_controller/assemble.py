@@ -12,7 +12,9 @@ from fluvial.apply import ApplyOptions
 from fluvial.delivery.controller import DeliveryController
 from fluvial.delivery.kind import DeliveryKind, DeliveryParts, DeliverySettings
 from fluvial.kube import kinds
+from fluvial.objects import ObjectKey
 from fluvial.runtime.conditions import RECONCILING, STALLED
+from fluvial.runtime.outcome import Result
 from kustomize_controller.kustomization import reasons
 from kustomize_controller.kustomization.applying import ApplyStep
 from kustomize_controller.kustomization.drift import DriftStep
@@ -74,8 +76,10 @@ class KustomizeController(DeliveryController[Kustomization, Memory]):
         super().__init__(KIND, parts, settings)
         self._local = self._make_waiter(self.queue.add_first, parts.informers)
         self._remote = self._make_waiter(self.queue.add_first, None)
-        reconciler = self._make_reconciler(parts, settings)
-        self._serve(reconciler.reconcile, concurrency=settings.concurrency)
+        self._reconciler = self._make_reconciler(parts, settings)
+
+    async def _reconcile(self, key: ObjectKey) -> Result:
+        return await self._reconciler.reconcile(key)
 
     def _make_reconciler(self, parts: Parts, settings: Settings) -> KustomizationReconciler:
         writer = StatusWriter(self._patcher, parts.clock)

@@ -26,13 +26,11 @@ from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.policy import Network
 from fluvial.objects import JsonObject, ObjectKey, key_of
-from fluvial.runtime.backoff import Backoff
-from fluvial.runtime.controller import Controller
+from fluvial.runtime.controller import Controller, controller_of
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
-from fluvial.runtime.queue import WorkQueue
 from fluvial.runtime.token_metrics import TokenCacheMetrics
 from notification_controller.alert import releasing
 from notification_controller.alert.backlog import Backlog
@@ -210,14 +208,14 @@ class NotificationController:
             log=parts.log,
             callers=Callers(settings.trusted_proxies),
         )
-        return controller.controller, server
+        return controller, server
 
     def _released(self, resource: Resource) -> tuple[Controller[ObjectKey], Informer]:
         informer = self._parts.informers.informer(resource, namespace=self._settings.namespace)
         reconciler = Releasing(self._parts.client, resource, self._patcher(resource))
         controller = self._controller(resource, reconciler.reconcile)
         releasing.connect(informer, controller.queue)
-        return controller.controller, informer
+        return controller, informer
 
     def _forget_tokens(self, old: JsonObject | None, new: JsonObject | None) -> None:
         """A Provider is gone: so is what is counted of it."""
@@ -237,24 +235,17 @@ class NotificationController:
 
     def _controller(
         self, resource: Resource, reconcile: Callable[[ObjectKey], Awaitable[Result]]
-    ) -> _Queued:
-        parts, name = self._parts, resource.kind.lower()
-        base, cap = self._settings.retry_delays
-        queue: WorkQueue[ObjectKey] = WorkQueue(
-            backoff=Backoff(base, cap), observer=parts.metrics.queue(name, parts.clock)
-        )
-        controller: Controller[ObjectKey] = Controller(
-            name=name,
-            group=resource.group,
-            kind=resource.kind,
-            queue=queue,
-            reconcile=reconcile,
-            concurrency=self._settings.concurrency,
+    ) -> Controller[ObjectKey]:
+        parts, settings = self._parts, self._settings
+        return controller_of(
+            resource,
+            reconcile,
+            concurrency=settings.concurrency,
+            retry_delays=settings.retry_delays,
             log=parts.log,
             metrics=parts.metrics,
             clock=parts.clock,
         )
-        return _Queued(controller, queue)
 
 
 def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
@@ -272,12 +263,6 @@ def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
         object_level=settings.object_identities,
         default_account=settings.default_service_account,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Queued:
-    controller: Controller[ObjectKey]
-    queue: WorkQueue[ObjectKey]
 
 
 class _Expressions:

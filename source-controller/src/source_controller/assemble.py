@@ -28,8 +28,7 @@ from fluvial.log import Logger
 from fluvial.net.dialer import Dialer
 from fluvial.net.gateway import Gateway
 from fluvial.objects import ObjectKey, key_of
-from fluvial.runtime.backoff import Backoff
-from fluvial.runtime.controller import Controller
+from fluvial.runtime.controller import controller_of
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
@@ -283,11 +282,7 @@ class _RunningKind:
     """One kind with its queue, workers and informers."""
 
     def __init__(self, kind: SourceKind, parts: Parts, settings: Settings) -> None:
-        base, cap = settings.retry_delays
         self.resource = kind.resource
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            backoff=Backoff(base, cap), observer=parts.metrics.queue(kind.name, parts.clock)
-        )
         self._own = parts.informers.informer(
             kind.resource,
             namespace=settings.namespace,
@@ -313,17 +308,16 @@ class _RunningKind:
             log=parts.log,
             look_again=settings.requeue_dependency,
         )
-        self.controller: Controller[ObjectKey] = Controller(
-            name=kind.name,
-            group=kind.resource.group,
-            kind=kind.resource.kind,
-            queue=self.queue,
-            reconcile=self._reconcile,
+        self.controller = controller_of(
+            kind.resource,
+            self._reconcile,
             concurrency=max(settings.concurrency, kind.concurrency),
+            retry_delays=settings.retry_delays,
             log=parts.log,
             metrics=parts.metrics,
             clock=parts.clock,
         )
+        self.queue = self.controller.queue
         kind.connect(Wiring(self._own, everyone, self.queue, follow))
 
     async def wait_synced(self) -> None:

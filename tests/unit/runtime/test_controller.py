@@ -12,11 +12,12 @@ import structlog
 
 from fluvial.artifact.threads import StopFlag, in_thread
 from fluvial.clock import RealClock
+from fluvial.kube import kinds
 from fluvial.kube.errors import Unreachable
 from fluvial.log import get_logger
 from fluvial.objects import ObjectKey
 from fluvial.runtime.backoff import Backoff
-from fluvial.runtime.controller import Controller
+from fluvial.runtime.controller import Controller, controller_of
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled, Waiting
 from fluvial.runtime.queue import WorkQueue
@@ -380,3 +381,30 @@ async def test_the_series_of_a_finalised_object_is_gone() -> None:
     await second.once()
 
     assert rig.value(GOTK, **LABELS) is None
+
+
+@pytest.mark.looptime
+async def test_the_controller_of_a_kind_is_named_as_flux_names_it() -> None:
+    """Its queue waits as long after a failure as it is told to."""
+    metrics = Metrics()
+    controller = controller_of(
+        kinds.HELM_RELEASE,
+        always(Failed("Odd", "it is odd")),
+        concurrency=3,
+        retry_delays=(7.0, 100.0),
+        log=get_logger("test"),
+        metrics=metrics,
+        clock=CLOCK,
+    )
+    controller.queue.add(KEY)
+    task = asyncio.ensure_future(controller.run())
+    await controller.queue.wait_idle()
+    due = controller.queue.due_in(KEY)
+    controller.stop()
+    await task
+
+    assert (controller.name, controller.kind, due) == ("helmrelease", "HelmRelease", 7.0)
+    workers = metrics.registry.get_sample_value(
+        "controller_runtime_max_concurrent_reconciles", {"controller": "helmrelease"}
+    )
+    assert workers == 3

@@ -1,13 +1,13 @@
 """The controller of one kind put together, as far as kinds are alike.
 
-A kind's own controller is a subclass: it makes a reconciler of its steps and of what is made here,
-and lets it serve.
+A kind's own controller is a subclass: it makes a reconciler of its steps and of what is made here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from fluvial.apply import HealthWaiter, OwnedWatches
@@ -24,13 +24,11 @@ from fluvial.kube.informer import InformerFactory
 from fluvial.kube.tenants import Tenants
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime import wiring
-from fluvial.runtime.backoff import Backoff
-from fluvial.runtime.controller import Controller
+from fluvial.runtime.controller import controller_of
 from fluvial.runtime.dependencies import DependencyCheck, DependencyRules
 from fluvial.runtime.memory import Memories, ObjectMemory
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
-from fluvial.runtime.queue import WorkQueue
 
 __all__ = ["DeliveryController"]
 
@@ -40,7 +38,7 @@ MemoryT = TypeVar("MemoryT", bound=ObjectMemory)
 _HEALTH_READERS = 8
 
 
-class DeliveryController(Generic[ObjectT, MemoryT]):
+class DeliveryController(ABC, Generic[ObjectT, MemoryT]):
     """Everything that runs: a runnable for the manager.
 
     Args:
@@ -61,12 +59,17 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
         parts: DeliveryParts,
         settings: DeliverySettings,
     ) -> None:
-        base, cap = settings.retry_delays
         self._kind, self._parts, self._settings = kind, parts, settings
-        self.name = kind.resource.kind.lower()
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(
-            backoff=Backoff(base, cap), observer=parts.metrics.queue(self.name, parts.clock)
+        self._controller = controller_of(
+            kind.resource,
+            self._reconcile,
+            concurrency=settings.concurrency * kind.objects_in_hand,
+            retry_delays=settings.retry_delays,
+            log=parts.log,
+            metrics=parts.metrics,
+            clock=parts.clock,
         )
+        self.name, self.queue = self._controller.name, self._controller.queue
         self.mapper = RestMapper(parts.client)
         self._tenants = Tenants(
             parts.client,
@@ -93,9 +96,21 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
             on_forget=lambda key: parts.metrics.delete_object(kind.resource.kind, key),
         )
         self._pool = cel_pool(size=1, log=parts.log)
-        self._waiters: list[HealthWaiter] = []
-        self._beside: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+        self._beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._make_steps()
+        wiring.connect(
+            self._own,
+            self._everyone,
+            parts.informers,
+            self.queue,
+            config_selector=settings.config_selector,
+            spread=settings.spread,
+        )
+        self._own.subscribe(self._watch_source)
+
+    @abstractmethod
+    async def _reconcile(self, key: ObjectKey) -> Result:
+        """One run of one object."""
 
     def _make_steps(self) -> None:
         """What reconcilers are made of, whatever the kind."""
@@ -141,7 +156,7 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
         self._owned = self._make_watches() if settings.drift.kinds else None
 
     def _make_watches(self) -> OwnedWatches:
-        return OwnedWatches(
+        watches = OwnedWatches(
             self._parts.informers,
             selector=self._kind.owner_label,
             wake=self._drifted,
@@ -151,6 +166,12 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
             limits=self._settings.drift,
             observer=DriftMetrics(self._parts.metrics),
         )
+        self._run_beside("owned objects", watches.run)
+        return watches
+
+    def _run_beside(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have something run as long as the workers do, until it is cancelled."""
+        self._beside.append((name, run))
 
     def _make_waiter(
         self, done: Callable[[Any], None], informers: InformerFactory | None
@@ -164,40 +185,8 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
             # Health is read by nobody's worker, and must keep up with all of them.
             concurrency=max(_HEALTH_READERS, 2 * self._settings.concurrency),
         )
-        self._waiters.append(waiter)
+        self._run_beside("health waits", waiter.run)
         return waiter
-
-    def _serve(
-        self, reconcile: Callable[[ObjectKey], Awaitable[Result]], *, concurrency: int
-    ) -> None:
-        """Have keys reconciled; the last that a subclass does when it is made.
-
-        Args:
-            reconcile: of the kind's reconciler.
-            concurrency: keys in hand at once.
-
-        """
-        parts, resource = self._parts, self._kind.resource
-        self._controller: Controller[ObjectKey] = Controller(
-            name=self.name,
-            group=resource.group,
-            kind=resource.kind,
-            queue=self.queue,
-            reconcile=reconcile,
-            concurrency=concurrency,
-            log=parts.log,
-            metrics=parts.metrics,
-            clock=parts.clock,
-        )
-        wiring.connect(
-            self._own,
-            self._everyone,
-            parts.informers,
-            self.queue,
-            config_selector=self._settings.config_selector,
-            spread=self._settings.spread,
-        )
-        self._own.subscribe(self._watch_source)
 
     def stop(self) -> None:
         """Take no new key; ``run`` returns when those in hand are done."""
@@ -209,14 +198,7 @@ class DeliveryController(Generic[ObjectT, MemoryT]):
             await self._own.wait_synced()
             await self._everyone.wait_synced()
             async with self._pool, asyncio.TaskGroup() as group:
-                beside = [
-                    group.create_task(waiter.run(), name="health waits") for waiter in self._waiters
-                ]
-                if self._owned is not None:
-                    beside.append(group.create_task(self._owned.run(), name="owned objects"))
-                beside += [
-                    group.create_task(run(), name=name) for name, run in self._beside.items()
-                ]
+                beside = [group.create_task(run(), name=name) for name, run in self._beside]
                 await self._controller.run()
                 for task in beside:
                     task.cancel()

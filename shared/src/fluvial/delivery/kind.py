@@ -46,6 +46,7 @@ class DeliveryKind(Generic[ObjectT, MemoryT]):
         conditions: types that only the kind's controller writes.
         source_not_ready: reason where a source has no artifact.
         strict_source: a source must also be reconciled at its generation and not be stalled.
+        objects_in_hand: for each that may be worked on; the others wait for the cluster.
 
     """
 
@@ -59,6 +60,7 @@ class DeliveryKind(Generic[ObjectT, MemoryT]):
     conditions: frozenset[str]
     source_not_ready: str
     strict_source: bool = False
+    objects_in_hand: int = 1
 
     @property
     def owner_label(self) -> str:

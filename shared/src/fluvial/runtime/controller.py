@@ -26,13 +26,15 @@ import structlog
 from fluvial.clock import Clock
 from fluvial.durations import format_duration
 from fluvial.errors import FluvialError
+from fluvial.kube.resource import Resource
 from fluvial.log import Logger
 from fluvial.objects import ObjectKey
+from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.metrics import Metrics, Outcome
 from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled, Waiting
 from fluvial.runtime.queue import QueueShutDown, WorkQueue
 
-__all__ = ["Controller"]
+__all__ = ["Controller", "controller_of"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -199,3 +201,39 @@ class Controller(Generic[K]):
         if isinstance(key, ObjectKey):
             return {**fields, "namespace": key.namespace, "name": key.name}
         return {**fields, "key": str(key)}
+
+
+def controller_of(
+    resource: Resource,
+    reconcile: Callable[[ObjectKey], Awaitable[Result]],
+    *,
+    concurrency: int,
+    retry_delays: tuple[float, float],
+    log: Logger,
+    metrics: Metrics,
+    clock: Clock,
+) -> Controller[ObjectKey]:
+    """The controller of one kind, with a queue of its own.
+
+    Args:
+        resource: the kind; names the controller as Flux does, such as ``kustomization``.
+        reconcile: called with the key of an object.
+        concurrency: objects in work at once.
+        retry_delays: first and longest wait in seconds after a failure under backoff.
+        log: see ``Controller``.
+        metrics: of the controller and of its queue.
+        clock: see ``Controller``.
+
+    """
+    name, (base, cap) = resource.kind.lower(), retry_delays
+    return Controller(
+        name=name,
+        group=resource.group,
+        kind=resource.kind,
+        queue=WorkQueue(backoff=Backoff(base, cap), observer=metrics.queue(name, clock)),
+        reconcile=reconcile,
+        concurrency=concurrency,
+        log=log,
+        metrics=metrics,
+        clock=clock,
+    )

@@ -54,8 +54,3 @@ class SourceKind:
     indexes: Mapping[str, IndexFunction] = field(default_factory=dict)
     stored_as: Resource | None = None
     concurrency: int = 0
-
-    @property
-    def name(self) -> str:
-        """Flux' name of the kind's controller, in logs and metrics."""
-        return self.resource.kind.lower()
