@@ -31,7 +31,7 @@ from harness.release import AGENT, ReleaseWorld
 from harness.team import Team, condition, newest
 from helm_controller.assemble import Settings
 from integration.helm_controller.release_charts import MAP, app_chart
-from integration.helm_controller.spec_charts import NAME, WEB
+from integration.helm_controller.spec_charts import NAME, WEB, failing
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -294,6 +294,27 @@ async def test_what_is_ignored_or_left_out_stays(quick: ReleaseWorld, team: Team
     on = {"metadata": {"annotations": dict.fromkeys(off)}}
     await team.patch("excused-settings", on, resource=kinds.CONFIG_MAP)
     await _is_put_back(team, "excused")
+
+
+async def test_what_has_failed_keeps_its_time(quick: ReleaseWorld, team: Team) -> None:
+    """A change of its objects is no reason to try again before it is time."""
+    await team.chart(app_chart(web=""), name="worse")
+    spec: dict[str, Any] = {
+        "chartRef": {"kind": "OCIRepository", "name": "worse"},
+        "upgrade": {"strategy": {"name": "RetryOnFailure", "retryInterval": "1h"}},
+    }
+    await _compared(team, "worse", **spec)
+    worse = app_chart("2.0.0", web="", bad=failing("pre-upgrade"))
+    await team.chart(worse, "2.0.0", name="worse")
+    await team.failed("UpgradeFailed", "worse")
+    await _compared(team, "fence-of-worse")
+    await _change(team, "worse")
+    await _change(team, "fence-of-worse")
+    await _is_put_back(team, "fence-of-worse")
+    await _queue(quick).wait_idle()
+
+    assert await team.statuses("worse") == {1: "deployed", 2: "failed"}
+    assert (await team.get(kinds.CONFIG_MAP, "worse-settings"))["data"]["greeting"] == "x"
 
 
 async def test_a_watch_that_ends_or_expires_begins_again(quick: ReleaseWorld, team: Team) -> None:

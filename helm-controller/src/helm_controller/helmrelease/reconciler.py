@@ -145,6 +145,7 @@ class HelmReleaseReconciler:
         await self.inputs.read_chart(run)
         if await self._is_in_place(run):
             return self.finish.quiet(run)
+        run.memory.in_place = ""
         if await self._move(run):
             return Result(0.0)
         self._note_attempt(run)
