@@ -1,7 +1,8 @@
 """Statuses of commits at a stand-in for a GitHub Enterprise server that takes what is documented.
 
 https://docs.github.com/rest/commits/statuses and
-https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api. Whatever else is
+https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api; and tokens of a
+GitHub App's installation: https://docs.github.com/rest/apps/apps. Whatever else is
 asked is refused as GitHub refuses it, and remembered, so that a test can show that nothing was.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
+
+from clouds.assertions import verified_claims
 
 __all__ = ["FakeGitHub"]
 
@@ -40,21 +45,36 @@ class FakeGitHub:
     Args:
         token: that may write statuses.
         has_commit: whether the repository has a commit.
+        app_key: private key of the app 7, whose installation is 42; ``""`` for no app.
+        tls: for https.
 
     Attributes:
         url: of the server.
+        given: tokens of the installation, oldest first, of which the last one is good.
         statuses: of all commits as they were answered, oldest first.
         refused: what was not taken, in words.
         listed: how often statuses were listed.
+        revokes: no token is good that is given from now on.
 
     """
 
-    def __init__(self, token: str, has_commit: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        token: str,
+        has_commit: Callable[[str], bool],
+        *,
+        app_key: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.url = ""
         self.statuses: list[dict[str, Any]] = []
         self.refused: list[str] = []
         self.listed = 0
+        self.revokes = False
+        self.given: list[str] = []
         self._token = token
+        self._app_key = app_key
+        self._tls = tls
         self._has_commit = has_commit
         self._runner: web.AppRunner
 
@@ -63,8 +83,8 @@ class FakeGitHub:
         app.router.add_route("*", "/{rest:.*}", self._answer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls).start()
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(
@@ -74,6 +94,10 @@ class FakeGitHub:
         trace: TracebackType | None,
     ) -> None:
         await self._runner.cleanup()
+
+    def revoke(self) -> None:
+        """Take no token that was given."""
+        self._token = "revoked"
 
     def of(self, commit: str) -> list[dict[str, Any]]:
         """State, context and description of the statuses of a commit, oldest first."""
@@ -90,6 +114,8 @@ class FakeGitHub:
         return web.json_response(document, status=status)
 
     def _document(self, request: web.Request, body: bytes) -> tuple[int, Any]:
+        if request.raw_path == "/api/v3/app/installations/42/access_tokens":
+            return 201, self._install(request)
         self._check_headers(request)
         base = "/api/v3/repos/org/app"
         one = re.fullmatch(rf"{base}/statuses/([0-9a-f]{{40}})", request.raw_path)
@@ -100,16 +126,38 @@ class FakeGitHub:
             return 200, self._list(request, many[1])
         raise _Refused(404, "Not Found")
 
+    def _install(self, request: web.Request) -> dict[str, Any]:
+        self._check_client(request)
+        scheme, _, assertion = request.headers.get("Authorization", "").partition(" ")
+        if request.method != "POST" or not self._app_key:
+            raise _Refused(404, "Not Found")
+        try:
+            claims = verified_claims(assertion, self._app_key)
+            life = float(claims["exp"]) - time.time()
+        except Exception as error:
+            raise _Refused(401, "A JSON web token could not be decoded") from error
+        if scheme != "Bearer" or claims.get("iss") != "7" or not 0 < life <= 600:
+            raise _Refused(401, "A JSON web token could not be decoded")
+        token = f"ghs_{len(self.given):036}"
+        self.given.append(token)
+        self._token = "revoked" if self.revokes else token
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        return {"token": token, "expires_at": ends, "permissions": {"statuses": "write"}}
+
     def _check_headers(self, request: web.Request) -> None:
+        self._check_client(request)
         headers = request.headers
-        if not headers.get("User-Agent"):
-            raise _Refused(403, "Request forbidden by administrative rules: no User-Agent")
         if headers.get("Authorization") not in {f"Bearer {self._token}", f"token {self._token}"}:
             raise _Refused(401, "Bad credentials")
         if headers.get("Accept") not in _ACCEPTED:
             raise _Refused(415, "Unsupported 'Accept' header")
         if headers.get("X-GitHub-Api-Version", "2022-11-28") not in _VERSIONS:
             raise _Refused(400, "This API version does not exist")
+
+    def _check_client(self, request: web.Request) -> None:
+        headers = request.headers
+        if not headers.get("User-Agent"):
+            raise _Refused(403, "Request forbidden by administrative rules: no User-Agent")
 
     def _list(self, request: web.Request, ref: str) -> list[dict[str, Any]]:
         if set(request.query) - {"per_page", "page"}:

@@ -16,16 +16,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from clouds.clocks import TwoClocks
 from clouds.fake import FakeCloud, json_reply
 from clouds.kube import FakeAccounts
-from fluvial.clock import format_time
+from fluvial.clock import RealClock, format_time
+from fluvial.cloud import model as cloud_model
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.model import CONTROLLER, DIRECT
+from fluvial.net.tls import Tls, tls_context
+from githosts.github import FakeGitHub
+from notification_controller.provider import hosts
 from notification_controller.provider.lending import Lending
+from notification_controller.provider.loading import Loaded, send_with_fresh_token
 from notification_controller.provider.login import logged_in
-from notification_controller.provider.outgoing import SendFailed
+from notification_controller.provider.outgoing import Exchange, Outgoing, SendFailed
+from notification_controller.provider.sender import Sender, Way
 from notification_controller.provider.settings import Settings
 
 TOKENS = "/app/installations/42/access_tokens"
 TOKEN = "ghs_16C7e42F292c6912E7710c838347Ae178B4a"
+COMMIT = "6dcb09b5b57875f334f61aebed695e2e4193db5e"
 GITHUB = Settings(type="github", address="https://github.com/org/app")
 PUBSUB = Settings(type="googlepubsub", address="my-project", channel="topic")
 
@@ -129,6 +136,59 @@ async def test_an_app(
     assert (found.token, found.app) == (TOKEN, "7")
     assert {TOKEN, texts["githubAppPrivateKey"]} <= set(found.secrets)
     assert [asked.host for asked in cloud.asked] == [host]
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+async def test_a_token_that_is_refused_is_forgotten_once(
+    cloud: FakeCloud,
+    texts: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    revoked: bool,
+) -> None:
+    """It was revoked, or else no token is good: then there is no other one for each answer."""
+    monkeypatch.setattr("fluvial.cloud.tokens._RENEWED_SECONDS", 3600.0)
+    host = "github.corp.example"
+    names = tmp_path / "names"
+    names.mkdir()
+    tls = cloud.ca.server_context(names, names=(host,))
+    key = texts["githubAppPrivateKey"]
+    settings = Settings(type="github", address=f"https://{host}/org/app")
+    identities = CloudIdentities(cloud.http(), FakeAccounts().client, clock=RealClock())
+    sender = Sender(cloud.dialer)
+    way = Way(tls=tls_context(Tls(ca=cloud.ca.pem)))
+    async with FakeGitHub("", {COMMIT}.__contains__, app_key=key, tls=tls) as github:
+        cloud.dialer.leads[host] = int(github.url.rpartition(":")[2])
+        lending = Lending(identities, CONTROLLER, cloud_model.Way(ca=cloud.ca.pem))
+
+        async def load(refused: str = "") -> Loaded:
+            found = await logged_in(settings, texts, lending=lending, timeout=10.0, refused=refused)
+            return Loaded(found, way, 10.0, found.secrets)
+
+        async def send(loaded: Loaded) -> None:
+            to = hosts.github(loaded.settings)
+            url = to.repository / "commits" / COMMIT / "statuses"
+
+            async def talk(exchange: Exchange) -> None:
+                await exchange(Outgoing("GET", url, b"", to.headers))
+
+            await sender.send(talk, way, timeout=10.0, secrets=loaded.secrets)
+
+        await send_with_fresh_token(send, await load(), load)
+        github.revoke()
+        if revoked:
+            await send_with_fresh_token(send, await load(), load)
+            assert (len(github.given), github.listed) == (2, 2)
+            github.revoke()
+        else:
+            github.revokes = True
+        for _ in range(3):
+            with pytest.raises(SendFailed, match="401"):
+                await send_with_fresh_token(send, await load(), load)
+
+    assert len(github.given) == 2
+    assert {one for one in github.refused if "access_tokens" in one} == set()
 
 
 async def test_a_key_of_google(cloud: FakeCloud, pem: str) -> None:

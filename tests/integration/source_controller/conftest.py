@@ -80,3 +80,9 @@ def base(tmp_path: Path) -> Repo:
 @pytest.fixture
 def run(git_client: GitClient, tmp_path: Path) -> Runner:
     return Runner(git_client, tmp_path)
+
+
+@pytest.fixture
+def renewed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second token of an App is had for one that was refused, however long a test takes."""
+    monkeypatch.setattr("fluvial.cloud.tokens._RENEWED_SECONDS", 3600.0)

@@ -302,16 +302,15 @@ def app_key() -> str:
     ).decode()
 
 
-def installed(cloud: FakeCloud) -> str:
+def installed(cloud: FakeCloud, given: str = "ghs_16C7e42F292c6912E7710c838347Ae178B4a") -> str:
     """https://docs.github.com/rest/apps/apps#create-an-installation-access-token-for-an-app"""
-    token = "ghs_16C7e42F292c6912E7710c838347Ae178B4a"
     until = format_time(datetime.now(UTC) + timedelta(hours=1))
     cloud.on(
         GITHUB_API,
         "/app/installations/42/access_tokens",
-        json_reply({"token": token, "expires_at": until}, 201),
+        json_reply({"token": given, "expires_at": until}, 201),
     )
-    return token
+    return given
 
 
 async def test_an_app_without_a_secret_stalls(world: CloudWorld) -> None:
@@ -358,6 +357,7 @@ async def test_what_is_wrong_with_an_app_is_said(
     assert "PRIVATE" not in told(obj)
 
 
+@pytest.mark.usefixtures("renewed_once")
 @pytest.mark.shows("field:GitRepository/spec.provider")
 async def test_a_github_app(
     world: CloudWorld, cloud: FakeCloud, git: GitHttpServer, repo: Repo, app_key: str
@@ -386,7 +386,17 @@ async def test_a_github_app(
         "/users/org/installation",
         "/app/installations/42/access_tokens",
     ], "the token is kept"
-    assert token not in told(obj)
+
+    # It was revoked: another one is fetched at once, and no other one for the next refusal.
+    git.basic = ("x-access-token", installed(cloud, "ghs_another"))
+    await world.request("revoked")
+    await world.until_handled("revoked")
+    await world.until_ready()
+    git.basic = ("x-access-token", "no token at all")
+    await world.request("refused")
+    obj = await world.until_failed("GitOperationFailed")
+    assert [asked.method for asked in cloud.asked].count("POST") == 2
+    assert "ghs_" not in told(obj)
 
 
 @pytest.fixture

@@ -228,3 +228,24 @@ async def test_it_tells_what_it_does(clock: TwoClocks, service: Service) -> None
 
     assert observer.heard == ["miss", "hit", "miss", "evicted", "failed"]
     assert observer.number == len(cache) == 0
+
+
+async def test_what_is_refused_is_forgotten_once_a_minute(
+    clock: TwoClocks, service: Service
+) -> None:
+    """A service that refuses everything has no credential made for each of its answers."""
+    cache = TokenCache(clock)
+    for _ in range(10):
+        kept = await cache.get("key", service)
+        cache.refuse("key", kept.__eq__)
+        clock.step(10.0)
+    assert service.given == 3
+
+    # Nobody loses what was fetched after the refusal, and none of the other keys.
+    await cache.get("other", service)
+    clock.step(100.0)
+    cache.refuse("key", lambda value: value.number == 1)
+    cache.refuse("nothing", lambda _: True)
+    await cache.get("key", service)
+    await cache.get("other", service)
+    assert service.given == 4

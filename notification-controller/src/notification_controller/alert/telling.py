@@ -24,7 +24,7 @@ from notification_controller.alert.known import KnownAlerts
 from notification_controller.alert.lanes import Job, Lanes, LaneTimes
 from notification_controller.alert.naming import status_name
 from notification_controller.event.model import Event
-from notification_controller.provider.loading import load
+from notification_controller.provider.loading import Loaded, load, send_with_fresh_token
 from notification_controller.provider.message import Message
 from notification_controller.provider.nats import nats
 from notification_controller.provider.outgoing import SendFailed
@@ -181,12 +181,19 @@ class Telling:
                 secrets=loaded.secrets,
             )
             return
-        await self._sender.send(
-            functools.partial(tell, message, settings),
-            way,
-            timeout=loaded.timeout,
-            secrets=loaded.secrets,
-        )
+
+        async def send(loaded: Loaded) -> None:
+            await self._sender.send(
+                functools.partial(tell, message, loaded.settings),
+                loaded.way,
+                timeout=loaded.timeout,
+                secrets=loaded.secrets,
+            )
+
+        async def reload(refused: str) -> Loaded:
+            return await load(self._client, provider, self._identities, refused=refused)
+
+        await send_with_fresh_token(send, loaded, reload)
 
     async def _named(self, job: Job, text: str, provider: JsonObject) -> Message:
         """The message with the name that the Provider gives a status."""

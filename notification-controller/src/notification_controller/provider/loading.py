@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,10 +30,11 @@ from notification_controller.provider.outgoing import SendFailed
 from notification_controller.provider.sender import Way
 from notification_controller.provider.settings import Settings
 
-__all__ = ["Loaded", "load"]
+__all__ = ["Loaded", "load", "send_with_fresh_token"]
 
 _LONGEST_ADDRESS = 2048
 _OF_APPS = "githubApp"
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,44 @@ class Loaded:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-async def load(client: KubeClient, provider: Provider, identities: CloudIdentities) -> Loaded:
+async def send_with_fresh_token(
+    send: Callable[[Loaded], Awaitable[None]],
+    loaded: Loaded,
+    reload: Callable[[str], Awaitable[Loaded]],
+) -> None:
+    """Send, and once more with another token where that of a GitHub App is refused.
+
+    Args:
+        send: sends.
+        loaded: with what.
+        reload: loads again, given the token that was refused.
+
+    Raises:
+        SendFailed: as ``send`` and ``reload``.
+
+    """
+    try:
+        await send(loaded)
+    except SendFailed as error:
+        token = loaded.settings.token
+        if error.status != _UNAUTHORIZED or not loaded.settings.app:
+            raise
+        fresh = await reload(token)
+        if fresh.settings.token == token:
+            raise
+        await send(fresh)
+
+
+async def load(
+    client: KubeClient, provider: Provider, identities: CloudIdentities, *, refused: str = ""
+) -> Loaded:
     """Read what a Provider names, and log in where its Secret is not itself what is shown.
+
+    Args:
+        client: reads it, as the controller.
+        provider: the Provider.
+        identities: log in.
+        refused: a token of a GitHub App that the service has refused.
 
     Raises:
         SendFailed: a Secret or service account is missing or cannot be used; nothing of it is
@@ -80,6 +117,7 @@ async def load(client: KubeClient, provider: Provider, identities: CloudIdentiti
             lending=Lending(identities, identity, cloud.Way(proxy, tls.ca)),
             service_account=spec.service_account_name,
             timeout=spec.timeout_seconds,
+            refused=refused,
         )
     hidden = (*settings.secrets, *((proxy.password,) if proxy and proxy.password else ()))
     return Loaded(settings, Way(proxy, context), spec.timeout_seconds, hidden)

@@ -38,6 +38,7 @@ async def logged_in(
     lending: Lending,
     service_account: str = "",
     timeout: float,
+    refused: str = "",
 ) -> Settings:
     """The settings with the token that requests are sent with.
 
@@ -47,6 +48,7 @@ async def logged_in(
         lending: who logs in where the Secret has nothing, and how.
         service_account: that the Provider names.
         timeout: seconds that it may take.
+        refused: a token of a GitHub App that the service has refused.
 
     Raises:
         SendFailed: there is no token to be had.
@@ -58,7 +60,7 @@ async def logged_in(
             if is_lent(settings, service_account):
                 return await lent(settings, lending)
             if settings.type in APP_TYPES and texts.get(_APP):
-                return await _app(settings, texts, identities, way)
+                return await _app(settings, texts, identities, way, refused=refused)
             if settings.type == "googlepubsub":
                 return await _key(settings, identities, way)
     except TimeoutError as error:
@@ -80,7 +82,12 @@ async def logged_in(
 
 
 async def _app(
-    settings: Settings, texts: Mapping[str, str], identities: CloudIdentities, way: Way
+    settings: Settings,
+    texts: Mapping[str, str],
+    identities: CloudIdentities,
+    way: Way,
+    *,
+    refused: str,
 ) -> Settings:
     """With a token of a GitHub App's installation, which goes to the API that gave it alone."""
     given = {name: texts.get(key, "") for name, key in _APP_KEYS.items()}
@@ -89,7 +96,7 @@ async def _app(
     app = GitHubApp(app_id=texts[_APP], **{**given, "base_url": given["base_url"] or str(api)})
     if app.check().origin() != api.origin():
         raise InvalidIdentity("'githubAppBaseURL' is not the API of the address's host")
-    token = await installation_token(identities, app, way=way)
+    token = await installation_token(identities, app, way=way, refused=refused)
     hidden = (*settings.secrets, app.private_key)
     return replace(settings, token=token.token, app=app.app_id, hidden=hidden)
 

@@ -22,13 +22,15 @@ class SendFailed(FluvialError):
     Attributes:
         again: trying again may help.
         after: seconds that the service asks to wait before that, or 0.
+        status: of the service's answer, 0 without one.
 
     """
 
-    def __init__(self, message: str, *, again: bool, after: float = 0.0) -> None:
+    def __init__(self, message: str, *, again: bool, after: float = 0.0, status: int = 0) -> None:
         super().__init__(message)
         self.again = again
         self.after = after
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ async def _one(session: aiohttp.ClientSession, request: Outgoing, secrets: Seque
             f"the service answers {reply.status}: {said}",
             again=is_temporary(reply.status, headers),
             after=wait_of(headers),
+            status=reply.status,
         )
     problem = request.problem(reply)
     if problem:

@@ -82,7 +82,7 @@ class GitHubApp:
 
 
 async def installation_token(
-    identities: CloudIdentities, app: GitHubApp, *, way: Way = DIRECT
+    identities: CloudIdentities, app: GitHubApp, *, way: Way = DIRECT, refused: str = ""
 ) -> AccessToken:
     """A token for the repositories of an installation, to be sent as ``GIT_USER``'s password.
 
@@ -90,6 +90,8 @@ async def installation_token(
         identities: of the process.
         app: of a Secret.
         way: proxy and authorities, such as those of a GitHub Enterprise server.
+        refused: a token that GitHub has refused before its time, because it was revoked or the
+            app's key or installation changed; another one is fetched, at most once a minute.
 
     Raises:
         InvalidIdentity: the Secret is incomplete or malformed.
@@ -104,7 +106,13 @@ async def installation_token(
         "owner": app.owner,
         "base": str(base),
     }
-    return await identities.cached("github", parts, way, lambda: _token(identities, app, base, way))
+    return await identities.cached(
+        "github",
+        parts,
+        way,
+        lambda: _token(identities, app, base, way),
+        refused=(lambda kept: kept.token == refused) if refused else None,
+    )
 
 
 async def _token(identities: CloudIdentities, app: GitHubApp, base: URL, way: Way) -> AccessToken:

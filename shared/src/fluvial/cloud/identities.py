@@ -310,6 +310,7 @@ class CloudIdentities:
         make: Callable[[], Awaitable[ExpiringT]],
         *,
         renew: bool = False,
+        refused: Callable[[ExpiringT], bool] | None = None,
     ) -> ExpiringT:
         """Something that is made once for all who have equal parts, and kept while it is good.
 
@@ -319,6 +320,7 @@ class CloudIdentities:
             way: on which it is got; a part, too.
             make: gets it.
             renew: what is kept is dropped: somebody refused it.
+            refused: what is kept is dropped if it is this one; at most once a minute.
 
         Raises:
             LoginUnreachable: what came has expired already.
@@ -327,6 +329,8 @@ class CloudIdentities:
         key = cache_key(kind, {**parts, **_way(way)})
         if renew:
             self.cache.forget(key)
+        if refused is not None:
+            self.cache.refuse(key, refused)
         found = await self.cache.get(key, make)
         if found.expires_at is not None and found.expires_at <= self.clock.now():
             raise LoginUnreachable("the service gave credentials that have expired already")

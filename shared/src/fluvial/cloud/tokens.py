@@ -24,6 +24,7 @@ __all__ = ["CacheObserver", "Expiring", "TokenCache", "cache_key"]
 
 _USED_PART = 0.8
 _LONGEST_SECONDS = 3600.0
+_RENEWED_SECONDS = 60.0
 
 
 class Expiring(Protocol):
@@ -105,6 +106,7 @@ class TokenCache:
         self._observer = observer
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._flights: dict[str, asyncio.Future[Any]] = {}
+        self._refused: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -137,6 +139,25 @@ class TokenCache:
         """The service refused a credential: the next one is fetched."""
         if self._kept.pop(key, None) is not None:
             self._count()
+
+    def refuse(self, key: str, refused: Callable[[Any], bool]) -> None:
+        """Forget what a service refused, at most once a minute for each key.
+
+        So a service that refuses everything has no new credential made for each of its answers.
+
+        Args:
+            key: from ``cache_key``.
+            refused: whether it was this one; another one may have been fetched since.
+
+        """
+        kept, now = self._kept.get(key), self._clock.monotonic()
+        if kept is None or not refused(kept.value):
+            return
+        recent = {name: at for name, at in self._refused.items() if now - at < _RENEWED_SECONDS}
+        if key not in recent:
+            recent[key] = now
+            self.forget(key)
+        self._refused = recent
 
     async def _lead(self, key: str, make: Callable[[], Awaitable[V]]) -> V:
         flight: asyncio.Future[V] = asyncio.get_running_loop().create_future()

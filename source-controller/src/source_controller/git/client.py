@@ -13,7 +13,14 @@ from fluvial.workers.errors import WorkerError, WorkerTimeout
 from fluvial.workers.pool import WorkerPool
 from source_controller.git.model import Checkout, CheckoutRequest
 
-__all__ = ["EmptyRepository", "GitClient", "GitError", "NotVerified", "git_pool"]
+__all__ = [
+    "CredentialsRefused",
+    "EmptyRepository",
+    "GitClient",
+    "GitError",
+    "NotVerified",
+    "git_pool",
+]
 
 _TARGET = "source_controller.git.job:run"
 _MEMORY_BYTES = 768 << 20
@@ -30,6 +37,10 @@ class GitError(Exception):
 
 class EmptyRepository(GitError):
     """The repository has no references at all."""
+
+
+class CredentialsRefused(GitError):
+    """The server refuses the credentials, or wants some."""
 
 
 class NotVerified(GitError):
@@ -90,6 +101,7 @@ class GitClient:
         Raises:
             EmptyRepository: there is nothing to check out.
             NotVerified: a signature does not hold; nothing was written.
+            CredentialsRefused: the server refuses the credentials.
             GitError: anything else, with a text that a person can act on.
 
         """
@@ -114,6 +126,8 @@ def _git_error(error: WorkerError, route: Route) -> GitError:
         return GitError(str(route.problem))  # the library only saw that there is no connection
     if error.code == "EmptyRepository":
         return EmptyRepository(error.message)
+    if error.code == "AuthenticationRefused":
+        return CredentialsRefused(error.message)
     if error.code in _SIGNATURES:
         return NotVerified(error.code, error.message)
     prefix = "the git worker failed: " if error.code in _INTERNAL else ""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
 from fluvial.artifact.errors import ArtifactTooLarge
 from fluvial.cloud.identities import CloudIdentities
 from fluvial.objects import ObjectKey
-from source_controller.git.client import EmptyRepository, GitError, NotVerified
+from source_controller.git.client import CredentialsRefused, EmptyRepository, GitError, NotVerified
 from source_controller.git.model import (
     Auth,
     CheckoutRequest,
@@ -71,10 +75,11 @@ class SourceStep:
         spec, namespace = run.obj.spec, run.key.namespace
         secret = await self._secret(run)
         proxy = await read_proxy(self._client, namespace, spec.proxy_secret_ref)
-        auth = await self._providers.auth(Asked(namespace, spec, address, secret, proxy))
+        asked = Asked(namespace, spec, address, secret, proxy)
+        auth = await self._providers.auth(asked)
         verification = await self._verifying.wanted(run)
         request = self._request(run, address, auth, verification)
-        fetched = await self._fetch(run, Wish(request, namespace, proxy, spec.ignore))
+        fetched = await self._fetch(run, Wish(request, namespace, proxy, spec.ignore), asked)
         checkout = fetched.checkout
         run.clear(reasons.FETCH_FAILED)
         self._verifying.report(run, verification, checkout)
@@ -125,12 +130,22 @@ class SourceStep:
             limits=self._limits,
         )
 
-    async def _fetch(self, run: GitRun, wish: Wish) -> Fetched:
+    async def _checkout(self, run: GitRun, wish: Wish) -> Fetched:
+        if run.obj.spec.include:
+            return await self._checkouts.own(wish)
+        max_age = 0.0 if run.asked else run.obj.spec.interval_seconds / 2
+        return await self._checkouts.shared(wish, max_age=max_age)
+
+    async def _fetch(self, run: GitRun, wish: Wish, asked: Asked) -> Fetched:
         try:
-            if run.obj.spec.include:
-                return await self._checkouts.own(wish)
-            max_age = 0.0 if run.asked else run.obj.spec.interval_seconds / 2
-            return await self._checkouts.shared(wish, max_age=max_age)
+            try:
+                return await self._checkout(run, wish)
+            except CredentialsRefused:
+                auth = await self._providers.fresh(asked, wish.request.auth)
+                if auth is None:
+                    raise
+                request = msgspec.structs.replace(wish.request, auth=auth)
+                return await self._checkout(run, replace(wish, request=request))
         except NotVerified as error:
             run.clear(reasons.FETCH_FAILED)
             raise self._verifying.refused(run, error) from error

@@ -73,8 +73,24 @@ class Providers:
     def __init__(self, identities: CloudIdentities) -> None:
         self._identities = identities
 
-    async def auth(self, asked: Asked) -> Auth:
+    async def fresh(self, asked: Asked, refused: Auth) -> Auth | None:
+        """Other credentials than those that the server refused; ``None`` if there are none.
+
+        Raises:
+            StepFailed: as ``auth``.
+
+        """
+        if asked.spec.provider != "github":
+            return None
+        found = await self.auth(asked, refused=refused.password)
+        return found if found.password != refused.password else None
+
+    async def auth(self, asked: Asked, *, refused: str = "") -> Auth:
         """The credentials for an address.
+
+        Args:
+            asked: for what.
+            refused: a token of a GitHub App that the server has refused.
 
         Raises:
             StepFailed: ``AuthenticationFailed``, ``InvalidProviderConfiguration`` or
@@ -95,7 +111,7 @@ class Providers:
         auth = auth_from_secret(address, trust)
         try:
             async with asyncio.timeout(spec.timeout_seconds):
-                return await self._login(asked, auth)
+                return await self._login(asked, auth, refused)
         except TimeoutError as error:
             raise auth_failed(
                 f"the provider {provider!r} gave no credentials within {spec.timeout}"
@@ -109,12 +125,13 @@ class Providers:
         except CloudError as error:
             raise auth_failed(f"failed to log in by the provider {provider!r}: {error}") from error
 
-    async def _login(self, asked: Asked, auth: Auth) -> Auth:
+    async def _login(self, asked: Asked, auth: Auth, refused: str) -> Auth:
         spec = asked.spec
         url = URL(asked.address.url, encoded=True)
         if spec.provider == "github":
             way = Way(asked.proxy, auth.ca)
-            token = await installation_token(self._identities, _app(asked.secret), way=way)
+            app = _app(asked.secret)
+            token = await installation_token(self._identities, app, way=way, refused=refused)
             return msgspec.structs.replace(auth, username=GIT_USER, password=token.token)
         identity = self._identities.identity_of(asked.namespace, spec.service_account_name)
         way = Way(asked.proxy, auth.ca)
