@@ -76,24 +76,47 @@ def _status(name: str, resource: str) -> Step:
     return Step(name, _CONTROLLER, "patch", f"{resource}/status")
 
 
+def _made(send: Step, *steps: Step) -> tuple[Step, ...]:
+    """An object is new, and becomes what it is to be by ``steps``."""
+    resource = send.resource
+    return (
+        send,
+        _finalizer(resource),
+        _status("progress", resource),
+        *steps,
+        _status("outcome", resource),
+        _EVENT,
+    )
+
+
+def _drift(resource: str) -> tuple[Step, ...]:
+    """Somebody changes one object, and it is put right."""
+    return (
+        Step("by-hand", _USER, "patch", "objects"),
+        Step("apply-changed", _TENANT, "apply", "objects"),
+        _status("outcome", resource),
+        _EVENT,
+    )
+
+
+def _removed(who: Who, resource: str, *steps: Step) -> tuple[Step, ...]:
+    """An object is deleted, and let go of once ``steps`` are done."""
+    return (
+        Step("remove", who, "delete", resource),
+        *steps,
+        _EVENT,
+        Step("release", _CONTROLLER, "patch", resource),
+    )
+
+
 FLOOR: List = {
     "install": {
-        SOURCE: (
-            _SEND_SOURCE,
-            _finalizer(_SOURCE),
-            _status("progress", _SOURCE),
-            _status("outcome", _SOURCE),
-            _EVENT,
-        ),
-        "Kustomization": (
+        SOURCE: _made(_SEND_SOURCE),
+        "Kustomization": _made(
             _SEND_OWNER,
-            _finalizer(_OWNER),
-            _status("progress", _OWNER),
             Step("dry-run", _TENANT, "dry-run", "objects", 4),
             _status("inventory", _OWNER),
             Step("apply", _TENANT, "apply", "objects", 4),
-            _status("outcome", _OWNER),
-            _EVENT,
         ),
     },
     "upgrade": {
@@ -107,25 +130,11 @@ FLOOR: List = {
     },
     "no-op": {},
     "drift": {
-        "Kustomization": (
-            Step("by-hand", _USER, "patch", "objects"),
-            Step("apply-changed", _TENANT, "apply", "objects"),
-            _status("outcome", _OWNER),
-            _EVENT,
-        ),
+        "Kustomization": _drift(_OWNER),
     },
     "uninstall": {
-        SOURCE: (
-            Step("remove", _USER, "delete", _SOURCE),
-            _EVENT,
-            Step("release", _CONTROLLER, "patch", _SOURCE),
-        ),
-        "Kustomization": (
-            Step("remove", _USER, "delete", _OWNER),
-            Step("prune", _TENANT, "delete", "objects", 4),
-            _EVENT,
-            Step("release", _CONTROLLER, "patch", _OWNER),
-        ),
+        SOURCE: _removed(_USER, _SOURCE),
+        "Kustomization": _removed(_USER, _OWNER, Step("prune", _TENANT, "delete", "objects", 4)),
     },
 }
 """Steps of each phase by kind, in order; the first is always the user's own."""
@@ -138,21 +147,8 @@ _RECORDED = (
 )
 HELM_FLOOR: List = {
     "install": {
-        SOURCE: (
-            Step("send", _CONTROLLER, "apply", _SOURCE),
-            _finalizer(_SOURCE),
-            _status("progress", _SOURCE),
-            _status("outcome", _SOURCE),
-            _EVENT,
-        ),
-        "HelmRelease": (
-            Step("send", _USER, "apply", _RELEASE),
-            _finalizer(_RELEASE),
-            _status("progress", _RELEASE),
-            *_RECORDED,
-            _status("outcome", _RELEASE),
-            _EVENT,
-        ),
+        SOURCE: _made(Step("send", _CONTROLLER, "apply", _SOURCE)),
+        "HelmRelease": _made(Step("send", _USER, "apply", _RELEASE), *_RECORDED),
     },
     "upgrade": {
         "HelmRelease": (
@@ -166,26 +162,16 @@ HELM_FLOOR: List = {
     },
     "no-op": {},
     "drift": {
-        "HelmRelease": (
-            Step("by-hand", _USER, "patch", "objects"),
-            Step("apply-changed", _TENANT, "apply", "objects"),
-            _status("outcome", _RELEASE),
-            _EVENT,
-        ),
+        "HelmRelease": _drift(_RELEASE),
     },
     "uninstall": {
-        SOURCE: (
-            Step("remove", _CONTROLLER, "delete", _SOURCE),
-            _EVENT,
-            Step("release", _CONTROLLER, "patch", _SOURCE),
-        ),
-        "HelmRelease": (
-            Step("remove", _USER, "delete", _RELEASE),
+        SOURCE: _removed(_CONTROLLER, _SOURCE),
+        "HelmRelease": _removed(
+            _USER,
+            _RELEASE,
             Step("uninstalling", _TENANT, "patch", "records"),
             Step("prune", _TENANT, "delete", "objects", 4),
             Step("purge", _TENANT, "delete", "records", 2),
-            _EVENT,
-            Step("release", _CONTROLLER, "patch", _RELEASE),
         ),
     },
 }

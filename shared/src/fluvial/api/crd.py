@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -49,6 +49,10 @@ class Column:
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 _READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
 _STATUS = Column("Status", '.status.conditions[?(@.type=="Ready")].message')
+_STATE = (_AGE, _READY, _STATUS)
+
+_NEVER_SUBSTITUTED = {"kustomize.toolkit.fluxcd.io/substitute": "disabled"}
+"""A definition that describes ${...} must not have it substituted when it is applied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,20 @@ class CrdKind:
         return f"{self.plural}.{self.group}"
 
 
+_source = partial(
+    CrdKind,
+    group=source.GROUP,
+    component="source-controller",
+    categories=("all", "fluxcd", "fluxcd-sources"),
+)
+_notification = partial(
+    CrdKind,
+    group=notification.GROUP,
+    component="notification-controller",
+    categories=("all", "fluxcd", "fluxcd-notifications"),
+    annotations=_NEVER_SUBSTITUTED,
+)
+
 HELM_RELEASE = CrdKind(
     model=helm.HelmRelease,
     group=helm.GROUP,
@@ -82,90 +100,68 @@ HELM_RELEASE = CrdKind(
     component="helm-controller",
     short_names=("hr",),
     categories=("all", "fluxcd", "fluxcd-appliers"),
-    columns=(_AGE, _READY, _STATUS),
-    annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+    columns=_STATE,
+    annotations=_NEVER_SUBSTITUTED,
     version="v2",
 )
 
 KINDS: tuple[CrdKind, ...] = (
-    CrdKind(
+    _source(
         model=source.GitRepository,
-        group=source.GROUP,
         plural="gitrepositories",
         description="A Git repository whose content becomes an artifact.",
-        component="source-controller",
         short_names=("gitrepo",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
-        columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+        columns=(Column("URL", ".spec.url"), *_STATE),
     ),
-    CrdKind(
+    _source(
         model=source.HelmRepository,
-        group=source.GROUP,
         plural="helmrepositories",
         description="A repository of Helm charts, whose index becomes an artifact.",
-        component="source-controller",
         short_names=("helmrepo",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
-        columns=(Column("URL", ".spec.url"), _AGE, _READY, _STATUS),
+        columns=(Column("URL", ".spec.url"), *_STATE),
     ),
-    CrdKind(
+    _source(
         model=source_helmchart.HelmChart,
-        group=source.GROUP,
         plural="helmcharts",
         description="A Helm chart whose package becomes an artifact.",
-        component="source-controller",
         short_names=("hc",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(
             Column("Chart", ".spec.chart"),
             Column("Version", ".spec.version"),
             Column("Source Kind", ".spec.sourceRef.kind"),
             Column("Source Name", ".spec.sourceRef.name"),
-            _AGE,
-            _READY,
-            _STATUS,
+            *_STATE,
         ),
     ),
-    CrdKind(
+    _source(
         model=source_oci.OCIRepository,
-        group=source.GROUP,
         plural="ocirepositories",
         description="An artifact in an OCI registry that becomes an artifact here.",
-        component="source-controller",
         short_names=("ocirepo",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
         columns=(Column("URL", ".spec.url"), _READY, _STATUS, _AGE),
     ),
-    CrdKind(
+    _source(
         model=source_bucket.Bucket,
-        group=source.GROUP,
         plural="buckets",
         description="A bucket of object storage whose objects become an artifact.",
-        component="source-controller",
-        categories=("all", "fluxcd", "fluxcd-sources"),
-        columns=(Column("Endpoint", ".spec.endpoint"), _AGE, _READY, _STATUS),
+        columns=(Column("Endpoint", ".spec.endpoint"), *_STATE),
     ),
-    CrdKind(
+    _source(
         model=source_external.ExternalArtifact,
-        group=source.GROUP,
         plural="externalartifacts",
         description="An artifact that was made by something else than a source.",
-        component="source-controller",
         short_names=("ea",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
-        columns=(_AGE, _READY, _STATUS, Column("Source", ".spec.sourceRef.name")),
+        columns=(*_STATE, Column("Source", ".spec.sourceRef.name")),
         default_status=False,
     ),
-    CrdKind(
+    _source(
         model=source_extensions.ArtifactGenerator,
         group=source_extensions.GROUP,
         plural="artifactgenerators",
         description="Artifacts that are made of other artifacts.",
-        component="source-controller",
         short_names=("ag",),
-        categories=("all", "fluxcd", "fluxcd-sources"),
-        columns=(_AGE, _READY, _STATUS),
-        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        columns=_STATE,
+        annotations=_NEVER_SUBSTITUTED,
         default_status=False,
         version="v1beta1",
     ),
@@ -177,44 +173,31 @@ KINDS: tuple[CrdKind, ...] = (
         component="kustomize-controller",
         short_names=("ks",),
         categories=("all", "fluxcd", "fluxcd-appliers"),
-        columns=(_AGE, _READY, _STATUS),
-        # A definition that describes ${...} must not have it substituted when it is applied.
-        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        columns=_STATE,
+        annotations=_NEVER_SUBSTITUTED,
     ),
     HELM_RELEASE,
-    CrdKind(
+    _notification(
         model=notification.Alert,
-        group=notification.GROUP,
         plural="alerts",
         description="A choice of events that a Provider tells.",
-        component="notification-controller",
-        categories=("all", "fluxcd", "fluxcd-notifications"),
         columns=(_AGE,),
-        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
         has_status=False,
         version="v1beta3",
     ),
-    CrdKind(
+    _notification(
         model=notification.Provider,
-        group=notification.GROUP,
         plural="providers",
         description="A service that people or programs are told by.",
-        component="notification-controller",
-        categories=("all", "fluxcd", "fluxcd-notifications"),
         columns=(_AGE,),
-        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
         has_status=False,
         version="v1beta3",
     ),
-    CrdKind(
+    _notification(
         model=notification.Receiver,
-        group=notification.GROUP,
         plural="receivers",
         description="An address that wakes objects when it is called.",
-        component="notification-controller",
-        categories=("all", "fluxcd", "fluxcd-notifications"),
-        columns=(_AGE, _READY, _STATUS),
-        annotations={"kustomize.toolkit.fluxcd.io/substitute": "disabled"},
+        columns=_STATE,
     ),
 )
 """The kinds that have a controller. A kind's definition ships with its controller."""
