@@ -376,11 +376,9 @@ async def test_a_github_app(
     )
     url = f"https://{GITHUB}/app.git"
     await world.git(url, provider="github", secretRef={"name": "app"})
-    obj = await world.until_ready()
+    assert (await world.files(await world.until_ready()))["app.yaml"] == "v1\n"
     await world.request("again")
     await world.until_handled("again")
-
-    assert (await world.files(obj))["app.yaml"] == "v1\n"
     assert [asked.path for asked in cloud.asked] == [
         "/orgs/org/installation",
         "/users/org/installation",
@@ -388,7 +386,7 @@ async def test_a_github_app(
     ], "the token is kept"
 
     # It was revoked: another one is fetched at once, and no other one for the next refusal.
-    git.basic = ("x-access-token", installed(cloud, "ghs_another"))
+    git.basic = (git.basic[0], installed(cloud, "ghs_another"))
     await world.request("revoked")
     await world.until_handled("revoked")
     await world.until_ready()
