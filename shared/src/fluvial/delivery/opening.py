@@ -6,7 +6,7 @@ live where somebody asked for the run, and where a cache was found to be outdate
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from fluvial.api.codec import InvalidObject, decode
 from fluvial.delivery.run import DeliveredObject
@@ -71,7 +71,7 @@ class Opening(Generic[ObjectT, MemoryT]):
         self._patcher = patcher
         self._memories = memories
         self._resource = resource
-        self._model: Any = model  # a struct, which its bound does not say
+        self._model = model
         self._log = log
 
     async def open(self, key: ObjectKey, *, live: bool) -> Opened[ObjectT, MemoryT]:
@@ -109,11 +109,10 @@ class Opening(Generic[ObjectT, MemoryT]):
 
     def _typed(self, obj: JsonObject) -> ObjectT:
         try:
-            typed: ObjectT = decode(obj, self._model)
+            return decode(obj, self._model)
         except InvalidObject as error:
             self._log.error("the object does not have its kind's shape", error=str(error))
             raise Ignored from error
-        return typed
 
 
 def _open_request(obj: DeliveredObject, seen: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from fluvial.api.meta import Condition, ConditionStatus, KubeConfigReference, ObjectMeta
+from fluvial.api.helm import HelmRelease
+from fluvial.api.kustomize import Kustomization
+from fluvial.api.meta import ConditionStatus
 from fluvial.apply import HealthExpressions, Masker
 from fluvial.artifact.sources import Source, SourceName
 from fluvial.kube.tenants import Actor
@@ -19,50 +20,8 @@ from fluvial.runtime.memory import ObjectMemory
 __all__ = ["DeliveredObject", "DeliveryRun"]
 
 
-class Dependency(Protocol):
-    """Another object of the kind that must be ready first."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def namespace(self) -> str: ...
-    @property
-    def ready_expr(self) -> str: ...
-
-
-class DeliverySpec(Protocol):
-    """What the spec of every such kind has."""
-
-    @property
-    def suspend(self) -> bool: ...
-    @property
-    def interval_seconds(self) -> float: ...
-    @property
-    def depends_on(self) -> Sequence[Dependency]: ...
-    @property
-    def service_account_name(self) -> str | None: ...
-    @property
-    def kube_config(self) -> KubeConfigReference | None: ...
-
-
-class DeliveryStatus(Protocol):
-    """What the status of every such kind has."""
-
-    conditions: list[Condition]
-    last_handled_reconcile_at: str
-    observed_generation: int
-
-
-class DeliveredObject(Protocol):
-    """A model of ``fluvial.api``: a Kustomization or a HelmRelease."""
-
-    @property
-    def metadata(self) -> ObjectMeta: ...
-    @property
-    def spec(self) -> DeliverySpec: ...
-    @property
-    def status(self) -> DeliveryStatus: ...
-
+DeliveredObject = Kustomization | HelmRelease
+"""The kinds whose objects bring a source into a cluster."""
 
 ObjectT = TypeVar("ObjectT", bound=DeliveredObject)
 MemoryT = TypeVar("MemoryT", bound=ObjectMemory)
