@@ -111,10 +111,10 @@ class DriftStep:
         if run.tenant is None or run.tenant.remote:
             self.records.release(run.key)
             return
-        release, before = run.spec_of, run.status.storage_namespace
+        release = run.spec_of
         self.records.follow(
             run.key,
-            namespace=before or release.storage_namespace,
+            namespace=release.storage_namespace,
             name=release.release_name,
             record=run.record,
         )
