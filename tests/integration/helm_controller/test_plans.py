@@ -204,6 +204,29 @@ async def test_an_approval_is_of_what_is_done_and_of_how(
 _FIXED = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fixed}\n"
 
 
+@pytest.mark.shows("HelmRelease/Approved/ReleaseFound")
+async def test_an_approval_of_a_run_that_was_killed_counts_for_one_install(devteam: Team) -> None:
+    """It has made the release, and status does not know."""
+    team = devteam
+    await team.chart(app_chart())
+    await _planned_release(team, greeting="one")
+    first = _digest(await _awaits(team))
+    await _note(team, approve=first)
+    await team.ready(version=1)
+    lost: JsonObject = {"status": {"history": None, "conditions": None}}
+    await team.patch("app", lost, subresource="status")
+    await team.annotate(requestedAt="look")
+    done = await team.until(lambda obj: bool(condition(obj, "Approved")))
+    assert condition(done, "Approved")["reason"] == "ReleaseFound"
+    await team.ready(version=1)
+    assert await team.statuses() == {1: "deployed"}
+
+    await _uninstalled_by_hand(team)
+    await team.annotate(requestedAt="look again")
+    await _awaits(team, but=first)
+    assert await team.statuses() == {}
+
+
 @pytest.mark.parametrize("foreign", [True, False], ids=["adoption", "install"])
 async def test_who_waits_for_an_approval_writes_nothing(
     devworld: ReleaseWorld, devteam: Team, *, foreign: bool

@@ -25,7 +25,7 @@ from fluvial.helm.release import Release, Status
 from fluvial.runtime.outcome import Failed, Stalled, Waiting
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.acting import Acting, Stage, made_for, made_for_another
-from helm_controller.helmrelease.approvals import carried_out, is_planned
+from helm_controller.helmrelease.approvals import carried_out, found, is_planned
 from helm_controller.helmrelease.plans import Plans, adopts
 from helm_controller.helmrelease.rendering import Made, Rendering
 from helm_controller.helmrelease.run import Run, StatusWriter
@@ -86,6 +86,8 @@ class Actions:
 
         planned: Made | None = None
         if is_planned(run):
+            if not run.status.history:
+                found(run, last)
             current = await self._current(run, last)
             planned = await self.plans.agreed(
                 run,

@@ -17,7 +17,7 @@ from fluvial.runtime.outcome import Stalled
 from helm_controller.helmrelease import reasons, verdict
 from helm_controller.helmrelease.run import Run
 
-__all__ = ["APPROVE", "MODE", "approval", "carried_out", "is_planned", "last_carried_out"]
+__all__ = ["APPROVE", "MODE", "approval", "carried_out", "found", "is_planned", "last_carried_out"]
 
 MODE: Final = "fluvial.dev/mode"
 APPROVE: Final = "fluvial.dev/approve"
@@ -62,7 +62,19 @@ def carried_out(run: Run, release: Release) -> None:
     verdict.mark(run, reasons.APPROVED, "True", reasons.PLAN_CARRIED_OUT, message)
 
 
+def found(run: Run, release: Release) -> None:
+    """Note that a release is there which the status knows nothing of: others', or a killed run's.
+
+    Plans of before it count no longer, for one of them may have made it.
+    """
+    message = (
+        f"Release {release.namespace}/{release.name}.v{release.version} of"
+        f" {release.info.last_deployed} was found: plans of before it do not count"
+    )
+    verdict.mark(run, reasons.APPROVED, "Unknown", reasons.RELEASE_FOUND, message)
+
+
 def last_carried_out(run: Run) -> str:
     """What tells the last plan that was carried out from all others; ``""`` if there is none."""
-    found = conditions.get_condition(run.status.conditions, reasons.APPROVED)
-    return found.message if found is not None else ""
+    last = conditions.get_condition(run.status.conditions, reasons.APPROVED)
+    return last.message if last is not None else ""

@@ -34,6 +34,7 @@ __all__ = [
     "READY",
     "RECONCILE_ERROR",
     "RELEASED",
+    "RELEASE_FOUND",
     "REMEDIATED",
     "REST_CLIENT_ERROR",
     "RETRIES_EXCEEDED",
@@ -84,6 +85,7 @@ PLAN_FAILED: Final = "PlanFailed"
 PROGRESSING: Final = "Progressing"
 PROGRESSING_WITH_RETRY: Final = "ProgressingWithRetry"
 RECONCILE_ERROR: Final = "ReconcileError"
+RELEASE_FOUND: Final = "ReleaseFound"
 REST_CLIENT_ERROR: Final = "RESTClientError"
 RETRIES_EXCEEDED: Final = "RetriesExceeded"
 ROLLBACK_FAILED: Final = "RollbackFailed"
