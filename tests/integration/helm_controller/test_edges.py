@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from fluvial.helm.carrying import CarryingOut
+from fluvial.helm.cluster import Located
 from fluvial.helm.release import Status
 from fluvial.kube import kinds
-from harness.team import Team, condition, newest
+from harness.release import ReleaseWorld
+from harness.team import Team, condition, named, newest
 from helm_controller.helmrelease.rounds import RoundEnd, Rounds
 from helm_controller.helmrelease.run import Run
 from integration.helm_controller.release_charts import MAP, app_chart, hook
@@ -302,3 +308,65 @@ async def test_a_secret_among_preserved_values_is_told_to_nobody(devteam: Team) 
 
     assert "horse" not in str(failed["status"])
     assert "horse" not in event["message"]
+
+
+async def test_a_fault_is_tried_no_more_often_than_a_failure(
+    devteam: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves a pending record behind, and each try would make another one."""
+    team, original = devteam, CarryingOut.write
+
+    async def broken(self: CarryingOut, located: Sequence[Located], **more: Any) -> None:
+        if any(one.key.namespace == team.namespace for one in located):
+            raise KeyError("nobody foresaw it")
+        await original(self, located, **more)
+
+    await team.chart(app_chart(web=""))
+    await team.release()
+    await team.ready(version=1)
+    monkeypatch.setattr(CarryingOut, "write", broken)
+    with capture_logs():  # a stack takes seconds to print
+        await team.release(values={"greeting": "other"})
+        done = await team.stalled("RetriesExceeded")
+
+    assert done["status"]["upgradeFailures"] == 1
+    assert await team.statuses() == {1: "deployed", 2: "failed"}
+
+
+async def test_a_release_of_its_own_object_waits_for_itself_in_vain(
+    devworld: ReleaseWorld, devteam: Team
+) -> None:
+    """So it does not: neither to be ready, nor to be gone."""
+    team = devteam
+    await devworld.account(team, "ruler", role="cluster-admin")
+    spec = {
+        "interval": "1h",
+        "timeout": "20s",
+        "serviceAccountName": "ruler",
+        "chartRef": {"kind": "OCIRepository", "name": "chart"},
+    }
+    own = {**named("helm.toolkit.fluxcd.io/v2", "HelmRelease", "app"), "spec": spec}
+    await team.chart(app_chart(web="", own=orjson.dumps(own).decode()))
+    await team.release(serviceAccountName="ruler")
+    await team.ready(version=1)
+    await team.delete()
+    await team.gone()
+
+    assert await team.statuses() == {}
+    assert await team.names(kinds.CONFIG_MAP) == set()
+
+
+@pytest.mark.parametrize("policy", ["before-hook-creation", "hook-succeeded"])
+async def test_a_hook_takes_nothing_from_another_release(devteam: Team, policy: str) -> None:
+    team = devteam
+    shared = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shared%s}\ndata: {of: %s}\n"
+    await team.chart(app_chart(web="", settings="", shared=shared % ("", "first")))
+    await team.release("first")
+    await team.ready("first", version=1)
+    notes = f', annotations: {{helm.sh/hook: pre-install, helm.sh/hook-delete-policy: "{policy}"}}'
+    hooks = app_chart(web="", settings="", shared=shared % (notes, "second"))
+    await team.chart(hooks, name="second")
+    await team.release("second", chartRef={"kind": "OCIRepository", "name": "second"})
+    await team.failed("InstallFailed", "second", text="belongs to another release")
+
+    assert (await team.get(kinds.CONFIG_MAP, "shared"))["data"] == {"of": "first"}

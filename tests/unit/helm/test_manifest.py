@@ -226,3 +226,20 @@ def test_policies_of_objects(value: str | None, kept: bool, survives: bool) -> N
 
     assert ownership.is_kept(obj) is kept
     assert ownership.survives_uninstall(obj) is survives
+
+
+def test_finalizers_that_an_update_has_set_are_taken_over_by_nobody() -> None:
+    """A HelmRelease in a chart would lose the one that this controller has set on it."""
+    fields: dict[str, Any] = {
+        "f:metadata": {"f:finalizers": {".": {}}, "f:labels": {"f:a": {}}},
+        "f:data": {},
+    }
+    managed = [
+        {"manager": "helm-controller", "operation": "Update", "fieldsV1": fields},
+        {"manager": "helm-controller", "operation": "Apply", "fieldsV1": fields},
+        {"manager": "helm", "operation": "Update", "fieldsV1": {"f:data": {}}},
+    ]
+    spared = ownership.sparing_finalizers(managed)
+
+    assert spared[0]["fieldsV1"] == {"f:metadata": {"f:labels": {"f:a": {}}}, "f:data": {}}
+    assert spared[1:] == managed[1:]

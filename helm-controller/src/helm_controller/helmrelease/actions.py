@@ -145,6 +145,10 @@ class Actions:
             _answer_force(run)
             await self._release_failed(run, acting, error, verb=verb)
             return None
+        except Exception:
+            # Nobody foresaw it, and what was stored is pending: it is not tried more often for that.
+            _count_failure(run, acting, verb)
+            raise
         _answer_force(run)
         run.clear(reasons.REMEDIATED)
         verdict.rendered(run)
@@ -170,12 +174,9 @@ class Actions:
         message = f"Helm {verb} failed for release {verdict.full_name(run)}: {error}"
         reason = verdict.failure(run, _FAILED[verb])
         verdict.mark(run, reasons.RELEASED, "False", reason, message)
-        run.status.failures += 1
-        stored = bool(acting.written)
-        run.status.install_failures += stored and verb == "install"
-        run.status.upgrade_failures += stored and verb == "upgrade"
+        _count_failure(run, acting, verb)
         self.stage.tell_failure(run, reason, message, acting.log)
-        if not stored:
+        if not acting.written:
             raise Failed(reason, message, retry_after=asked_to_wait(error) or None) from error
         verdict.summarise(run)
         await self.writer.save(run)
@@ -365,6 +366,14 @@ def _answer_force(run: Run) -> None:
     if run.forced:
         run.status.last_handled_force_at = run.spec_of.metadata.annotations[FORCE_REQUEST]
         run.forced = False
+
+
+def _count_failure(run: Run, acting: Acting, verb: ReleaseVerb) -> None:
+    """One that was stored also counts for what retries and remediation follow from."""
+    stored = bool(acting.written)
+    run.status.failures += 1
+    run.status.install_failures += stored and verb == "install"
+    run.status.upgrade_failures += stored and verb == "upgrade"
 
 
 def forget_failures(run: Run) -> None:

@@ -124,7 +124,9 @@ class CarryingOut:
         self._objects.note(f"{len(awaited)} objects are ready")
 
     def _is_awaited(self, one: Located) -> bool:
-        """Whether an object can become ready, and is to: what is paused cannot."""
+        """Whether an object can become ready, and is to: what is paused, or releases it, cannot."""
+        if self._objects.is_owner(one):
+            return False
         match (one.ref.group, one.ref.kind):
             case ("batch", "Job"):
                 return self._options.wait_for_jobs

@@ -26,15 +26,15 @@ from fluvial.helm.errors import (
     ObjectsFailed,
     OwnershipError,
 )
-from fluvial.helm.ownership import RELEASE_NAME, RELEASE_NAMESPACE, is_kept, marked, not_owned
+from fluvial.helm.ownership import is_anothers, is_kept, marked, not_owned, sparing_finalizers
 from fluvial.helm.steps import ActionLog
 from fluvial.kube.client import Propagation
 from fluvial.kube.discovery import NoMatch
 from fluvial.kube.errors import ApiError, Conflict, NotFound
 from fluvial.kube.resource import Resource
-from fluvial.objects import JsonObject, ObjectKey, ObjectRef, annotations_of, gvk_of, key_of
+from fluvial.objects import JsonObject, ObjectKey, ObjectRef, gvk_of, key_of
 
-__all__ = ["Deleted", "Located", "Pause", "ReleaseObjects"]
+__all__ = ["Deleted", "Located", "Pause", "ReleaseObjects", "of_another"]
 
 Pause = Callable[[float], Awaitable[None]]
 
@@ -261,7 +261,7 @@ class ReleaseObjects:
             live = await self._live(one)
             metadata = (live or {}).get("metadata") or {}
             fields = take_over(
-                metadata.get("managedFields") or [],
+                sparing_finalizers(metadata.get("managedFields") or []),
                 field_manager=self._target.field_manager,
                 override_managers=_HELMS,
                 usual=False,
@@ -293,11 +293,13 @@ class ReleaseObjects:
         *,
         propagation: Propagation = "Background",
         spare_kept: bool = False,
+        refuse_others: bool = False,
     ) -> list[Deleted]:
         """Delete objects one after the other, whatever becomes of each.
 
-        What has come to belong to another release since is left alone, as is, where ``spare_kept``,
-        what is to be kept by an annotation that it has now.
+        What has come to belong to another release since is left alone, which is a failure where
+        ``refuse_others``. So is, where ``spare_kept``, what is to be kept by an annotation that it
+        has now. Whoever releases them is not waited for, because it waits for this.
 
         Raises:
             ObjectsFailed: some could not be deleted; all others were.
@@ -308,14 +310,19 @@ class ReleaseObjects:
         for one in located:
             try:
                 live = await self._live(one)
-                if live is None or self.is_anothers(live) or (spare_kept and is_kept(live)):
+                if live is None or (spare_kept and is_kept(live)):
+                    continue
+                if self.is_anothers(live):
+                    failure = Failure(one.ref, FailureReason.OTHER, of_another(one))
+                    failures += [failure] * refuse_others
                     continue
                 answer = await self._target.client.delete(
                     one.resource, one.key, uid=uid_of(live), propagation=propagation
                 )
                 # An object is answered where it stays for a while, and by some kinds always.
                 gone = answer.get("kind") == "Status"
-                deleted.append(Deleted(one, uid_of(live), gone))
+                if not self.is_owner(one):
+                    deleted.append(Deleted(one, uid_of(live), gone))
                 self.note(f"deleted {one.ref}")
             except NotFound:
                 continue
@@ -325,13 +332,14 @@ class ReleaseObjects:
             raise ObjectsFailed(failures)
         return deleted
 
+    def is_owner(self, one: Located) -> bool:
+        """Whether an object is the very one for which all of them are released."""
+        owner = self._target.owner
+        return one.ref == ObjectRef(owner.group, owner.kind, owner.namespace, owner.name)
+
     def is_anothers(self, live: JsonObject) -> bool:
         """Whether a live object has the marks of another release."""
-        annotations = annotations_of(live)
-        name, namespace = annotations.get(RELEASE_NAME), annotations.get(RELEASE_NAMESPACE)
-        if name is None and namespace is None:
-            return False
-        return (name, namespace) != (self._name, self._namespace)
+        return is_anothers(live, name=self._name, namespace=self._namespace)
 
     async def _live(self, one: Located) -> JsonObject | None:
         try:
@@ -378,6 +386,11 @@ class ReleaseObjects:
         text = self._target.masker.message(str(error), one.obj)[:_LONGEST_MESSAGE]
         message = f"{one.ref} {during} failed ({error.reason or base.reason}): {text}"
         return Failure(one.ref, base.reason, message, base.retry_after)
+
+
+def of_another(one: Located) -> str:
+    """What is told of an object that has the marks of another release."""
+    return f"{one.ref} belongs to another release"
 
 
 def _is_busy_quota(error: Conflict) -> bool:

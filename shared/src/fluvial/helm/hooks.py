@@ -15,7 +15,7 @@ from typing import Final
 from fluvial.apply.model import Target
 from fluvial.errors import FluvialError
 from fluvial.helm.clientside.writer import ClientSide
-from fluvial.helm.cluster import Located, ReleaseObjects
+from fluvial.helm.cluster import Located, ReleaseObjects, of_another
 from fluvial.helm.errors import HelmError, HookFailed, WaitEnded
 from fluvial.helm.manifest import objects_of
 from fluvial.helm.output import outputs_of
@@ -144,11 +144,15 @@ class Hooks:
 
     async def _clean_up(self, hook: Hook, policy: str, event: str) -> None:
         """Delete a hook's objects where it has the policy, and wait until they are gone."""
-        if hook.kind == _DEFINITION or policy not in (hook.delete_policies or (_BEFORE,)):
+        deletes = policy in (hook.delete_policies or (_BEFORE,))
+        if hook.kind == _DEFINITION or not (deletes or policy == _BEFORE):
             return
         located = await self._located(hook, event)
         try:
-            deleted = await self.objects.delete(located)
+            if not deletes:
+                await self._refuse_others(located)
+                return
+            deleted = await self.objects.delete(located, refuse_others=policy == _BEFORE)
             await wait_until_gone(self.target, self.objects, deleted, timeout=self.timeout)
         except WaitEnded as error:
             if policy == _BEFORE:
@@ -156,6 +160,12 @@ class Hooks:
             # It is deleted, and nobody needs its name.
         except HelmError as error:
             raise _failed(event, hook, error) from error
+
+    async def _refuse_others(self, located: Sequence[Located]) -> None:
+        for one in located:
+            live = await self.objects.live(one)
+            if live is not None and self.objects.is_anothers(live):
+                raise HookFailed(of_another(one))
 
     async def _located(self, hook: Hook, event: str) -> list[Located]:
         try:

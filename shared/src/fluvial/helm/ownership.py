@@ -11,9 +11,11 @@ __all__ = [
     "RELEASE_NAME",
     "RELEASE_NAMESPACE",
     "RESOURCE_POLICY",
+    "is_anothers",
     "is_kept",
     "marked",
     "not_owned",
+    "sparing_finalizers",
     "survives_uninstall",
 ]
 
@@ -56,6 +58,13 @@ def _differs(what: str, actual: str | None, key: str, wanted: str) -> str:
     return f"{what} {key} is {actual[:100]}, it must be {wanted}"
 
 
+def is_anothers(live: JsonObject, *, name: str, namespace: str) -> bool:
+    """Whether a live object has the marks of another release."""
+    annotations = annotations_of(live)
+    marks = annotations.get(RELEASE_NAME), annotations.get(RELEASE_NAMESPACE)
+    return marks not in {(None, None), (name, namespace)}
+
+
 def _policy(obj: JsonObject) -> str | None:
     value = annotations_of(obj).get(RESOURCE_POLICY)
     return None if value is None else str(value).strip().lower()
@@ -69,3 +78,23 @@ def is_kept(obj: JsonObject) -> bool:
 def survives_uninstall(manifest: JsonObject) -> bool:
     """Whether an uninstall leaves the object; any other policy than ``keep`` does so, too (Helm)."""
     return _policy(manifest) is not None
+
+
+def sparing_finalizers(managed: list[JsonObject]) -> list[JsonObject]:
+    """Managed fields from which nobody takes over finalizers that were set by an update.
+
+    This controller sets one on each HelmRelease under the same name as objects are applied under:
+    who then applied a HelmRelease without it would take it off.
+    """
+    return [
+        _without_finalizers(one) if one.get("operation") == "Update" else one for one in managed
+    ]
+
+
+def _without_finalizers(entry: JsonObject) -> JsonObject:
+    fields = entry.get("fieldsV1") or {}
+    metadata = fields.get("f:metadata") or {}
+    if "f:finalizers" not in metadata:
+        return entry
+    kept = {name: part for name, part in metadata.items() if name != "f:finalizers"}
+    return {**entry, "fieldsV1": {**fields, "f:metadata": kept}}
