@@ -31,7 +31,7 @@ def types(conditions: list[Condition]) -> list[str]:
 
 
 def test_a_condition_carries_generation_and_whole_seconds() -> None:
-    [item] = cond.mark_ready([], "True", "Succeeded", "done", generation=3, now=NOW)
+    [item] = cond.set_condition([], "Ready", "True", "Succeeded", "done", generation=3, now=NOW)
 
     assert item.type == "Ready"
     assert item.observed_generation == 3
@@ -40,7 +40,7 @@ def test_a_condition_carries_generation_and_whole_seconds() -> None:
 
 def test_the_argument_is_left_alone() -> None:
     before = [make("Stalled")]
-    cond.mark_reconciling(before, "Progressing", "", generation=2, now=LATER)
+    cond.set_condition(before, "Reconciling", "True", "Progressing", "", generation=2, now=LATER)
 
     assert types(before) == ["Stalled"]
 
@@ -66,15 +66,23 @@ def test_the_transition_time_moves_with(status: ConditionStatus, reason: str, me
 
 
 def test_setting_reconciling_ends_stalled() -> None:
-    result = cond.mark_reconciling(
-        [make("Stalled"), make("Ready")], "Progressing", "", generation=1, now=NOW
+    result = cond.set_condition(
+        [make("Stalled"), make("Ready")],
+        "Reconciling",
+        "True",
+        "Progressing",
+        "",
+        generation=1,
+        now=NOW,
     )
 
     assert types(result) == ["Reconciling", "Ready"]
 
 
 def test_setting_stalled_ends_reconciling() -> None:
-    result = cond.mark_stalled([make("Reconciling")], "URLInvalid", "", generation=1, now=NOW)
+    result = cond.set_condition(
+        [make("Reconciling")], "Stalled", "True", "URLInvalid", "", generation=1, now=NOW
+    )
 
     assert types(result) == ["Stalled"]
 
@@ -95,7 +103,7 @@ def test_order_is_stalled_reconciling_ready_then_generation_then_type() -> None:
 
 
 def test_a_long_message_is_cut_with_dots() -> None:
-    [item] = cond.mark_ready([], "False", "R", "x" * 40_000, generation=1, now=NOW)
+    [item] = cond.set_condition([], "Ready", "False", "R", "x" * 40_000, generation=1, now=NOW)
 
     assert len(item.message) == 32_768
     assert item.message.endswith("x...")
@@ -115,8 +123,8 @@ def test_a_cut_message_fits_and_is_a_prefix(message: str, limit: int) -> None:
 
 def test_a_cut_message_that_is_set_again_is_no_transition() -> None:
     long = "x" * 40_000
-    before = cond.mark_ready([], "False", "R", long, generation=1, now=NOW)
-    after = cond.mark_ready(before, "False", "R", long, generation=1, now=LATER)
+    before = cond.set_condition([], "Ready", "False", "R", long, generation=1, now=NOW)
+    after = cond.set_condition(before, "Ready", "False", "R", long, generation=1, now=LATER)
 
     assert after == before
 
@@ -196,3 +204,31 @@ def test_nothing_to_summarise_leaves_ready_alone() -> None:
     before = [make("Ready", "Unknown", "Progressing")]
 
     assert cond.summarise(before, order=ORDER, negative=NEGATIVE, generation=2, now=NOW) == before
+
+
+class Run(cond.Conditioned):
+    """One with nothing but conditions."""
+
+    generation = 7
+
+    def __init__(self, *conditions: Condition) -> None:
+        self.conditions = list(conditions)
+
+    def now(self) -> datetime:
+        return LATER
+
+
+def test_a_run_sets_conditions_of_its_generation_and_time() -> None:
+    run = Run(make("Ready"), make("Stalled"))
+    run.set_condition("Reconciling", "True", "Progressing", "it goes on")
+
+    assert types(run.conditions) == ["Reconciling", "Ready"]
+    [item] = [one for one in run.conditions if one.type == "Reconciling"]
+    assert (item.observed_generation, item.last_transition_time) == (7, "2026-01-02T03:05:05Z")
+
+
+def test_a_run_takes_conditions_away() -> None:
+    run = Run(make("Ready"), make("Stalled"), make("Other"))
+    run.clear("Stalled", "Other", "Absent")
+
+    assert types(run.conditions) == ["Ready"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from fluvial.api.codec import InvalidObject, decode, encode
-from fluvial.api.meta import FINALIZER, Condition
+from fluvial.api.meta import FINALIZER, ConditionStatus
 from fluvial.api.notification import Receiver
 from fluvial.cel.evaluator import CelEvaluator, ExpressionFailed, Program
 from fluvial.clock import Clock
@@ -18,6 +19,7 @@ from fluvial.kube.secrets import secret_data
 from fluvial.kube.store import Store
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
+from fluvial.runtime.conditions import Conditioned
 from fluvial.runtime.events import EventRecorder
 from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled
 from fluvial.runtime.patcher import StatusPatcher
@@ -74,14 +76,14 @@ class ReceiverReconciler:
         return await run.all_steps()
 
 
-class _Run:
+class _Run(Conditioned):
     """One run: what the status is to become."""
 
     def __init__(self, tools: ReceiverReconciler, live: JsonObject, receiver: Receiver) -> None:
         self._tools = tools
         self._live = live
         self._receiver = receiver
-        self._conditions: list[Condition] = list(receiver.status.conditions)
+        self.conditions = list(receiver.status.conditions)
         self._path = receiver.status.webhook_path
 
     async def all_steps(self) -> Result:
@@ -91,7 +93,8 @@ class _Run:
             path = webhook_path(await self._token(), key_of(self._live))
             self._claim(path)
         except Stalled as error:
-            self._stall(error)
+            self._ready("False", error.reason, str(error))
+            self.set_condition(conditions.STALLED, "True", error.reason, str(error))
             await self._end("Warning", error.reason, str(error))
             raise
         except Failed as error:
@@ -101,7 +104,7 @@ class _Run:
             raise
         self._path = path
         message = f"Receiver initialized for path: {self._path}"
-        was = conditions.get_condition(self._conditions, conditions.READY)
+        was = conditions.get_condition(self.conditions, conditions.READY)
         is_new = was is None or was.status != "True" or was.message != message
         self._ready("True", reasons.SUCCEEDED, message)
         await self._end("Normal" if is_new else "", reasons.SUCCEEDED, message)
@@ -161,27 +164,18 @@ class _Run:
             " choose another name or token",
         )
 
-    def _ready(self, status: str, reason: str, message: str) -> None:
-        self._conditions = conditions.delete_condition(self._conditions, conditions.STALLED)
-        self._conditions = conditions.delete_condition(self._conditions, conditions.RECONCILING)
-        self._conditions = conditions.mark_ready(
-            self._conditions,
-            "True" if status == "True" else "False",
-            reason,
-            message,
-            generation=self._receiver.metadata.generation,
-            now=self._tools.clock.now(),
-        )
+    @property
+    def generation(self) -> int:
+        """The generation that this run is about."""
+        return self._receiver.metadata.generation
 
-    def _stall(self, error: Stalled) -> None:
-        self._ready("False", error.reason, str(error))
-        self._conditions = conditions.mark_stalled(
-            self._conditions,
-            error.reason,
-            str(error),
-            generation=self._receiver.metadata.generation,
-            now=self._tools.clock.now(),
-        )
+    def now(self) -> datetime:
+        """Wall time."""
+        return self._tools.clock.now()
+
+    def _ready(self, status: ConditionStatus, reason: str, message: str) -> None:
+        self.clear(conditions.STALLED, conditions.RECONCILING)
+        self.set_condition(conditions.READY, status, reason, message)
 
     async def _end(self, event: str, reason: str, message: str) -> None:
         await self.save(observed=True)
@@ -196,8 +190,8 @@ class _Run:
     async def save(self, *, observed: bool = False) -> None:
         """Write the status; sends nothing where nothing differs."""
         status = {**(self._live.get("status") or {})}
-        status["conditions"] = [encode(item) for item in self._conditions]
-        if not self._conditions:
+        status["conditions"] = [encode(item) for item in self.conditions]
+        if not self.conditions:
             del status["conditions"]
         status["webhookPath"] = self._path or None
         if observed:

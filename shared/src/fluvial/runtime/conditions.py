@@ -13,6 +13,7 @@ here reads a clock or changes its argument. The rules are those of Flux and of k
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
@@ -26,13 +27,11 @@ __all__ = [
     "READY",
     "RECONCILING",
     "STALLED",
+    "Conditioned",
     "clip",
     "delete_condition",
     "get_condition",
     "is_true",
-    "mark_ready",
-    "mark_reconciling",
-    "mark_stalled",
     "order_key",
     "set_condition",
     "sort",
@@ -123,37 +122,6 @@ def set_condition(
     return sort([*(item for item in conditions if item.type not in gone), fresh])
 
 
-def mark_ready(
-    conditions: Iterable[Condition],
-    status: ConditionStatus,
-    reason: str,
-    message: str,
-    *,
-    generation: int,
-    now: datetime,
-) -> list[Condition]:
-    """Set ``Ready``."""
-    return set_condition(conditions, READY, status, reason, message, generation=generation, now=now)
-
-
-def mark_reconciling(
-    conditions: Iterable[Condition], reason: str, message: str, *, generation: int, now: datetime
-) -> list[Condition]:
-    """Set ``Reconciling=True``, which ends ``Stalled``."""
-    return set_condition(
-        conditions, RECONCILING, "True", reason, message, generation=generation, now=now
-    )
-
-
-def mark_stalled(
-    conditions: Iterable[Condition], reason: str, message: str, *, generation: int, now: datetime
-) -> list[Condition]:
-    """Set ``Stalled=True``, which ends ``Reconciling``."""
-    return set_condition(
-        conditions, STALLED, "True", reason, message, generation=generation, now=now
-    )
-
-
 def summarise(
     conditions: Sequence[Condition],
     *,
@@ -198,6 +166,42 @@ def summarise(
     return set_condition(
         conditions, target, status, item.reason, item.message, generation=generation, now=now
     )
+
+
+class Conditioned(ABC):
+    """A run, as far as it says in conditions how its object is doing.
+
+    Attributes:
+        conditions: what there is, and what the status is to become.
+
+    """
+
+    conditions: list[Condition]
+
+    @property
+    @abstractmethod
+    def generation(self) -> int:
+        """The generation that the run is about."""
+
+    @abstractmethod
+    def now(self) -> datetime:
+        """Wall time."""
+
+    def set_condition(self, type_: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set a condition; Reconciling removes Stalled and the other way round."""
+        self.conditions = set_condition(
+            self.conditions,
+            type_,
+            status,
+            reason,
+            message,
+            generation=self.generation,
+            now=self.now(),
+        )
+
+    def clear(self, *types: str) -> None:
+        """Take conditions away."""
+        self.conditions = [item for item in self.conditions if item.type not in types]
 
 
 def _rank(item: Condition, *, negative: bool) -> int:

@@ -66,14 +66,14 @@ class Finish:
         ready = conditions.get_condition(run.conditions, conditions.READY)
         if run.quiet and ready is not None and ready.status == "False":
             return
-        run.reconciling(PROGRESSING, _IN_PROGRESS)
-        run.ready("Unknown", PROGRESSING, _IN_PROGRESS)
+        run.set_condition(conditions.RECONCILING, "True", PROGRESSING, _IN_PROGRESS)
+        run.set_condition(conditions.READY, "Unknown", PROGRESSING, _IN_PROGRESS)
         await self._writer.write(run)
 
     async def disabled(self, run: GeneratorRun) -> Result:
         """Only the marker moves, and one that was never reconciled says why."""
         if conditions.get_condition(run.conditions, conditions.READY) is None:
-            run.ready("True", reasons.DISABLED, _INITIALLY_DISABLED)
+            run.set_condition(conditions.READY, "True", reasons.DISABLED, _INITIALLY_DISABLED)
         self._mark_request(run)
         await self._writer.write(run)
         if not run.quiet:
@@ -94,7 +94,7 @@ class Finish:
         """Everything is made; the status has the new inventory."""
         count = len(run.status.get("inventory") or [])
         message = f"reconciliation succeeded, generated {count} artifact(s)"
-        run.ready("True", SUCCEEDED, message)
+        run.set_condition(conditions.READY, "True", SUCCEEDED, message)
         run.clear(conditions.RECONCILING, conditions.STALLED)
         self._mark_request(run)
         old = run.inventory
@@ -122,14 +122,16 @@ class Finish:
         """
         message = str(failure)
         before = conditions.get_condition(run.obj.status.conditions, conditions.READY)
-        run.ready("False", failure.reason, message)
+        run.set_condition(conditions.READY, "False", failure.reason, message)
         if failure.kind == "stalled":
-            run.stalled(failure.reason, message)
+            run.set_condition(conditions.STALLED, "True", failure.reason, message)
         else:
             run.clear(conditions.STALLED)
             is_working = conditions.get_condition(run.conditions, conditions.RECONCILING)
             if before is None or is_working is not None:
-                run.reconciling(PROGRESSING_WITH_RETRY, _IN_PROGRESS)
+                run.set_condition(
+                    conditions.RECONCILING, "True", PROGRESSING_WITH_RETRY, _IN_PROGRESS
+                )
         self._mark_request(run)
         await self._writer.write(run)
         is_told = before is not None and (before.reason, before.message) == (

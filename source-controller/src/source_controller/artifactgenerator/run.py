@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from fluvial.api.codec import encode
-from fluvial.api.meta import Condition, ConditionStatus
+from fluvial.api.meta import Condition
 from fluvial.api.source_extensions import ArtifactGenerator, ExternalArtifactReference
 from fluvial.clock import Clock
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
+from fluvial.runtime.conditions import Conditioned
 from source_controller.artifactgenerator.pathpattern import is_object_name
 
 __all__ = ["GeneratorRun"]
 
 
 @dataclass(slots=True)
-class GeneratorRun:
+class GeneratorRun(Conditioned):
     """The state of one reconcile.
 
     Attributes:
@@ -75,41 +77,14 @@ class GeneratorRun:
             if item.namespace == own and is_object_name(item.name)
         }
 
-    def ready(self, status: ConditionStatus, reason: str, message: str) -> None:
-        """Set Ready."""
-        self.conditions = conditions.mark_ready(
-            self.conditions,
-            status,
-            reason,
-            message,
-            generation=self.obj.metadata.generation,
-            now=self.clock.now(),
-        )
+    @property
+    def generation(self) -> int:
+        """The generation that this run works on."""
+        return self.obj.metadata.generation
 
-    def reconciling(self, reason: str, message: str) -> None:
-        """Set Reconciling, which ends Stalled."""
-        self.conditions = conditions.mark_reconciling(
-            self.conditions,
-            reason,
-            message,
-            generation=self.obj.metadata.generation,
-            now=self.clock.now(),
-        )
-
-    def stalled(self, reason: str, message: str) -> None:
-        """Set Stalled, which ends Reconciling."""
-        self.conditions = conditions.mark_stalled(
-            self.conditions,
-            reason,
-            message,
-            generation=self.obj.metadata.generation,
-            now=self.clock.now(),
-        )
-
-    def clear(self, *types: str) -> None:
-        """Remove conditions."""
-        for type_ in types:
-            self.conditions = conditions.delete_condition(self.conditions, type_)
+    def now(self) -> datetime:
+        """Wall time."""
+        return self.clock.now()
 
     def generated(self, inventory: list[ExternalArtifactReference], sources_digest: str) -> None:
         """Note what was generated, and of what."""

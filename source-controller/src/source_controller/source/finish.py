@@ -111,24 +111,14 @@ class Finish:
     def _stall(self, run: Run[Any], failure: StepFailed) -> None:
         if not failure.condition:
             run.clear(*self._summary.failures)
-        run.conditions = conditions.mark_stalled(
-            run.conditions,
-            failure.reason,
-            str(failure),
-            generation=run.generation,
-            now=run.clock.now(),
-        )
+        run.set_true(conditions.STALLED, failure.reason, str(failure))
         run.status["observedGeneration"] = run.generation
 
     def _keep_trying(self, run: Run[Any]) -> None:
         reconciling = conditions.get_condition(run.conditions, conditions.RECONCILING)
         if reconciling is not None:
-            run.conditions = conditions.mark_reconciling(
-                run.conditions,
-                reasons.PROGRESSING_WITH_RETRY,
-                reconciling.message,
-                generation=run.generation,
-                now=run.clock.now(),
+            run.set_true(
+                conditions.RECONCILING, reasons.PROGRESSING_WITH_RETRY, reconciling.message
             )
 
     def _summarise(self, run: Run[Any]) -> None:
@@ -137,19 +127,12 @@ class Finish:
             order=self._summary.order,
             negative=self._summary.negative,
             generation=run.generation,
-            now=run.clock.now(),
+            now=run.now(),
         )
         verified = conditions.get_condition(run.conditions, reasons.SOURCE_VERIFIED)
         if self._summary.verified and verified is not None and verified.status == "False":
             # Whatever else is going on: what cannot be trusted is not ready, and that is why.
-            run.conditions = conditions.mark_ready(
-                run.conditions,
-                "False",
-                verified.reason,
-                verified.message,
-                generation=run.generation,
-                now=run.clock.now(),
-            )
+            run.set_condition(conditions.READY, "False", verified.reason, verified.message)
 
     def _mark_request(self, run: Run[Any]) -> None:
         requested = run.obj.metadata.reconcile_request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
@@ -14,6 +15,7 @@ from fluvial.clock import Clock
 from fluvial.errors import FluvialError
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime import conditions
+from fluvial.runtime.conditions import Conditioned
 from fluvial.runtime.patcher import StatusPatcher
 from source_controller.source import reasons
 from source_controller.source.progress import Progress
@@ -91,7 +93,7 @@ ObjectT = TypeVar("ObjectT", bound=SourceObject)
 
 
 @dataclass(slots=True)
-class Run(Generic[ObjectT]):
+class Run(Conditioned, Generic[ObjectT]):
     """The state of one reconcile. A kind whose steps hand on more has a subclass of its own.
 
     Attributes:
@@ -182,43 +184,20 @@ class Run(Generic[ObjectT]):
             return _RETRY_AGE
         return self.obj.spec.interval_seconds / 2
 
+    def now(self) -> datetime:
+        """Wall time."""
+        return self.clock.now()
+
     def set_true(self, type_: str, reason: str, message: str) -> None:
         """Set a condition to True."""
         self.set_condition(type_, "True", reason, message)
 
-    def set_condition(self, type_: str, status: ConditionStatus, reason: str, message: str) -> None:
-        """Set a condition."""
-        self.conditions = conditions.set_condition(
-            self.conditions,
-            type_,
-            status,
-            reason,
-            message,
-            generation=self.generation,
-            now=self.clock.now(),
-        )
-
-    def clear(self, *types: str) -> None:
-        """Remove conditions."""
-        for type_ in types:
-            self.conditions = conditions.delete_condition(self.conditions, type_)
-
     def progress(self, message: str, *, drift: bool) -> None:
         """Say that work is going on; Ready becomes Unknown on drift or if it says nothing yet."""
-        now = self.clock.now()
-        self.conditions = conditions.mark_reconciling(
-            self.conditions, reasons.PROGRESSING, message, generation=self.generation, now=now
-        )
+        self.set_true(conditions.RECONCILING, reasons.PROGRESSING, message)
         ready = conditions.get_condition(self.conditions, conditions.READY)
         if drift or ready is None or ready.status == "Unknown":
-            self.conditions = conditions.mark_ready(
-                self.conditions,
-                "Unknown",
-                reasons.PROGRESSING,
-                message,
-                generation=self.generation,
-                now=now,
-            )
+            self.set_condition(conditions.READY, "Unknown", reasons.PROGRESSING, message)
 
     def set_artifact(self, artifact: Artifact | None) -> None:
         """Change the artifact in the status; without one there is no address either."""
