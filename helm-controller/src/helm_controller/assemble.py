@@ -207,7 +207,7 @@ class HelmController(DeliveryController[HelmRelease, Memory]):
                 self._patcher,
                 parts.log,
             ),
-            finish=Finish(writer, parts.events, parts.clock, parts.log, settings.jitter),
+            finish=Finish(writer, parts.events, parts.log, settings.jitter),
             turns=Turns(settings.concurrency, parts.clock),
             interrupts=self._interrupts,
             helm3_defaults=settings.helm3_defaults,

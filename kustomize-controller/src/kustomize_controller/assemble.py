@@ -82,7 +82,7 @@ class KustomizeController(DeliveryController[Kustomization, Memory]):
         return await self._reconciler.reconcile(key)
 
     def _make_reconciler(self, parts: Parts, settings: Settings) -> KustomizationReconciler:
-        writer = StatusWriter(self._patcher, parts.clock)
+        writer = StatusWriter(self._patcher)
         applying = ApplyStep(
             writer,
             parts.events,
@@ -121,7 +121,7 @@ class KustomizeController(DeliveryController[Kustomization, Memory]):
                 parts.events,
                 parts.log,
             ),
-            finish=Finish(writer, parts.events, parts.clock, parts.log, settings.jitter),
+            finish=Finish(writer, parts.events, parts.log, settings.jitter),
             clock=parts.clock,
             log=parts.log,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from fluvial.api.kustomize import Kustomization
@@ -50,6 +51,10 @@ def kustomization(version: int = 1, *, request: str = "", **metadata: Any) -> Js
 @dataclass(slots=True)
 class Run(DeliveryRun[Kustomization, ObjectMemory]):
     """A run that knows its source."""
+
+    def now(self) -> datetime:
+        """Wall time."""
+        return RealClock().now()
 
     @property
     def source_name(self) -> SourceName:

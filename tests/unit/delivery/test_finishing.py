@@ -8,7 +8,6 @@ import pytest
 import structlog
 
 from fluvial.apply import Masker
-from fluvial.clock import RealClock
 from fluvial.delivery.confirming import Outdated
 from fluvial.delivery.finishing import DeliveryFinish, Failure
 from fluvial.errors import FluvialError
@@ -59,7 +58,7 @@ class Patient(Finish):
 
 def finish(told: Told, kind: type[Finish] = Finish) -> Finish:
     recorder = cast("EventRecorder", told)
-    return kind(told, recorder, RealClock(), get_logger("test"), lambda seconds: seconds + 1)
+    return kind(told, recorder, get_logger("test"), lambda seconds: seconds + 1)
 
 
 async def make_run(request: str = "") -> Run:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from fluvial.api.meta import KubeConfigReference
-from fluvial.clock import RealClock
 from fluvial.kube.tenants import Actor
 from fluvial.objects import ObjectKey
 from fluvial.runtime import conditions
@@ -47,8 +46,8 @@ async def test_who_acts(spec: dict[str, Any], account: str, *, elsewhere: bool) 
 
 async def test_conditions_are_of_the_generation_that_is_worked_on() -> None:
     run = await run_of(generation=7)
-    run.set_condition("Ready", "True", "Done", "it is done", now=RealClock().now())
-    run.set_condition("Reconciling", "True", "More", "it goes on", now=RealClock().now())
+    run.set_condition("Ready", "True", "Done", "it is done")
+    run.set_condition("Reconciling", "True", "More", "it goes on")
     run.clear("Reconciling", "Stalled")
 
     assert [one.type for one in run.spec_of.status.conditions] == ["Ready"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from fluvial.api.helm import GROUP, HelmRelease
@@ -78,6 +79,10 @@ class Run(DeliveryRun[HelmRelease, Memory]):
     looked: bool = False
     config_digest: str = ""
     archive: bytes | None = field(default=None, repr=False)
+
+    def now(self) -> datetime:
+        """Wall time."""
+        return self.turn.now()
 
     @property
     def status(self) -> HelmReleaseStatus:

@@ -36,7 +36,7 @@ def failure(run: Run, reason: str) -> str:
 
 def mark(run: Run, type_: str, status: ConditionStatus, reason: str, message: str) -> None:
     """Set a condition, masked."""
-    run.set_condition(type_, status, reason, run.masker.text(message), now=run.turn.now())
+    run.set_condition(type_, status, reason, run.masker.text(message))
 
 
 def progressing(run: Run, message: str) -> None:

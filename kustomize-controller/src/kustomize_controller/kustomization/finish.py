@@ -33,17 +33,16 @@ class Finish(DeliveryFinish[Run]):
         if run.silent and not run.changed and _says_applied(run):
             await self.writer.save(run)
             return self.quiet(run)
-        now = self.clock.now()
         message = f"Applied revision: {run.revision}"
         run.status.last_applied_revision = run.revision
         run.status.last_applied_origin_revision = run.source.origin_revision if run.source else ""
         run.clear(conditions.RECONCILING, conditions.STALLED)
-        run.set_condition(reasons.READY, "True", reasons.RECONCILIATION_SUCCEEDED, message, now=now)
+        run.set_condition(reasons.READY, "True", reasons.RECONCILIATION_SUCCEEDED, message)
         run.status.observed_generation = run.generation
         self._record(run, reasons.RECONCILIATION_SUCCEEDED)
         self.mark_handled(run)
         await self.writer.save(run)
-        took = format_duration(round(self.clock.monotonic() - run.started, 3))
+        took = format_duration(round(run.clock.monotonic() - run.started, 3))
         text = f"Reconciliation finished in {took}, next run in {spec.interval}"
         self.log.info(text, revision=run.revision)
         self.events.event(
@@ -78,8 +77,8 @@ class Finish(DeliveryFinish[Run]):
             digest=run.digest,
             status=reason,
             metadata=metadata,
-            now=self.clock.now(),
-            seconds=self.clock.monotonic() - run.started,
+            now=run.clock.now(),
+            seconds=run.clock.monotonic() - run.started,
         )
 
 

@@ -118,8 +118,7 @@ class HealthStep:
         revision = run.status.last_attempted_revision
         message = f"Health checks for revision {revision} were canceled: {cause}"
         self._set(run, "False", reasons.HEALTH_CHECK_CANCELED, message)
-        now = self.clock.now()
-        run.set_condition(reasons.READY, "False", reasons.HEALTH_CHECK_CANCELED, message, now=now)
+        run.set_condition(reasons.READY, "False", reasons.HEALTH_CHECK_CANCELED, message)
         await self.writer.save(run)
         self.events.event(
             run.obj,
@@ -166,7 +165,7 @@ class HealthStep:
         await self.writer.progress(run, message)
 
     def _set(self, run: Run, status: ConditionStatus, reason: str, message: str) -> None:
-        run.set_condition(reasons.HEALTHY, status, reason, message, now=self.clock.now())
+        run.set_condition(reasons.HEALTHY, status, reason, message)
 
 
 def _is_told(run: Run) -> bool:

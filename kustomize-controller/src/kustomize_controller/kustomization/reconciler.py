@@ -82,7 +82,7 @@ class KustomizationReconciler:
 
     async def _reconcile(self, key: ObjectKey, *, live: bool) -> Result:
         opened = await self.opening.open(key, live=live)
-        run = Run(*opened, started=self.clock.monotonic())
+        run = Run(*opened, clock=self.clock, started=self.clock.monotonic())
         if run.is_deleted:
             return await self._remove(run)
         if run.spec_of.spec.suspend:

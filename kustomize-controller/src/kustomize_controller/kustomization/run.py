@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from fluvial.api.kustomize import Kustomization, KustomizationStatus, ResourceInventory, ResourceRef
 from fluvial.apply import Inventory, Owner
@@ -29,6 +30,7 @@ class Run(DeliveryRun[Kustomization, Memory]):
     """State of one run; steps read it top-down and add what later steps need.
 
     Attributes:
+        clock: tells the time of conditions.
         started: on the monotonic clock.
         silent: status already says that this generation and revision are applied; a run that
             finds nothing new writes nothing.
@@ -38,11 +40,16 @@ class Run(DeliveryRun[Kustomization, Memory]):
 
     """
 
+    clock: Clock
     started: float
     silent: bool = False
     config: Config | None = None
     digest: str = ""
     changed: bool = False
+
+    def now(self) -> datetime:
+        """Wall time."""
+        return self.clock.now()
 
     @property
     def status(self) -> KustomizationStatus:
@@ -108,9 +115,8 @@ class Run(DeliveryRun[Kustomization, Memory]):
 class StatusWriter:
     """Writes the status of runs."""
 
-    def __init__(self, patcher: StatusPatcher, clock: Clock) -> None:
+    def __init__(self, patcher: StatusPatcher) -> None:
         self._patcher = patcher
-        self._clock = clock
 
     async def save(self, run: Run) -> None:
         """Write what differs between the status that is there and ``run.status``.
@@ -139,10 +145,9 @@ class StatusWriter:
 
     async def progress(self, run: Run, message: str) -> None:
         """Report that a new attempt is on its way, and what it does now."""
-        now = self._clock.now()
-        run.set_condition(conditions.RECONCILING, "True", reasons.PROGRESSING, message, now=now)
+        run.set_condition(conditions.RECONCILING, "True", reasons.PROGRESSING, message)
         in_progress = "Reconciliation in progress"
-        run.set_condition(reasons.READY, "Unknown", reasons.PROGRESSING, in_progress, now=now)
+        run.set_condition(reasons.READY, "Unknown", reasons.PROGRESSING, in_progress)
         await self.save(run)
 
     async def store_ahead(self, run: Run, inventory: Inventory) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from fluvial.apply import asked_to_wait
-from fluvial.clock import Clock
 from fluvial.delivery.confirming import Outdated
 from fluvial.delivery.run import DeliveryRun
 from fluvial.errors import FluvialError
@@ -53,7 +52,6 @@ class DeliveryFinish(ABC, Generic[RunT]):
 
     writer: Writer[RunT]
     events: EventRecorder
-    clock: Clock
     log: Logger
     jitter: Callable[[float], float]
 
@@ -105,19 +103,17 @@ class DeliveryFinish(ABC, Generic[RunT]):
 
     def mark_failed(self, run: RunT, end: Failure, message: str) -> None:
         """Put a failure into the conditions."""
-        now = self.clock.now()
         self.mark_unready(run, end, message)
         if isinstance(end, Stalled):
-            run.set_condition(conditions.STALLED, "True", end.reason, message, now=now)
+            run.set_condition(conditions.STALLED, "True", end.reason, message)
             run.spec_of.status.observed_generation = run.generation
         else:
             reason = _PROGRESSING_WITH_RETRY
-            run.set_condition(conditions.RECONCILING, "True", reason, message, now=now)
+            run.set_condition(conditions.RECONCILING, "True", reason, message)
 
     def mark_unready(self, run: RunT, end: Failure, message: str) -> None:
         """Say why the object is not ready."""
-        now = self.clock.now()
-        run.set_condition(conditions.READY, "False", end.reason, message, now=now)
+        run.set_condition(conditions.READY, "False", end.reason, message)
 
     def mark_handled(self, run: RunT) -> None:
         """Note which request the run has answered."""

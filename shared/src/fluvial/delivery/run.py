@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime
 from typing import Generic, TypeVar
 
 from fluvial.api.helm import HelmRelease
 from fluvial.api.kustomize import Kustomization
-from fluvial.api.meta import ConditionStatus
+from fluvial.api.meta import Condition
 from fluvial.apply import HealthExpressions, Masker
 from fluvial.artifact.sources import Source, SourceName
 from fluvial.kube.tenants import Actor
 from fluvial.objects import JsonObject, ObjectKey
-from fluvial.runtime import conditions
+from fluvial.runtime.conditions import Conditioned
 from fluvial.runtime.memory import ObjectMemory
 
 __all__ = ["DeliveredObject", "DeliveryRun"]
@@ -28,7 +27,7 @@ MemoryT = TypeVar("MemoryT", bound=ObjectMemory)
 
 
 @dataclass(slots=True)
-class DeliveryRun(Generic[ObjectT, MemoryT]):
+class DeliveryRun(Conditioned, Generic[ObjectT, MemoryT]):
     """State of one run; a kind has a subclass with what its own steps need.
 
     The first six are what ``Opening.open`` answers.
@@ -70,6 +69,15 @@ class DeliveryRun(Generic[ObjectT, MemoryT]):
         return self.spec_of.metadata.generation
 
     @property
+    def conditions(self) -> list[Condition]:
+        """Those of the status that will be written."""
+        return self.spec_of.status.conditions
+
+    @conditions.setter
+    def conditions(self, conditions: list[Condition]) -> None:
+        self.spec_of.status.conditions = conditions
+
+    @property
     def is_deleted(self) -> bool:
         """Whether somebody has asked for the object to go."""
         return self.spec_of.metadata.deletion_timestamp is not None
@@ -93,27 +101,6 @@ class DeliveryRun(Generic[ObjectT, MemoryT]):
             (ObjectKey(one.namespace or own, one.name), one.ready_expr)
             for one in self.spec_of.spec.depends_on
         ]
-
-    def set_condition(
-        self, type_: str, status: ConditionStatus, reason: str, message: str, *, now: datetime
-    ) -> None:
-        """Set a condition of the status that will be written."""
-        self.spec_of.status.conditions = conditions.set_condition(
-            self.spec_of.status.conditions,
-            type_,
-            status,
-            reason,
-            message,
-            generation=self.generation,
-            now=now,
-        )
-
-    def clear(self, *types: str) -> None:
-        """Take conditions away."""
-        for type_ in types:
-            self.spec_of.status.conditions = conditions.delete_condition(
-                self.spec_of.status.conditions, type_
-            )
 
     @abstractmethod
     def event_metadata(self) -> dict[str, str]:
