@@ -239,7 +239,11 @@ def test_finalizers_that_an_update_has_set_are_taken_over_by_nobody() -> None:
         {"manager": "helm-controller", "operation": "Apply", "fieldsV1": fields},
         {"manager": "helm", "operation": "Update", "fieldsV1": {"f:data": {}}},
     ]
-    spared = ownership.sparing_finalizers(managed)
+    alone: dict[str, Any] = {"f:metadata": {"f:finalizers": {".": {}}}}
+    managed.append({"manager": "helm-controller", "operation": "Update", "fieldsV1": alone})
+    managed.append({**managed[-1], "fieldsV1": {**alone, "f:spec": {}}})
+    *spared, last = ownership.sparing_finalizers(managed)
 
+    assert last["fieldsV1"] == {"f:spec": {}}
     assert spared[0]["fieldsV1"] == {"f:metadata": {"f:labels": {"f:a": {}}}, "f:data": {}}
-    assert spared[1:] == managed[1:]
+    assert spared[1:] == managed[1:3]

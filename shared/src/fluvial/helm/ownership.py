@@ -86,15 +86,16 @@ def sparing_finalizers(managed: list[JsonObject]) -> list[JsonObject]:
     This controller sets one on each HelmRelease under the same name as objects are applied under:
     who then applied a HelmRelease without it would take it off.
     """
-    return [
-        _without_finalizers(one) if one.get("operation") == "Update" else one for one in managed
-    ]
+    spared = [_without_finalizers(one) for one in managed]
+    return [one for one in spared if one.get("fieldsV1") != {}]
 
 
 def _without_finalizers(entry: JsonObject) -> JsonObject:
     fields = entry.get("fieldsV1") or {}
     metadata = fields.get("f:metadata") or {}
-    if "f:finalizers" not in metadata:
+    if entry.get("operation") != "Update" or "f:finalizers" not in metadata:
         return entry
     kept = {name: part for name, part in metadata.items() if name != "f:finalizers"}
-    return {**entry, "fieldsV1": {**fields, "f:metadata": kept}}
+    others = {name: part for name, part in fields.items() if name != "f:metadata"}
+    # An empty part would say that all of the metadata is its manager's.
+    return {**entry, "fieldsV1": {**others, "f:metadata": kept} if kept else others}
