@@ -1,4 +1,4 @@
-"""How a kind says what it is to the controller that runs it, and what flags and apps give that."""
+"""What the controller of a kind is told: by the kind itself, by flags, and by the app."""
 
 from __future__ import annotations
 
