@@ -1,13 +1,19 @@
-"""A run asks nothing twice: what it has written itself, or been answered, it knows."""
+"""A run asks nothing twice: what it has written itself, or been answered, it knows.
+
+And when it is over, nothing of it is left: a chart and a record are large.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections import Counter
 
 import pytest
 
 from harness.release import AGENT, ReleaseWorld
 from harness.team import Team
+from helm_controller.helmrelease.run import Run
 from integration.helm_controller.release_charts import app_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -76,3 +82,18 @@ async def test_an_uninstall(devworld: ReleaseWorld, devteam: Team) -> None:
     assert count["GET configmaps/"] == 1
     assert count["DELETE configmaps/"] == 1
     assert (count["GET secrets/"], count["DELETE secrets/"]) == (1, 1)
+
+
+async def test_a_run_is_gone_when_it_is_over(devteam: Team) -> None:
+    """Without the garbage collector, which a controller lets run rarely."""
+    await devteam.chart(app_chart())
+    gc.collect()
+    gc.disable()
+    try:
+        await devteam.release()
+        await devteam.ready(version=1)
+        async with asyncio.timeout(20):
+            while any(type(one) is Run for one in gc.get_objects()):
+                await asyncio.sleep(0.1)
+    finally:
+        gc.enable()

@@ -66,6 +66,9 @@ class Interruption:
     def over(self) -> None:
         """Nothing that is known of the object matters any more."""
         self._deletion = self._change = self._suspicion = ""
+        # It knows the run, and the run knows this: together they would stay until the next garbage
+        # collection, with the chart and the record.
+        self._confirm = None
 
     def _end_waits(self, *, all_of_them: bool) -> None:
         now = asyncio.get_running_loop().time()
