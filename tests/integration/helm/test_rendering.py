@@ -146,7 +146,8 @@ async def test_an_upgrade_that_keeps_the_last_values_equals_helm_s(
     for path, archive in zip(paths, archives, strict=True):
         path.write_bytes(archive)
     first: dict[str, Any] = {"b": {"c": 3, "z": [1]}, "g": None}
-    second: dict[str, Any] = {"b": {"z": None, "e": {"f": 4}}, "n": 1}
+    # A null over a value of the last release is another matter: Helm lets it have no effect at first.
+    second: dict[str, Any] = {"b": {"e": {"f": 4}}, "n": 1}
     async with world.helm(tmp_path) as helm:
         await helm.do("install", chart=str(paths[0]), name="app", values=first)
         stored = await world.storage.last("app")
