@@ -96,7 +96,7 @@ KIND = DeliveryKind(
     ),
     source_not_ready=reasons.SOURCE_NOT_READY,
     strict_source=True,
-    objects_in_hand=16,
+    objects_in_hand=32,
 )
 
 

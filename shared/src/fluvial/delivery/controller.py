@@ -68,6 +68,7 @@ class DeliveryController(ABC, Generic[ObjectT, MemoryT]):
             log=parts.log,
             metrics=parts.metrics,
             clock=parts.clock,
+            fair=kind.objects_in_hand > 1,
         )
         self.name, self.queue = self._controller.name, self._controller.queue
         self.mapper = RestMapper(parts.client)

@@ -46,7 +46,8 @@ class DeliveryKind(Generic[ObjectT, MemoryT]):
         conditions: types that only the kind's controller writes.
         source_not_ready: reason where a source has no artifact.
         strict_source: a source must also be reconciled at its generation and not be stalled.
-        objects_in_hand: for each that may be worked on; the others wait for the cluster.
+        objects_in_hand: for each that may be worked on; the others wait for the cluster. Where it
+            is more than one, no namespace may have more than its share of them.
 
     """
 

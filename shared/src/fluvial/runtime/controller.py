@@ -33,6 +33,7 @@ from fluvial.runtime.backoff import Backoff
 from fluvial.runtime.metrics import Metrics, Outcome
 from fluvial.runtime.outcome import Failed, Ignored, Result, Stalled, Waiting
 from fluvial.runtime.queue import QueueShutDown, WorkQueue
+from fluvial.runtime.shares import Shares
 
 __all__ = ["Controller", "controller_of"]
 
@@ -212,6 +213,7 @@ def controller_of(
     log: Logger,
     metrics: Metrics,
     clock: Clock,
+    fair: bool = False,
 ) -> Controller[ObjectKey]:
     """The controller of one kind, with a queue of its own.
 
@@ -223,14 +225,18 @@ def controller_of(
         log: see ``Controller``.
         metrics: of the controller and of its queue.
         clock: see ``Controller``.
+        fair: no namespace may have more than its share of those in work.
 
     """
     name, (base, cap) = resource.kind.lower(), retry_delays
+    shares = Shares[ObjectKey](concurrency, lambda key: key.namespace) if fair else None
     return Controller(
         name=name,
         group=resource.group,
         kind=resource.kind,
-        queue=WorkQueue(backoff=Backoff(base, cap), observer=metrics.queue(name, clock)),
+        queue=WorkQueue(
+            backoff=Backoff(base, cap), observer=metrics.queue(name, clock), shares=shares
+        ),
         reconcile=reconcile,
         concurrency=concurrency,
         log=log,

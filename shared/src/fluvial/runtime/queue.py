@@ -12,6 +12,8 @@ with ``done``. One event loop, no locks. The invariants, which everything above 
   so that a burst does not end for everybody at its very end.
 - Keys added with ``low_priority`` come after all others (after a start: what was already settled),
   but one in eight keys is taken from them, so that they never starve.
+- Where there are ``Shares``, a key whose group holds enough is passed over, and stands first in line
+  as soon as the group may hold one more.
 - After ``shut_down`` nothing is accepted any more, and ``get`` raises once nothing is left.
 """
 
@@ -25,6 +27,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fluvial.errors import FluvialError
 from fluvial.runtime.backoff import Backoff
+from fluvial.runtime.shares import Shares
 
 __all__ = ["QueueObserver", "QueueShutDown", "WorkQueue"]
 
@@ -68,14 +71,20 @@ class WorkQueue(Generic[K]):
     Args:
         backoff: delays of ``add_rate_limited``; Flux's defaults where it is not given.
         observer: told about every step, for metrics.
+        shares: how many keys each group may hold; all where it is not given.
 
     """
 
     def __init__(
-        self, *, backoff: Backoff[K] | None = None, observer: QueueObserver | None = None
+        self,
+        *,
+        backoff: Backoff[K] | None = None,
+        observer: QueueObserver | None = None,
+        shares: Shares[K] | None = None,
     ) -> None:
         self._backoff: Backoff[K] = backoff or Backoff()
         self._observer = observer
+        self._shares = shares
         self._first: OrderedDict[K, None] = OrderedDict()
         self._high: OrderedDict[K, None] = OrderedDict()
         self._low: OrderedDict[K, None] = OrderedDict()
@@ -91,7 +100,7 @@ class WorkQueue(Generic[K]):
         self._down = False
 
     def __len__(self) -> int:
-        """Keys that are ready; neither those being processed nor those under a timer."""
+        """Keys that are ready to be taken: not processed, under no timer, within their share."""
         return len(self._first) + len(self._high) + len(self._low)
 
     @property
@@ -175,8 +184,8 @@ class WorkQueue(Generic[K]):
             QueueShutDown: nothing is left and nothing will come.
 
         """
-        while not self:
-            if self._down:
+        while (key := self._pop()) is None:
+            if self._down and not self._shares:
                 raise QueueShutDown("the queue is shut down")
             getter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._getters.append(getter)
@@ -185,8 +194,9 @@ class WorkQueue(Generic[K]):
             except asyncio.CancelledError:
                 self._abandon(getter)
                 raise
-        key = self._pop()
         self._processing.add(key)
+        if self._shares is not None:
+            self._shares.taken(key)
         if self._observer:
             self._observer.taken(key)
         return key
@@ -198,11 +208,19 @@ class WorkQueue(Generic[K]):
         self._processing.remove(key)
         if self._observer:
             self._observer.finished(key)
+        if self._shares is not None:
+            self._shares.given_back(key)
+            for kept in self._shares.released():
+                self._high[kept] = None
+                self._high.move_to_end(kept, last=False)
+                self._wake_one()
         low_priority = self._again.pop(key, None)
         if low_priority is not None and not self._down:
             # The new run supersedes the timer that the last one may have set before the add.
             self._due.pop(key, None)
             self._enqueue(key, self._low if low_priority else self._high)
+        if self._down:
+            self._wake_all()
         self._notify_idle()
 
     def shut_down(self, *, drain: bool = True) -> None:
@@ -221,9 +239,7 @@ class WorkQueue(Generic[K]):
             self._timer = None
         if not drain:
             self._drop_ready()
-        for getter in self._getters:
-            if not getter.done():
-                getter.set_result(None)
+        self._wake_all()
         self._notify_idle()
 
     async def wait_idle(self) -> None:
@@ -234,7 +250,8 @@ class WorkQueue(Generic[K]):
             await idler
 
     def _is_ready(self, key: K) -> bool:
-        return key in self._first or key in self._high or key in self._low
+        in_line = key in self._first or key in self._high or key in self._low
+        return in_line or (self._shares is not None and key in self._shares)
 
     def _enqueue(self, key: K, line: OrderedDict[K, None]) -> None:
         """Put a key in line; one that stands in a better line stays there."""
@@ -242,20 +259,29 @@ class WorkQueue(Generic[K]):
             return
         if key in self._low:
             del self._low[key]
+        elif self._shares is not None and self._shares.unpark(key):
+            pass  # it was ready before, and may be in a better line now
         elif self._observer:
             self._observer.added(key)
         line[key] = None
         self._wake_one()
 
-    def _pop(self) -> K:
-        line = self._first or self._high
-        if self._low and (not line or self._since_low >= _LOW_SHARE - 1):
-            line = self._low
-        self._since_low = 0 if line is self._low else self._since_low + 1
-        key, _ = line.popitem(last=False)
-        return key
+    def _pop(self) -> K | None:
+        """The next key; ``None`` if there is none that may be taken."""
+        while self:
+            line = self._first or self._high
+            if self._low and (not line or self._since_low >= _LOW_SHARE - 1):
+                line = self._low
+            key, _ = line.popitem(last=False)
+            if self._shares is None or self._shares.may_take(key):
+                self._since_low = 0 if line is self._low else self._since_low + 1
+                return key
+            self._shares.park(key)
+        return None
 
     def _drop_ready(self) -> None:
+        for key in list(self._shares or ()):
+            self._enqueue(key, self._high)
         for ready in (self._first, self._high, self._low):
             while ready:
                 key, _ = ready.popitem()
@@ -268,6 +294,11 @@ class WorkQueue(Generic[K]):
             if not getter.done():
                 getter.set_result(None)
                 return
+
+    def _wake_all(self) -> None:
+        for getter in self._getters:
+            if not getter.done():
+                getter.set_result(None)
 
     def _abandon(self, getter: asyncio.Future[None]) -> None:
         """A waiting worker was cancelled: a wake-up it had already got goes to the next."""
