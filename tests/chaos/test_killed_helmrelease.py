@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from _pytest.mark import ParameterSet
 
 from chaos.control import When
 from chaos.faulty import FaultyWorld
@@ -47,7 +47,7 @@ _INTERRUPTED: list[tuple[str, When, int]] = [
 _SAMPLE: list[tuple[str, When, int]] = [("devcluster", "before", 7), ("real", "after", 14)]
 
 
-def _on(plane: str, *rest: object) -> ParameterSet:
+def _on(plane: str, *rest: object) -> Any:
     return pytest.param(plane, *rest, marks=[pytest.mark.real] if plane == "real" else [])
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.charts import chart
 
-__all__ = ["MAP", "ON_DEVCLUSTER", "app_chart", "hook", "job", "web"]
+__all__ = ["MAP", "ON_DEVCLUSTER", "app_chart", "hook", "job", "pod_hook", "web"]
 
 ON_DEVCLUSTER = pytest.mark.parametrize("world", ["devcluster"], indirect=True)
 """For tests whose way with the API server is asked of the real one by others."""
@@ -50,13 +50,8 @@ def job(name: str, *, fails: bool = False, hangs: bool = False, **annotations: s
 
     """
     marks = {f"helm.sh/{key.replace('_', '-')}": text for key, text in annotations.items()}
-    labels = {}
-    if fails:
-        marks["devcluster.fluvial.dev/health"] = "fail"
-        labels["fluvial.dev/fail"] = "1"
-    if hangs:
-        marks["devcluster.fluvial.dev/health"] = "never"
-        labels["fluvial.dev/stay-pending"] = "1"
+    health, labels = _health(fails=fails, hangs=hangs)
+    marks |= health
     return f"""\
 apiVersion: batch/v1
 kind: Job
@@ -72,6 +67,29 @@ spec:
 def hook(name: str, event: str, *, fails: bool = False, hangs: bool = False) -> str:
     """A Job that is a hook."""
     return job(name, fails=fails, hangs=hangs, hook=event)
+
+
+def pod_hook(name: str, event: str, *, fails: bool = False, hangs: bool = False) -> str:
+    """A Pod that is a hook: the real control plane is slower to see that a Job has ended."""
+    health, labels = _health(fails=fails, hangs=hangs)
+    return f"""\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  annotations: {_flow({"helm.sh/hook": event, **health})}
+  labels: {_flow(labels)}
+spec: {{restartPolicy: Never, containers: [{{name: c, image: example.com/c:1}}]}}
+"""
+
+
+def _health(*, fails: bool, hangs: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Annotations for devcluster's stand-in, labels of pods for the real control plane's."""
+    if fails:
+        return {"devcluster.fluvial.dev/health": "fail"}, {"fluvial.dev/fail": "1"}
+    if hangs:
+        return {"devcluster.fluvial.dev/health": "never"}, {"fluvial.dev/stay-pending": "1"}
+    return {}, {}
 
 
 def app_chart(version: str = "1.0.0", **files: str) -> bytes:

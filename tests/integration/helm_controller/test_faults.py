@@ -1,14 +1,19 @@
 """Whatever goes wrong with an upgrade: the reason is told, tries are counted, nothing is lost.
 
 Each fault meets a release that works. What was there before is there afterwards, and revisions are
-only made as often as the spec allows; a chart that is put right is then released.
+only made as often as the spec allows; a chart that is put right is then released. On devcluster one
+after the other, on the real control plane side by side: what the server has a part in, and all of
+it with ``FLUVIAL_CHAOS=all``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,7 @@ from harness.helm import need_helm
 from harness.release import ReleaseWorld
 from harness.team import Team, condition, named
 from helm_controller.assemble import Settings
-from integration.helm_controller.release_charts import app_chart, hook
+from integration.helm_controller.release_charts import app_chart, pod_hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -81,8 +86,12 @@ class Fault:
     revisions: int = 0
 
 
+def _chart(version: str = "1.0.0", **files: str) -> bytes:
+    return app_chart(version, web="", **files)
+
+
 def _next(**files: str) -> bytes:
-    return app_chart("2.0.0", **files)
+    return _chart("2.0.0", **files)
 
 
 FAULTS = {
@@ -103,17 +112,17 @@ FAULTS = {
     "a template that fails": Fault(_next(bad='{{ fail "not so" }}'), "UpgradeFailed", "not so"),
     "a template without end": Fault(_next(bad=_FLOOD), "UpgradeFailed", "memory"),
     "a hook that fails": Fault(
-        _next(bad=hook("bad", "pre-upgrade", fails=True)), "UpgradeFailed", "bad", revisions=2
+        _next(bad=pod_hook("bad", "pre-upgrade", fails=True)), "UpgradeFailed", "bad", revisions=2
     ),
     "a hook that hangs": Fault(
-        _next(bad=hook("bad", "pre-upgrade", hangs=True)),
+        _next(bad=pod_hook("bad", "pre-upgrade", hangs=True)),
         "UpgradeFailed",
         "bad",
         spec={"timeout": "1s"},
         revisions=2,
     ),
     "a test that fails": Fault(
-        _next(bad=hook("bad", "test", fails=True)),
+        _next(bad=pod_hook("bad", "test", fails=True)),
         "TestFailed",
         "bad",
         spec={"test": {"enable": True}},
@@ -129,19 +138,20 @@ FAULTS = {
     "a kind that is not served": Fault(_next(extra=_UNKNOWN), "UpgradeFailed", "Shelf"),
     "a namespace that is not there": Fault(_next(extra=_ELSEWHERE), "UpgradeFailed", "nowhere"),
 }
+_WITHOUT_SERVER = {
+    "an archive that is none",
+    "values that cannot be read",
+    "values that the schema refuses",
+    "a template that fails",
+    "a template without end",
+}
+# Quotas are the real server's alone.
+_QUOTA = Fault(_next(extra=_EXTRA), "UpgradeFailed", "exceeded quota", _quota, revisions=2)
 
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_an_upgrade_goes_wrong(devteam: Team, name: str) -> None:
     await _goes_wrong(devteam, FAULTS[name])
-
-
-async def test_a_quota_is_used_up(realworld: ReleaseWorld) -> None:
-    """Quotas are the real server's."""
-    team = await realworld.team()
-    fault = Fault(_next(extra=_EXTRA), "UpgradeFailed", "exceeded quota", _quota, revisions=2)
-    await _goes_wrong(team, fault)
-    await realworld.leave(team)
 
 
 async def test_a_template_loops(tmp_path: Path) -> None:
@@ -156,7 +166,7 @@ async def test_a_template_loops(tmp_path: Path) -> None:
 
 
 async def _goes_wrong(team: Team, fault: Fault) -> None:
-    await team.chart(app_chart(), resource=kinds.HELM_CHART)
+    await team.chart(_chart(), resource=kinds.HELM_CHART)
     spec = _spec(fault.spec)
     if "valuesFrom" in spec:
         await team.data(kinds.SECRET, "values", **{"values.yaml": "greeting: hello"})
@@ -183,6 +193,11 @@ async def _goes_wrong(team: Team, fault: Fault) -> None:
     if fault.revisions:
         assert failed["status"]["upgradeFailures"] == fault.revisions
         assert condition(failed, "Stalled")["reason"] == "RetriesExceeded"
+        # Asking again is no reason to try again.
+        again = await team.asked("again")
+        assert again["status"]["upgradeFailures"] == fault.revisions
+        assert again["status"]["history"] == failed["status"]["history"]
+        assert await team.statuses() == statuses
 
 
 def _spec(changes: dict[str, Any]) -> dict[str, Any]:
@@ -215,22 +230,25 @@ async def test_a_chart_that_is_put_right_is_released(devteam: Team) -> None:
     team = devteam
     reference = {"kind": "HelmChart", "name": "chart"}
     await team.chart(
-        app_chart(bad=hook("bad", "pre-install", fails=True)), resource=kinds.HELM_CHART
+        _chart(bad=pod_hook("bad", "pre-install", fails=True)), resource=kinds.HELM_CHART
     )
     await team.release(chartRef=reference, install={"remediation": {"retries": 1}})
     failed = await team.stalled("RetriesExceeded")
     assert failed["status"]["installFailures"] == 2
     assert condition(failed, "Released")["reason"] == "InstallFailed"
 
-    await team.chart(app_chart("1.0.1"), "1.0.1", resource=kinds.HELM_CHART)
+    await team.chart(_chart("1.0.1"), "1.0.1", resource=kinds.HELM_CHART)
     done = await team.ready()
     assert done["status"]["history"][0]["chartVersion"] == "1.0.1"
     assert "installFailures" not in done["status"]
 
 
 async def test_a_release_namespace_that_is_not_there(devteam: Team) -> None:
-    team = devteam
-    await team.chart(app_chart(), resource=kinds.HELM_CHART)
+    await _has_no_namespace(devteam)
+
+
+async def _has_no_namespace(team: Team) -> None:
+    await team.chart(_chart(), resource=kinds.HELM_CHART)
     reference = {"kind": "HelmChart", "name": "chart"}
     # Nobody may do anything in a namespace that nobody has made, but for the admin.
     await team.release(
@@ -242,7 +260,7 @@ async def test_a_release_namespace_that_is_not_there(devteam: Team) -> None:
 
 
 async def _installed(team: Team) -> str:
-    await team.chart(app_chart(), resource=kinds.HELM_CHART)
+    await team.chart(_chart(), resource=kinds.HELM_CHART)
     await team.release(chartRef={"kind": "HelmChart", "name": "chart"})
     await team.ready(version=1)
     uid: str = (await team.get(kinds.CONFIG_MAP, "app-settings"))["metadata"]["uid"]
@@ -250,25 +268,64 @@ async def _installed(team: Team) -> str:
 
 
 async def test_a_record_that_was_deleted(devteam: Team) -> None:
+    await _loses_its_record(devteam)
+
+
+async def _loses_its_record(team: Team) -> None:
     """The release is made again over its objects, which stay."""
-    uid = await _installed(devteam)
-    await devteam.delete(secret_name("app", 1), kinds.SECRET)
-    await devteam.asked("after the loss")
-    done = await devteam.ready(version=1)
+    uid = await _installed(team)
+    await team.delete(secret_name("app", 1), kinds.SECRET)
+    await team.asked("after the loss")
+    done = await team.ready(version=1)
 
     assert done["status"]["history"][0]["action"] == "install"
-    assert (await devteam.get(kinds.CONFIG_MAP, "app-settings"))["metadata"]["uid"] == uid
-    assert await devteam.statuses() == {1: "deployed"}
+    assert (await team.get(kinds.CONFIG_MAP, "app-settings"))["metadata"]["uid"] == uid
+    assert await team.statuses() == {1: "deployed"}
 
 
-@pytest.mark.parametrize("content", [b"", b"H4sIAAAA", b"bm8gcmVjb3Jk"])
+_SPOILT = b"H4sIAAAA"
+
+
+@pytest.mark.parametrize("content", [b"", _SPOILT, b"bm8gcmVjb3Jk"])
 async def test_a_record_that_was_spoilt(devteam: Team, content: bytes) -> None:
+    await _has_a_spoilt_record(devteam, content)
+
+
+async def _has_a_spoilt_record(team: Team, content: bytes = _SPOILT) -> None:
     """It is told, nothing is made over it, and everything stays."""
-    uid = await _installed(devteam)
+    uid = await _installed(team)
     data = {"data": {"release": base64.b64encode(content).decode()}}
-    await devteam.patch(secret_name("app", 1), data, resource=kinds.SECRET)
-    await devteam.annotate(requestedAt="after it was spoilt")
-    failed = await devteam.failed("StateError")
+    await team.patch(secret_name("app", 1), data, resource=kinds.SECRET)
+    await team.annotate(requestedAt="after it was spoilt")
+    failed = await team.failed("StateError")
 
     assert secret_name("app", 1) in condition(failed)["message"]
-    assert (await devteam.get(kinds.CONFIG_MAP, "app-settings"))["metadata"]["uid"] == uid
+    assert (await team.get(kinds.CONFIG_MAP, "app-settings"))["metadata"]["uid"] == uid
+    assert len((await team.client.list_all(kinds.SECRET, namespace=team.namespace)).items) == 1
+
+
+# --- on the real control plane -------------------------------------------------------------------
+
+
+async def test_all_of_it_on_the_real_control_plane(realworld: ReleaseWorld) -> None:
+    """Side by side, each in a namespace of its own."""
+    upgrades = {**FAULTS, "a quota that is used up": _QUOTA}
+    if os.environ.get("FLUVIAL_CHAOS") != "all":
+        upgrades = {name: fault for name, fault in upgrades.items() if name not in _WITHOUT_SERVER}
+    cases: dict[str, Callable[[Team], Awaitable[None]]] = {
+        name: partial(_goes_wrong, fault=fault) for name, fault in upgrades.items()
+    }
+    cases["no namespace for the release"] = _has_no_namespace
+    cases["a record that was deleted"] = _loses_its_record
+    cases["a record that was spoilt"] = _has_a_spoilt_record
+
+    async def one(play: Callable[[Team], Awaitable[None]]) -> None:
+        team = await realworld.team()
+        team.patience = 90.0  # so many at once
+        await play(team)
+        await realworld.leave(team)
+
+    tasks = [asyncio.create_task(one(play), name=name) for name, play in cases.items()]
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert {name: error for name, error in zip(cases, ended, strict=True) if error} == {}

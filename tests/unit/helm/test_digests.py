@@ -75,6 +75,12 @@ def test_values_of_a_published_test_have_its_digest() -> None:
     )
 
 
+def test_a_snapshot_of_a_published_test_has_its_digest() -> None:
+    digest = "sha256:f1498f27a16a09cd7e1ee610d924df065c03d30035638babc95dd9a8d412ce4d"
+
+    assert digests.release_digest(Release(name="foo")) == digest
+
+
 @pytest.mark.parametrize("case", vectors("releases"), ids=lambda _: "")
 def test_snapshots_are_gos(case: dict[str, Any]) -> None:
     release = _read(case["release"])
