@@ -114,9 +114,19 @@ def _case(number: int, folder: Path) -> Case:
 
 
 def _defaults(archive: bytes) -> JsonObject:
+    return _file_of(archive, "values.yaml")
+
+
+def _is_library(case: Case) -> bool:
+    """Helm's command refuses these, the library call that plays its part here does not."""
+    return _file_of(case.archive, "Chart.yaml").get("type") == "library"
+
+
+def _file_of(archive: bytes, name: str) -> JsonObject:
+    """A YAML file at the top of a chart, empty if it is not there."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         for member in opened.getmembers():
-            if member.name.count("/") == 1 and member.name.endswith("/values.yaml"):
+            if member.name.count("/") == 1 and member.name.endswith(f"/{name}"):
                 content = opened.extractfile(member)
                 assert content is not None
                 found: JsonObject = yaml.load_one(content.read()) or {}
@@ -277,6 +287,7 @@ async def _live(world: ReleaseWorld, folder: Path) -> None:
         again += [tried] if tried.refused else []
     wrong = await _refused_only_by_us(world, again, folder)
     assert not wrong, "\n".join(wrong)
+    assert {case.name for case in cases if _is_library(case)} <= {case.name for case in again}
     assert len(again) < len(cases) / 2, [one.refused for one in again]
 
 
@@ -401,6 +412,8 @@ async def _refused_only_by_us(world: ReleaseWorld, refused: list[Case], folder: 
     """What Helm's own tool would have released, a line each."""
     wrong: list[str] = []
     for case in refused:
+        if _is_library(case):
+            continue
         contexts = [
             {**entry, "context": {**entry["context"], "namespace": case.namespace}}
             for entry in world.kubeconfig["contexts"]
