@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -151,6 +153,89 @@ async def test_what_flux_has_left_is_continued(
     kept = [snapshot] if digest != "another" else [newest(done)]
     assert done["status"]["history"] == kept
     assert newest(done)["version"] == 1
+
+
+@ON_DEVCLUSTER
+async def test_a_long_life_under_flux_is_continued(helm: HelmSdk, team: Team, package: str) -> None:
+    """Two revisions, a test, post-renderers, failures forgotten, requests handled: all of it stays.
+
+    The objects were post-rendered by Flux, and nobody knows how: were the chart rendered again, its
+    objects would differ from those that are there.
+    """
+    again = {"greeting": "good evening"}
+    await helm.do("install", chart=package, name="app", values=_VALUES)
+    await helm.do("upgrade", chart=package, name="app", values=again)
+    before = await team.get(kinds.CONFIG_MAP, "app-settings")
+    records = [await team.records.get("app", version) for version in (2, 1)]
+    newest_snapshot, older = [
+        {
+            "apiVersion": "v2",
+            "action": action,
+            "appVersion": one.metadata.app_version,
+            "chartName": "app",
+            "chartVersion": "1.0.0",
+            "configDigest": digests.config_digest(one.config),
+            "digest": digests.release_digest(one),
+            "firstDeployed": gotime.seconds_only(one.info.first_deployed),
+            "lastDeployed": gotime.seconds_only(one.info.last_deployed),
+            "name": "app",
+            "namespace": team.namespace,
+            "status": one.info.status,
+            "version": one.version,
+        }
+        for one, action in zip(records, ("upgrade", "install"), strict=True)
+    ]
+    newest_snapshot["testHooks"] = {
+        "check": {
+            "lastCompleted": newest_snapshot["lastDeployed"],
+            "lastStarted": newest_snapshot["lastDeployed"],
+            "phase": "Succeeded",
+        }
+    }
+    history = [
+        {key: text for key, text in one.items() if text != ""} for one in (newest_snapshot, older)
+    ]
+    spec: dict[str, Any] = {
+        "chartRef": _REFERENCE,
+        "values": again,
+        "test": {"enable": True},
+        "commonMetadata": {"labels": {"team": "a"}},
+        "postRenderers": [{"kustomize": {"images": [{"name": "x", "newTag": "2"}]}}],
+        "upgrade": {"remediation": {"retries": 2}},
+    }
+    await team.chart(_CHART, resource=kinds.HELM_CHART)
+    made = await team.release(**spec, suspend=True)
+    rendered = b'[{"kustomize":{"images":[{"name":"x","newTag":"2"}]}}]\n'
+    config_map = f"{team.namespace}_app-settings__ConfigMap"
+    status = _status_of_flux(made, history[0]) | {
+        "history": history,
+        "inventory": {"entries": [{"id": config_map, "v": "v1"}]},
+        "lastAttemptedReleaseAction": "upgrade",
+        "lastHandledForceAt": "monday",
+        "lastHandledReconcileAt": "monday",
+        "lastHandledResetAt": "sunday",
+        "lastReleaseRevision": 2,
+        "observedPostRenderersDigest": f"sha256:{hashlib.sha256(rendered).hexdigest()}",
+        "observedCommonMetadataDigest": "sha256:"
+        + hashlib.sha256(b'{"labels":{"team":"a"}}\n').hexdigest(),
+    }
+    status["conditions"].append(
+        status["conditions"][0] | {"type": "TestSuccess", "reason": "TestSucceeded"}
+    )
+    await team.patch("app", {"status": status}, subresource="status")
+    await team.release(**spec)
+    await team.annotate(requestedAt="tuesday")
+    done = await team.until(lambda obj: obj["status"]["lastHandledReconcileAt"] == "tuesday")
+
+    assert await _history(helm) == [(1, "superseded"), (2, "deployed")]
+    assert await team.get(kinds.CONFIG_MAP, "app-settings") == before
+    changes = {"lastHandledReconcileAt", "observedGeneration", "lastAttemptedGeneration"}
+    stays = status.keys() - changes - {"conditions", "helmChart", "lastReleaseRevision"}
+    assert {name: done["status"].get(name) for name in stays} == {
+        name: status[name] for name in stays
+    }
+    assert condition(done)["status"] == "True"
+    assert condition(done, "TestSuccess")["reason"] == "TestSucceeded"
 
 
 def _status_of_flux(obj: JsonObject, snapshot: JsonObject) -> JsonObject:
