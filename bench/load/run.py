@@ -23,7 +23,7 @@ from bench.load.phases import PHASES, Phases, Scale
 from bench.load.placeholders import BadData
 from bench.load.plane import AGENT, Plane, open_plane, version_of
 from bench.load.results import FloorResult, Machine, PhaseResult, RunResult
-from bench.load.sampling import group_of, memory_mib
+from bench.load.sampling import cpu_seconds, group_of, memory_mib
 from bench.load.workload import Workload, load_workload
 from fluvial.api import crd
 from fluvial.clock import RealClock, format_time
@@ -40,6 +40,10 @@ __all__ = ["RunOptions", "machine", "run"]
 
 _BENCH = "bench client"
 _FIXED_WINDOW = frozenset({"no-op", "drift"})
+_REST = 3.0  # seconds
+_IDLE = 0.1  # of a core
+_LONGEST_REST = 60  # rests
+
 # Before these phases controllers are never quiet: intervals are short since the no-op phase.
 _TIMERS_RUN = frozenset({"drift", "uninstall"})
 Say = Callable[[str], None]
@@ -121,7 +125,10 @@ async def _on_plane(
     options: RunOptions, plane: Plane, workload: Workload, wanted: ControllerSet, say: Say
 ) -> RunResult:
     await _install(plane.client, wanted)
-    await install_unused(plane.client, options.definitions)
+    if options.definitions:
+        await install_unused(plane.client, options.definitions)
+        say("the control plane takes in what it was given ...")
+        await _until_rested(plane)
     concurrency = {kind: wanted.concurrency(kind) for kind in workload.measured}
     floor = await _floor(options, plane, workload, concurrency, say) if options.floor else ()
     controllers = await start(
@@ -161,6 +168,20 @@ async def _on_plane(
         floor=floor,
         notes=(*workload.notes, *wanted.notes),
     )
+
+
+async def _until_rested(plane: Plane) -> None:
+    """Wait until the control plane does next to nothing, for some minutes at most.
+
+    A server that was given hundreds of definitions goes on to work on them for a while, and both
+    the floor and the controllers would be slower for it.
+    """
+    pid = plane.pids["control plane"]
+    for _ in range(_LONGEST_REST):
+        before = cpu_seconds(group_of(pid))
+        await asyncio.sleep(_REST)
+        if cpu_seconds(group_of(pid)) - before < _IDLE * _REST:
+            return
 
 
 async def _phases(
