@@ -10,6 +10,7 @@ from fluvial.cloud.settings import CloudSettings
 from fluvial.log import get_logger, setup_logging
 from fluvial.net.policy import Network, parse_networks
 from fluvial.runtime.flags import FlagError, FlagSet
+from fluvial.runtime.identities import IdentityRules
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
     IDENTITY_GATE,
@@ -140,11 +141,9 @@ def settings_of(options: Options) -> Settings:
         config_selector=common.watch_configs_label_selector if watches_configs else "",
         event_interval=options.event_interval,
         trusted_proxies=options.trusted_proxies,
-        cloud=options.cloud,
-        object_identities=common.gates[IDENTITY_GATE],
-        default_service_account=common.default_service_account,
-        token_cache_size=common.token_cache_max_size,
-        token_cache_duration=common.token_cache_max_duration,
+        identities=IdentityRules.of(
+            common, options.cloud, default_account=common.default_service_account
+        ),
     )
 
 

@@ -16,8 +16,6 @@ from fluvial.cel.evaluator import CelEvaluator, cel_pool
 from fluvial.clock import Clock
 from fluvial.cloud.http import CloudHttp
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.settings import CloudSettings
-from fluvial.cloud.tokens import TokenCache
 from fluvial.kube import kinds
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
@@ -28,10 +26,10 @@ from fluvial.net.policy import Network
 from fluvial.objects import JsonObject, ObjectKey, key_of
 from fluvial.runtime.controller import Controller, controller_of
 from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.identities import IdentityRules
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.patcher import StatusPatcher
-from fluvial.runtime.token_metrics import TokenCacheMetrics
 from notification_controller.alert import releasing
 from notification_controller.alert.backlog import Backlog
 from notification_controller.alert.lanes import LaneTimes
@@ -68,11 +66,7 @@ class Settings:
         event_interval: seconds for which an event that comes again is not told again.
         lanes: how Providers are tried.
         trusted_proxies: networks of proxies that say who called a webhook.
-        cloud: what the environment says about the controller's own cloud identities.
-        object_identities: whether Providers may have their own (``ObjectLevelWorkloadIdentity``).
-        default_service_account: of Providers that name none.
-        token_cache_size: number of cached tokens.
-        token_cache_duration: seconds that one is cached at most.
+        identities: of the controller and of Providers, in clouds.
 
     """
 
@@ -84,11 +78,7 @@ class Settings:
     event_interval: float = 300.0
     lanes: LaneTimes = field(default_factory=LaneTimes)
     trusted_proxies: tuple[Network, ...] = ()
-    cloud: CloudSettings = field(default_factory=CloudSettings)
-    object_identities: bool = False
-    default_service_account: str = ""
-    token_cache_size: int = 100
-    token_cache_duration: float = 3600.0
+    identities: IdentityRules = field(default_factory=IdentityRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,19 +239,12 @@ class NotificationController:
 
 
 def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
-    return CloudIdentities(
+    return settings.identities.identities(
         parts.http,
         parts.everywhere,
         clock=parts.clock,
-        cache=TokenCache(
-            parts.clock,
-            size=settings.token_cache_size,
-            longest=settings.token_cache_duration,
-            observer=TokenCacheMetrics(parts.metrics, operation="post"),
-        ),
-        settings=settings.cloud,
-        object_level=settings.object_identities,
-        default_account=settings.default_service_account,
+        metrics=parts.metrics,
+        operation="post",
     )
 
 

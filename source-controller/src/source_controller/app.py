@@ -16,6 +16,7 @@ from fluvial.cloud.settings import CloudSettings
 from fluvial.log import get_logger, setup_logging
 from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.runtime.flags import FlagError, FlagSet
+from fluvial.runtime.identities import IdentityRules
 from fluvial.runtime.manager import Manager
 from fluvial.runtime.options import (
     IDENTITY_GATE,
@@ -199,11 +200,9 @@ def settings_of(options: Options) -> Settings:
         http_retry=common.http_retry,
         max_chart_bytes=options.max_chart_bytes,
         max_chart_file_bytes=options.max_chart_file_bytes,
-        cloud=options.cloud,
-        object_identities=common.gates[IDENTITY_GATE],
-        default_service_account=common.default_service_account,
-        token_cache_size=common.token_cache_max_size,
-        token_cache_duration=common.token_cache_max_duration,
+        identities=IdentityRules.of(
+            common, options.cloud, default_account=common.default_service_account
+        ),
         jitter=lambda seconds: seconds * random.uniform(1 - spread, 1 + spread),  # noqa: S311  # spreads load
     )
 

@@ -19,8 +19,6 @@ from fluvial.artifact.threads import in_thread
 from fluvial.clock import Clock
 from fluvial.cloud.http import CloudHttp
 from fluvial.cloud.identities import CloudIdentities
-from fluvial.cloud.settings import CloudSettings
-from fluvial.cloud.tokens import TokenCache
 from fluvial.kube.client import KubeClient
 from fluvial.kube.informer import Informer, InformerFactory
 from fluvial.kube.resource import Resource
@@ -30,10 +28,10 @@ from fluvial.net.gateway import Gateway
 from fluvial.objects import ObjectKey, key_of
 from fluvial.runtime.controller import controller_of
 from fluvial.runtime.events import EventRecorder
+from fluvial.runtime.identities import IdentityRules
 from fluvial.runtime.metrics import Metrics
 from fluvial.runtime.outcome import Result
 from fluvial.runtime.queue import WorkQueue
-from fluvial.runtime.token_metrics import TokenCacheMetrics
 from source_controller.artifactgenerator.parts import Generators
 from source_controller.bucket.opening import Stores
 from source_controller.bucket.reconciler import bucket
@@ -74,11 +72,7 @@ class Settings:
         http_retry: attempts after the first to fetch an artifact that is stored elsewhere.
         jitter: spreads an interval in seconds.
         progress_after: seconds that a run takes until its progress is written.
-        cloud: what the environment says about the controller's own cloud identities.
-        object_identities: whether objects may have their own (``ObjectLevelWorkloadIdentity``).
-        default_service_account: of objects that name none.
-        token_cache_size: number of cached cloud credentials.
-        token_cache_duration: seconds that one is cached at most.
+        identities: of the controller and of objects, in clouds.
 
     """
 
@@ -95,11 +89,7 @@ class Settings:
     http_retry: int = 9
     jitter: Callable[[float], float] = lambda seconds: seconds
     progress_after: float = 0.25
-    cloud: CloudSettings = field(default_factory=CloudSettings)
-    object_identities: bool = False
-    default_service_account: str = ""
-    token_cache_size: int = 100
-    token_cache_duration: float = 3600.0
+    identities: IdentityRules = field(default_factory=IdentityRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,19 +352,8 @@ def _tools(parts: Parts, settings: Settings, work: Path) -> Tools:
 
 
 def _identities(parts: Parts, settings: Settings) -> CloudIdentities:
-    return CloudIdentities(
-        CloudHttp(parts.dialer),
-        parts.client,
-        clock=parts.clock,
-        cache=TokenCache(
-            parts.clock,
-            size=settings.token_cache_size,
-            longest=settings.token_cache_duration,
-            observer=TokenCacheMetrics(parts.metrics),
-        ),
-        settings=settings.cloud,
-        object_level=settings.object_identities,
-        default_account=settings.default_service_account,
+    return settings.identities.identities(
+        CloudHttp(parts.dialer), parts.client, clock=parts.clock, metrics=parts.metrics
     )
 
 

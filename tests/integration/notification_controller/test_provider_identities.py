@@ -23,6 +23,7 @@ from fluvial.cloud.settings import CloudSettings
 from fluvial.kube import kinds
 from fluvial.kube.resource import Resource
 from fluvial.objects import ObjectKey
+from fluvial.runtime.identities import IdentityRules
 from harness.receivers import ReceiverWorld
 from harness.talks import COMMIT, about
 from notification_controller.alert.lanes import LaneTimes
@@ -365,7 +366,7 @@ async def test_from_an_event_to_a_status_by_a_service_account(
 
     cloud.on("dev.azure.com", path, statuses)
     authority = {"ca.crt": base64.b64encode(cloud.ca.pem.encode()).decode()}
-    async with _world(cloud, tmp_path, object_identities=True) as world:
+    async with _world(cloud, tmp_path, identities=IdentityRules(object_level=True)) as world:
         elsewhere = "../../other/serviceaccounts/default"
         await _alert(
             world, type="azuredevops", address=DEVOPS.address, serviceAccountName=elsewhere

@@ -67,11 +67,11 @@ def test_identities_of_objects_are_behind_a_gate() -> None:
     gate = "--feature-gates=ObjectLevelWorkloadIdentity=true"
     flags = ["--default-service-account=default", "--token-cache-max-size=7"]
     flags += ["--token-cache-max-duration=5m", gate]
-    settings = settings_of(read_options(flags, {"AZURE_CLIENT_ID": "client"}))
-    usual = settings_of(read_options([], {}))
+    rules = settings_of(read_options(flags, {"AZURE_CLIENT_ID": "client"})).identities
+    usual = settings_of(read_options([], {})).identities
 
-    assert (settings.object_identities, settings.default_service_account) == (True, "default")
-    assert (settings.token_cache_size, settings.token_cache_duration) == (7, 300.0)
-    assert settings.cloud.azure.client_id == "client"
-    assert (usual.object_identities, usual.default_service_account) == (False, "")
-    assert (usual.token_cache_size, usual.token_cache_duration) == (100, 3600.0)
+    assert (rules.object_level, rules.default_account) == (True, "default")
+    assert (rules.cache_size, rules.cache_seconds) == (7, 300.0)
+    assert rules.cloud.azure.client_id == "client"
+    assert (usual.object_level, usual.default_account) == (False, "")
+    assert (usual.cache_size, usual.cache_seconds) == (100, 3600.0)

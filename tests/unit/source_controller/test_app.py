@@ -124,9 +124,10 @@ def test_identities_of_objects_are_behind_their_gate() -> None:
         )
     )
 
-    assert (settings.object_identities, settings.default_service_account) == (True, "default")
-    assert (settings.token_cache_size, settings.token_cache_duration) == (5, 600.0)
-    assert not settings_of(options()).object_identities
+    rules = settings.identities
+    assert (rules.object_level, rules.default_account) == (True, "default")
+    assert (rules.cache_size, rules.cache_seconds) == (5, 600.0)
+    assert not settings_of(options()).identities.object_level
     with pytest.raises(FlagError, match="needs the feature gate"):
         options("--default-service-account=default")
     with pytest.raises(FlagError, match="1h"):

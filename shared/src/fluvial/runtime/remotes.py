@@ -12,17 +12,14 @@ from typing import Self
 
 from fluvial.cloud.clusters import CloudClusters
 from fluvial.cloud.http import CloudHttp
-from fluvial.cloud.identities import CloudIdentities
 from fluvial.cloud.settings import CloudSettings
-from fluvial.cloud.tokens import TokenCache
 from fluvial.kube import kinds
 from fluvial.net.environment import NO_PROXIES, EnvironmentProxies
 from fluvial.net.policy import AddressPolicy
 from fluvial.objects import JsonObject, ObjectKey
 from fluvial.runtime.flags import FlagError
+from fluvial.runtime.identities import IdentityRules
 from fluvial.runtime.manager import Manager
-from fluvial.runtime.options import IDENTITY_GATE
-from fluvial.runtime.token_metrics import TokenCacheMetrics
 from fluvial.runtime.wiring import config_id
 
 __all__ = ["CloudEnvironment", "configs_of_cluster", "remote_clusters"]
@@ -69,20 +66,10 @@ async def remote_clusters(manager: Manager, environment: CloudEnvironment) -> Cl
     """
     options = manager.options
     dialer = await manager.dialer(proxies=environment.proxies)
-    identities = CloudIdentities(
-        CloudHttp(dialer),
-        manager.client,
-        clock=manager.clock,
-        cache=TokenCache(
-            manager.clock,
-            size=options.token_cache_max_size,
-            longest=options.token_cache_max_duration,
-            observer=TokenCacheMetrics(manager.metrics),
-        ),
-        settings=environment.settings,
-        object_level=options.gates[IDENTITY_GATE],
-        default_account=options.default_kubeconfig_service_account,
-    )
+    account = options.default_kubeconfig_service_account
+    identities = IdentityRules.of(
+        options, environment.settings, default_account=account
+    ).identities(CloudHttp(dialer), manager.client, clock=manager.clock, metrics=manager.metrics)
     # API servers are what is looked for here, this cluster's own among them: tokens decide.
     return CloudClusters(
         identities, dialer.under(AddressPolicy.build(allowed=options.allow_outbound))
