@@ -114,65 +114,74 @@ async def watching(
         await asyncio.gather(task, return_exceptions=True)
 
 
+class Fight:
+    """The owner writes as soon as it is woken; somebody else writes again, for ever.
+
+    Attributes:
+        times: when the owner was woken.
+
+    """
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._version = 1
+
+    @asynccontextmanager
+    async def going_on(self) -> AsyncIterator[None]:
+        """Watch what is fought about."""
+        async with watching(self._correct) as (self._informer, self._known):
+            yield
+
+    def disturb(self) -> None:
+        """The other one writes."""
+        self._version += 1
+        self._informer.put(self._version)
+
+    def _correct(self, _key: ObjectKey) -> None:
+        self.times.append(asyncio.get_running_loop().time())
+        self._version += 1
+        self._known.record(REF, verified(self._version))
+        self._informer.put(self._version)
+
+    @property
+    def gaps(self) -> list[int]:
+        """Seconds between two corrections."""
+        return [round(later - earlier) for earlier, later in itertools.pairwise(self.times)]
+
+
 @pytest.mark.looptime
 async def test_two_managers_that_disagree_do_not_keep_each_other_busy() -> None:
-    loop = asyncio.get_running_loop()
-    version = 1
-    times: list[float] = []
-
-    def correct(_key: ObjectKey) -> None:
-        """The owner writes at once; the other one a second later, for ever."""
-        nonlocal version
-        times.append(loop.time())
-        version += 1
-        known.record(REF, verified(version))
-        informer.put(version)
-
-    async with watching(correct) as (informer, known):
+    loop, fight = asyncio.get_running_loop(), Fight()
+    async with fight.going_on():
         started = loop.time()
         while loop.time() - started < 2000:
-            version += 1
-            informer.put(version)
+            fight.disturb()
             await asyncio.sleep(1)
-        fought = [round(moment - started) for moment in times]
+        fought, gaps = len(fight.times), fight.gaps
+        assert round(fight.times[0] - started) == 0, "the first correction is immediate"
         await asyncio.sleep(3000)
         calm = loop.time()
-        times.clear()
-        version += 1
-        informer.put(version)
+        fight.times.clear()
+        fight.disturb()
         await asyncio.sleep(1)
 
-    assert fought[0] == 0, "the first correction is immediate"
-    gaps = [later - earlier for earlier, later in itertools.pairwise(fought)]
     assert gaps == sorted(gaps)
-    assert 8 <= len(fought) <= 14
+    assert 8 <= fought <= 14
     assert max(gaps) <= 601
-    assert times[0] - calm < 1, "after a while of peace it is immediate again"
+    assert fight.times[0] - calm < 1, "after a while of peace it is immediate again"
 
 
 @pytest.mark.looptime
 async def test_one_that_takes_its_time_is_no_better() -> None:
     """A manager that looks every ten seconds fights as one does that is told at once."""
-    loop = asyncio.get_running_loop()
-    version = 1
-    times: list[float] = []
-
-    def correct(_key: ObjectKey) -> None:
-        nonlocal version
-        times.append(loop.time())
-        version += 1
-        known.record(REF, verified(version))
-        informer.put(version)
-
-    async with watching(correct) as (informer, known):
+    fight = Fight()
+    async with fight.going_on():
         for _ in range(200):
-            version += 1
-            informer.put(version)
+            fight.disturb()
             await asyncio.sleep(10)
 
-    gaps = [round(later - earlier) for earlier, later in itertools.pairwise(times)]
-    assert len(times) <= 15
-    assert gaps == sorted(gaps)
+    assert 2 < len(fight.times) <= 15
+    assert fight.gaps == sorted(fight.gaps)
 
 
 @pytest.mark.looptime
