@@ -57,7 +57,7 @@ async def play(script: Script, plane: Plane) -> list[Json]:
 class _Run:
     def __init__(self, script: Script, plane: Plane, folder: Path) -> None:
         self._script = script
-        self._work = folder / "work"
+        self._work = folder / "here"
         self._work.mkdir()
         self._texts = Texts(server=plane.url, folder=str(folder))
         config = folder / "kubeconfig"

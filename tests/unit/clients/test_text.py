@@ -25,7 +25,7 @@ TEXTS = Texts(server="https://127.0.0.1:34567", folder="/tmp/x-1")  # noqa: S108
         ('{"resourceVersion":"286"}', '{"resourceVersion":"<rv>"}'),
         ("Resource Version:  286", "Resource Version:   <rv>"),
         ("server: https://127.0.0.1:34567", "server: <server>"),
-        ("in /tmp/x-1/work", "in <folder>/work"),
+        ("in /tmp/x-1/here", "in <folder>/here"),
         ("ClusterIP   10.0.12.7", "ClusterIP   <address>"),
         ("80:31234/TCP", "80:<port>/TCP"),
         ("replicaset.apps/web-6b474476c4", "replicaset.apps/web-<generated>"),

@@ -97,7 +97,7 @@ class Target:
         self.way = way
 
     @property
-    def library_url(self) -> str:
+    def relay_url(self) -> str:
         """The URL for libgit2: it leads to the relay, and has the user for SSH."""
         parts, address = urlsplit(self.url), f"{_LOOPBACK}:{self.way.relay.port}"
         if self.scheme == "ssh":
@@ -189,7 +189,7 @@ def connected(repo: Any, target: Target, home: Path) -> Iterator[tuple[Any, _Cal
     if target.scheme == "ssh":
         _prefer_known_keys(target, home)
     with _translated(target):
-        remote = repo.remotes.create_anonymous(target.library_url)
+        remote = repo.remotes.create_anonymous(target.relay_url)
         remote.connect(callbacks=callbacks, proxy=None)
     yield remote, callbacks
 
