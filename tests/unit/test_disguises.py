@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -70,6 +71,30 @@ def test_very_many_take_no_time() -> None:
 
     assert search.work("x" * 30_000) < 10_000_000
     assert search.found("a v00042 b") == ["v00042"]
+
+
+@pytest.mark.parametrize(("count", "length"), [(200, 5_000), (3_000, 300)])
+def test_long_ones_in_a_long_text_take_no_memory(count: int, length: int) -> None:
+    """Parts of a text that have the length of a secret are many times as long as the text."""
+    forms = [f"v{number:05d}".ljust(length, "s") for number in range(count)]
+    filling = "".join(f"{number:05d}" for number in range(2_000))
+    search, text = Search(forms), f"{filling}{forms[7]}{filling}"
+    tracemalloc.start()
+    try:
+        assert search.found(text) == [forms[7]]
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 1_000_000
+
+
+def test_long_ones_are_more_work_than_short_ones() -> None:
+    """Each part of the text is read: a thousand of 500 characters in a MiB would take seconds."""
+    forms = [f"v{number:05d}" for number in range(2000)]
+    short, long = Search(forms), Search(form.ljust(500, "s") for form in forms)
+
+    assert long.work("x" * 2**20) > 5 * short.work("x" * 2**20)
 
 
 def test_of_too_many_nothing_is_told() -> None:
