@@ -95,6 +95,23 @@ async def test_revisions_are_in_their_order_and_of_one_name(world: HelmWorld) ->
     assert [one.version for one in await world.storage.history("app")] == [2, 9, 10]
 
 
+async def test_a_number_that_helm_does_not_write_is_no_revision(world: HelmWorld) -> None:
+    """Nobody could read or replace it under the name that it stands for."""
+    await world.storage.create(release(1))
+    key = ObjectKey(world.namespace, f"{secret_name('app', 1)[:-1]}02")
+    labels = {"owner": "helm", "name": "app", "status": "deployed", "version": "2"}
+    odd = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": key.namespace, "name": key.name, "labels": labels},
+        "type": RELEASE_TYPE,
+    }
+    await world.world.admin.create(SECRET, odd, field_manager="test")
+
+    assert [one.version for one in await world.storage.revisions("app")] == [1]
+    assert (await world.storage.last("app")).version == 1
+
+
 @pytest.mark.parametrize(
     ("statuses", "kept"),
     [

@@ -48,9 +48,11 @@ class FakeInformers:
         return lambda: self._hear.remove(hear)
 
     def put(self, number: int, version: int, status: str = "deployed", uid: str = "") -> None:
-        kept = self._transform(_secret(number, version, status, uid))
-        assert kept is not None
-        self._tell(self.store.put(kept))
+        self.put_secret(_secret(number, version, status, uid))
+
+    def put_secret(self, secret: JsonObject) -> None:
+        kept = self._transform(secret)
+        self._tell(self.store.put(kept) if kept is not None else self.store.remove(secret))
 
     def remove(self, number: int, version: int) -> None:
         kept = self._transform(_secret(number, version, "deployed", ""))
@@ -65,9 +67,8 @@ class FakeInformers:
 
 def _secret(number: int, version: int, status: str, uid: str) -> JsonObject:
     metadata = {"namespace": "team", "name": f"{_PREFIX}app.v{number}", "uid": uid or f"u{number}"}
-    return {
-        "metadata": {**metadata, "resourceVersion": str(version), "labels": {"status": status}},
-    }
+    labels = {"owner": "helm", "name": "app", "status": status}
+    return {"metadata": {**metadata, "resourceVersion": str(version), "labels": labels}}
 
 
 @asynccontextmanager
@@ -122,6 +123,31 @@ async def test_what_somebody_does_to_records(
         await asyncio.sleep(10)
 
     assert woken == ([OWNER] if wakes else [])
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"labels": {"name": "app", "status": "deployed"}}, id="not Helm's"),
+        pytest.param({"labels": {"owner": "helm", "name": "web"}}, id="another release's"),
+        pytest.param({"labels": None}, id="no labels"),
+        pytest.param({"name": f"{_PREFIX}app.v03"}, id="a number that Helm does not write"),
+    ],
+)
+async def test_what_a_run_takes_for_no_record_wakes_nobody(change: JsonObject) -> None:
+    """Its owner would look again and again, and never find what it was woken for."""
+    woken: list[ObjectKey] = []
+    async with _watching(woken) as (informers, watch):
+        secret = _secret(3, 30, "deployed", "")
+        secret["metadata"] |= change
+        informers.put_secret(secret)
+        for _ in range(3):
+            await asyncio.sleep(10)
+            watch.follow(OWNER, namespace="team", name="app", record="2 u2@20")
+        await asyncio.sleep(10)
+
+    assert woken == []
 
 
 @pytest.mark.looptime

@@ -30,7 +30,7 @@ from fluvial.objects import JsonObject, ObjectKey, key_of, labels_of
 __all__ = ["RecordWatch"]
 
 _INDEX: Final = "release"
-_NAME: Final = re.compile(r"sh\.helm\.release\.v1\.(.+)\.v([0-9]{1,9})", re.ASCII)
+_NAME: Final = re.compile(r"sh\.helm\.release\.v1\.(.+)\.v([1-9][0-9]{0,8})", re.ASCII)
 _SLACK: Final = 0.001  # seconds: a timer may fire early by what its clock counts in
 
 
@@ -228,12 +228,16 @@ class RecordWatch:
 
 
 def _outlined(obj: JsonObject) -> JsonObject | None:
-    """Identity, version, and whether what the record tells of is over; other Secrets are left."""
-    metadata = obj["metadata"]
-    if _NAME.fullmatch(str(metadata.get("name") or "")) is None:
+    """Identity, version, and whether what the record tells of is over.
+
+    What a run would not take for a record is left out: it would be news for ever.
+    """
+    metadata, labels = obj["metadata"], labels_of(obj)
+    found = _NAME.fullmatch(str(metadata.get("name") or ""))
+    if found is None or (labels.get("owner"), labels.get("name")) != ("helm", found[1]):
         return None
     kept = {name: metadata[name] for name in ("namespace", "name", "uid", "resourceVersion")}
-    status = Status.of(str(labels_of(obj).get("status") or ""))
+    status = Status.of(str(labels.get("status") or ""))
     return {"metadata": kept, "ended": not (status.is_pending or status is Status.UNINSTALLING)}
 
 

@@ -46,7 +46,7 @@ LARGEST_SECRET: Final = 1024**2
 
 _PREFIX: Final = "sh.helm.release.v1."
 _SYSTEM_LABELS: Final = frozenset({"name", "owner", "status", "version", "createdAt", "modifiedAt"})
-_SECRET_NAME: Final = re.compile(re.escape(_PREFIX) + r"(.+)\.v([0-9]{1,9})", re.ASCII)
+_SECRET_NAME: Final = re.compile(re.escape(_PREFIX) + r"(.+)\.v([1-9][0-9]{0,8})", re.ASCII)
 _AT_ONCE: Final = 64 * 1024
 """Bytes up to which a record is packed and unpacked without a thread."""
 
