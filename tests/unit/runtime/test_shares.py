@@ -101,6 +101,34 @@ async def test_a_key_without_a_place_is_ready_once() -> None:
     assert await _taken(queue) == [("a", 1)]
 
 
+@pytest.mark.parametrize("low_priority", [False, True])
+async def test_whoever_is_added_again_keeps_its_place(*, low_priority: bool) -> None:
+    """Else an object that changes all the time would never be worked on."""
+    queue = _queue(2)
+    _add(queue, "a", 4)
+    assert await queue.get() == ("a", 0)
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(("a", 1), low_priority=low_priority)
+    await asyncio.sleep(0)
+
+    queue.done(("a", 0))
+    assert await waiting == ("a", 1)
+
+
+async def test_what_was_begun_is_the_first_of_those_without_a_place() -> None:
+    queue = _queue(2)
+    _add(queue, "a", 4)
+    assert await queue.get() == ("a", 0)
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add_first(("a", 3))
+    await asyncio.sleep(0)
+
+    queue.done(("a", 0))
+    assert await waiting == ("a", 3)
+
+
 async def test_it_is_idle_only_when_nobody_waits_for_a_place() -> None:
     queue = _queue(2)
     _add(queue, "a", 2)

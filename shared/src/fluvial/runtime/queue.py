@@ -257,10 +257,13 @@ class WorkQueue(Generic[K]):
         """Put a key in line; one that stands in a better line stays there."""
         if key in self._first or key in self._high or key in line:
             return
+        if self._shares is not None and key in self._shares:
+            # Nobody may take it now, and it keeps its place for when somebody may.
+            if line is self._first:
+                self._shares.hurry(key)
+            return
         if key in self._low:
             del self._low[key]
-        elif self._shares is not None and self._shares.unpark(key):
-            pass  # it was ready before, and may be in a better line now
         elif self._observer:
             self._observer.added(key)
         line[key] = None
@@ -280,8 +283,8 @@ class WorkQueue(Generic[K]):
         return None
 
     def _drop_ready(self) -> None:
-        for key in list(self._shares or ()):
-            self._enqueue(key, self._high)
+        if self._shares is not None:
+            self._high.update(dict.fromkeys(self._shares.take_out()))
         for ready in (self._first, self._high, self._low):
             while ready:
                 key, _ = ready.popitem()

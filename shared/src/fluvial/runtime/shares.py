@@ -56,30 +56,27 @@ class Shares(Generic[K]):
         """Keep a key until its group may hold one more."""
         self._parked.setdefault(self._group(key), OrderedDict())[key] = None
 
-    def unpark(self, key: K) -> bool:
-        """Keep a key no longer; whether it was kept."""
-        group = self._group(key)
-        kept = self._parked.get(group, OrderedDict())
-        if key not in kept:
-            return False
-        del kept[key]
-        if not kept:
-            del self._parked[group]
-        return True
+    def hurry(self, key: K) -> None:
+        """Have a kept key come before the others of its group."""
+        self._parked[self._group(key)].move_to_end(key, last=False)
+
+    def take_out(self) -> list[K]:
+        """Take out all keys that are kept."""
+        found = [key for kept in self._parked.values() for key in kept]
+        self._parked.clear()
+        return found
 
     def released(self) -> Iterator[K]:
         """Take out the longest kept key of each group that may hold one more now."""
         for group in [one for one in self._parked if self._has_room(one)]:
-            key = next(iter(self._parked[group]))
-            self.unpark(key)
+            kept = self._parked[group]
+            key, _ = kept.popitem(last=False)
+            if not kept:
+                del self._parked[group]
             yield key
 
     def __contains__(self, key: K) -> bool:
         return key in self._parked.get(self._group(key), ())
-
-    def __iter__(self) -> Iterator[K]:
-        """The keys that are kept."""
-        return (key for kept in self._parked.values() for key in kept)
 
     def __len__(self) -> int:
         return sum(map(len, self._parked.values()))
