@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from fluvial.helm.cluster import Located
 from fluvial.helm.release import Status
 from fluvial.kube import kinds
 from harness.release import ReleaseWorld
-from harness.team import Team, condition, named, newest
+from harness.team import JOBS, Team, condition, named, newest
 from helm_controller.helmrelease.rounds import RoundEnd, Rounds
 from helm_controller.helmrelease.run import Run
 from integration.helm_controller.release_charts import MAP, app_chart, hook
@@ -65,6 +66,36 @@ async def test_a_last_rollback_that_fails_is_no_success(devteam: Team) -> None:
     assert condition(done, "Stalled")["reason"] == "RetriesExceeded"
     await team.asked("again")
     assert sorted(await team.statuses()) == [1, 2, 3]
+
+
+async def test_what_others_released_meanwhile_is_not_uninstalled_for_a_failure(
+    devteam: Team,
+) -> None:
+    """An action may wait for hours, and what is undone then must be what it has made."""
+    team = devteam
+    await team.chart(app_chart(web=""))
+    undo = {"remediation": {"retries": 3, "strategy": "uninstall"}}
+    await team.release(upgrade=undo)
+    await team.ready(version=1)
+    await team.chart(app_chart("2.0.0", web="", bad=hook("bad", "post-upgrade", hangs=True)), "2")
+    job = await team.until(lambda _: True, "bad", resource=JOBS)
+    first = await team.records.get("app", 1)
+    await team.records.update(first.with_status(Status.SUPERSEDED, "superseded"))
+    back = msgspec.structs.replace(first, version=3)
+    await team.records.create(back.with_status(Status.DEPLOYED, "Rollback to 1"))
+    await team.delete("bad", JOBS)  # so it has failed
+    await team.until(
+        lambda obj: obj["metadata"]["uid"] != job["metadata"]["uid"], "bad", resource=JOBS
+    )
+
+    assert await team.statuses() == {
+        1: "superseded",
+        2: "failed",
+        3: "deployed",
+        4: "pending-upgrade",
+    }
+    await team.delete()  # which ends the wait
+    await team.gone()
 
 
 async def _foreign(team: Team, *, status: Status) -> None:

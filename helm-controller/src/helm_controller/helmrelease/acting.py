@@ -91,6 +91,13 @@ class Stage:
             seen=run.seen,
         )
 
+    def look_again(self, run: Run) -> None:
+        """Forget the records that were seen: an action may have waited for hours, and has failed.
+
+        What is undone must not be what others have released meanwhile.
+        """
+        run.seen.forget(self.storage(run).namespace, run.spec_of.release_name)
+
     def begin(self, run: Run) -> Acting:
         """What an action needs.
 

@@ -178,6 +178,7 @@ class Actions:
         self.stage.tell_failure(run, reason, message, acting.log)
         if not acting.written:
             raise Failed(reason, message, retry_after=asked_to_wait(error) or None) from error
+        self.stage.look_again(run)
         verdict.summarise(run)
         await self.writer.save(run)
 
@@ -209,6 +210,7 @@ class Actions:
         verdict.mark(run, reasons.TEST_SUCCESS, "False", reason, message)
         run.status.failures += 1
         self._count_failed_test(run, policy)
+        self.stage.look_again(run)
         verdict.summarise(run)
         self.stage.tell_failure(run, reason, message, acting.log)
         await self.writer.save(run)

@@ -1,7 +1,8 @@
 """What one run has seen of a release's records, so that it does not ask for them twice.
 
-It lives as long as the run. What others write meanwhile is found by the next run, or at once by
-the lock: to make a revision that is there already fails, and what was seen is then forgotten.
+It lives as long as the run, or until an action of it has failed. What others write meanwhile is
+found by the next run, or at once by the lock: to make a revision that is there already fails, and
+what was seen is then forgotten.
 """
 
 from __future__ import annotations
