@@ -14,7 +14,7 @@ import pytest
 from harness.release import AGENT, ReleaseWorld
 from harness.team import Team
 from helm_controller.helmrelease.run import Run
-from integration.helm_controller.release_charts import app_chart
+from integration.helm_controller.release_charts import app_chart, hook
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -84,14 +84,16 @@ async def test_an_uninstall(devworld: ReleaseWorld, devteam: Team) -> None:
     assert (count["GET secrets/"], count["DELETE secrets/"]) == (1, 1)
 
 
-async def test_a_run_is_gone_when_it_is_over(devteam: Team) -> None:
+@pytest.mark.parametrize("fails", [False, True], ids=["well", "failed"])
+async def test_a_run_is_gone_when_it_is_over(devteam: Team, *, fails: bool) -> None:
     """Without the garbage collector, which a controller lets run rarely."""
-    await devteam.chart(app_chart())
+    bad = hook("bad", "pre-install", fails=True) if fails else ""
+    await devteam.chart(app_chart(bad=bad))
     gc.collect()
     gc.disable()
     try:
         await devteam.release()
-        await devteam.ready(version=1)
+        await (devteam.stalled("RetriesExceeded") if fails else devteam.ready(version=1))
         async with asyncio.timeout(20):
             while any(type(one) is Run for one in gc.get_objects()):
                 await asyncio.sleep(0.1)

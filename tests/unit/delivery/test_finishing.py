@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import weakref
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -214,3 +218,35 @@ async def test_who_has_nothing_new_comes_back_after_its_interval() -> None:
 
     assert finish(told).quiet(await make_run()) == Result(61.0)
     assert told.saved == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [lambda: FluvialError("no luck"), lambda: Failed("Odd", ""), lambda: Stalled("Odd", "")],
+    ids=["other", "failed", "stalled"],
+)
+async def test_a_failed_run_is_not_kept_by_its_failure(error: Callable[[], FluvialError]) -> None:
+    """Without the garbage collector, which a controller lets run rarely."""
+
+    class Large:
+        """What a step had in hand."""
+
+    had: list[weakref.ref[Large]] = []
+
+    async def step() -> None:
+        large = Large()
+        had.append(weakref.ref(large))
+        raise error()
+
+    run = await make_run()
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(FluvialError):
+            async with finish(Told()).failures(run):
+                await step()
+        left = [one() for one in had]
+    finally:
+        gc.enable()
+
+    assert left == [None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -98,6 +100,39 @@ async def test_outcome(
     assert rig.due == (None if due is None else pytest.approx(due, abs=0.1))
     assert rig.failures == failures
     assert rig.value("controller_runtime_reconcile_total", controller="app", result=result) == 1
+
+
+class _Large:
+    """What a reconcile has in hand."""
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "fail",
+    [Ignored, lambda: Waiting("Dep", "not yet", after=30), lambda: Stalled("Bad", "")],
+    ids=["ignored", "waiting", "stalled"],
+)
+async def test_what_a_reconcile_had_is_gone_when_it_has_failed(
+    fail: Callable[[], Exception],
+) -> None:
+    """Without the garbage collector, which a controller lets run rarely."""
+    had: list[weakref.ref[_Large]] = []
+
+    async def reconcile(_: ObjectKey) -> Result:
+        large = _Large()
+        had.append(weakref.ref(large))
+        raise fail()
+
+    rig = Rig(reconcile)
+    gc.collect()
+    gc.disable()
+    try:
+        await rig.once()
+        left = [one() for one in had]
+    finally:
+        gc.enable()
+
+    assert left == [None]
 
 
 @pytest.mark.looptime

@@ -84,9 +84,12 @@ class DeliveryFinish(ABC, Generic[RunT]):
             raise
         except FluvialError as error:
             end = await self.failed(run, error)
-            if end is error:
-                raise
-            raise end from error
+            try:
+                if end is error:
+                    raise
+                raise end from error
+            finally:
+                del end  # which knows this frame, and that the run
         except Exception as error:
             await self.failed(run, self._unforeseen(error))
             raise

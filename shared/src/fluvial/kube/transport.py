@@ -332,7 +332,10 @@ class Transport:
         status = _status_of(body, call, quote=self._connection.trusted)
         error = error_from_status(response.status, status)
         error.retry_after = retry_after_seconds(response.headers, self.options.clock.now())
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # which knows this frame, and those of all who called
 
     async def _chunks(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
         with self._translated():

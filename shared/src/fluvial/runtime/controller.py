@@ -146,6 +146,8 @@ class Controller(Generic[K]):
             self._metrics.reconciled(self.name, outcome, seconds)
             if isinstance(key, ObjectKey) and not isinstance(result, Ignored):
                 self._metrics.observe_object(self.kind, key, seconds)
+            # An error knows this frame, and all that the reconcile had in its own.
+            del result
 
     async def _attempt(self, key: K) -> Result:
         try:
