@@ -279,6 +279,18 @@ async def test_another_object_of_the_name_ends_the_wait() -> None:
     assert "HelmRelease apps/app was deleted" in await run.ended()
 
 
+async def test_an_older_object_of_the_name_ends_nothing() -> None:
+    """A run that read what is live is ahead of the cache: it would be begun over and over."""
+    run = _Run(_release(3, uid="before"))
+    await run.wait()
+    assert await run.ended() == ""
+    await run.becomes(_release(4, uid="before"))
+    assert await run.ended() == ""
+    await run.becomes(_release(7, uid="later"))
+
+    assert await run.ended() == "the wait was ended: HelmRelease apps/app was deleted"
+
+
 async def test_what_becomes_ready_meanwhile_is_ready() -> None:
     run = _Run()
     await run.wait()

@@ -198,7 +198,9 @@ class Interrupts:
             return
         metadata, name = new["metadata"], f"HelmRelease {key_of(new)}"
         if metadata.get("uid") != run.uid:
-            run.interruption.delete(f"{name} was deleted")
+            # One of before is what a cache has that is behind: the run has read what is live.
+            if _version(new) >= run.version:
+                run.interruption.delete(f"{name} was deleted")
         elif _is_suspended(new):
             return  # the action goes on, and nothing is done afterwards
         elif metadata.get("deletionTimestamp"):
