@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 from typing import Any
 
 import orjson
@@ -62,6 +65,34 @@ async def test_a_read_is_not_repeated_after(
 
     assert caught.value.status == status
     assert len(server.asked) == 1
+
+
+async def test_what_a_caller_had_is_gone_after_a_refusal(
+    server: Scripted, client: HttpKubeClient
+) -> None:
+    """Without the garbage collector, which a controller lets run rarely."""
+
+    class Large:
+        """What a caller has in hand."""
+
+    had: list[weakref.ref[Large]] = []
+
+    async def call() -> None:
+        large = Large()
+        had.append(weakref.ref(large))
+        await client.get(CONFIG_MAPS, KEY)
+
+    server.will(refusal(404))
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(NotFound):
+            await call()
+        left = [one() for one in had]
+    finally:
+        gc.enable()
+
+    assert left == [None]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
