@@ -116,6 +116,23 @@ async def test_whoever_is_added_again_keeps_its_place(*, low_priority: bool) -> 
     assert await waiting == ("a", 1)
 
 
+async def test_places_that_are_free_at_once_go_to_those_who_wait_longest() -> None:
+    queue = _queue(8)
+    _add(queue, "a", 3)
+    _add(queue, "b", 9)
+    assert Counter(group for group, _ in [await queue.get() for _ in range(5)]) == {"a": 3, "b": 2}
+    workers = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for number in range(3):  # nobody takes anything meanwhile
+        queue.done(("a", number))
+    await asyncio.sleep(1)
+    assert {one.result() for one in workers if one.done()} == {("b", 2), ("b", 3)}
+
+    queue.done(("b", 2))
+    await asyncio.sleep(1)
+    assert ("b", 4) in {one.result() for one in workers if one.done()}
+
+
 async def test_what_was_begun_is_the_first_of_those_without_a_place() -> None:
     queue = _queue(2)
     _add(queue, "a", 4)

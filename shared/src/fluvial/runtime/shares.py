@@ -30,17 +30,19 @@ class Shares(Generic[K]):
         self._group = group
         self._held: Counter[Hashable] = Counter()
         self._parked: dict[Hashable, OrderedDict[K, None]] = {}
+        self._let_go: set[K] = set()  # that nobody has taken yet
 
     def may_take(self, key: K) -> bool:
         """Whether the key's group may hold one more."""
-        return self._has_room(self._group(key))
+        return self._room(self._group(key)) > 0
 
-    def _has_room(self, group: Hashable) -> bool:
+    def _room(self, group: Hashable) -> int:
         others = self._held.total() - self._held[group]
-        return self._held[group] < max(1, (self._places - others) // 2)
+        return max(1, (self._places - others) // 2) - self._held[group]
 
     def taken(self, key: K) -> None:
         """A worker holds the key."""
+        self._let_go.discard(key)
         self._held[self._group(key)] += 1
 
     def given_back(self, key: K) -> None:
@@ -53,8 +55,12 @@ class Shares(Generic[K]):
     # --- keys whose group holds enough ------------------------------------------------------------
 
     def park(self, key: K) -> None:
-        """Keep a key until its group may hold one more."""
-        self._parked.setdefault(self._group(key), OrderedDict())[key] = None
+        """Keep a key until its group may hold one more; one that was let go in vain comes first."""
+        kept = self._parked.setdefault(self._group(key), OrderedDict())
+        kept[key] = None
+        if key in self._let_go:
+            self._let_go.remove(key)
+            kept.move_to_end(key, last=False)
 
     def hurry(self, key: K) -> None:
         """Have a kept key come before the others of its group."""
@@ -64,13 +70,16 @@ class Shares(Generic[K]):
         """Take out all keys that are kept."""
         found = [key for kept in self._parked.values() for key in kept]
         self._parked.clear()
+        self._let_go.clear()
         return found
 
     def released(self) -> Iterator[K]:
         """Take out the longest kept key of each group that may hold one more now."""
-        for group in [one for one in self._parked if self._has_room(one)]:
+        coming = Counter(map(self._group, self._let_go))
+        for group in [one for one in self._parked if self._room(one) > coming[one]]:
             kept = self._parked[group]
             key, _ = kept.popitem(last=False)
+            self._let_go.add(key)
             if not kept:
                 del self._parked[group]
             yield key
